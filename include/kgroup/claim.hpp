@@ -1,0 +1,109 @@
+#pragma once
+
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/message.hpp>
+#include <kgroup/message_channel.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace kgroup {
+
+/// One partition for the time in which this member owns it: what a handler's `consume_claim` is given.
+///
+/// *Marks.* `mark` is cumulative: everything up to the record is done. `ack` is for work that finishes out of order: this
+/// record is done, and what may be committed ends where the unbroken run of acknowledged records ends. The first of the two fixes
+/// which it is for this claim (`session::mark_message` and `session::mark_offset` count as `mark`); the other is
+/// refused from then on. A mark that does not count (wrong mode, a claim that has ended, a message of another claim) is
+/// counted in `group_stats::marks_refused` and reported as `event_kind::mark_refused`; it is never committed.
+/// What is marked is committed in the background (`config::auto_commit_interval`) and when the claim ends.
+///
+/// *Thread safety.* Marks and all `const` members: safe from any thread. `messages()`: see `message_channel`.
+///
+/// *Lifetime.* It lives until the frame of its `consume_claim` is gone; a reference must not be kept beyond.
+class claim {
+public:
+    claim(claim const&) = delete;
+    claim& operator=(claim const&) = delete;
+
+    std::string_view topic() const noexcept { return state_->topic(); }
+    std::int32_t partition() const noexcept { return state_->partition(); }
+
+    /// The offset at which this claim began to read: the committed one, or what `setup` made of it, or where
+    /// `config::initial_offset` says. -1: it was left to librdkafka to find out, and no record has come yet.
+    std::int64_t initial_offset() const noexcept { return state_->initial_offset(); }
+    /// One more than the last offset in the partition's log, as far as is known from the last fetch; -1: not known yet.
+    std::int64_t high_water_mark_offset() const noexcept { return state_->source()->known_watermarks().high; }
+    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet.
+    std::int64_t lag() const noexcept {
+        auto const high = high_water_mark_offset();
+        auto const position = state_->position();
+        return high < 0 || position < 0 ? -1 : high > position ? high - position : 0;
+    }
+
+    /// The text that was committed beside the offset at which the last owner stopped; empty if there was none.
+    std::string_view committed_metadata() const noexcept { return state_->committed_metadata(); }
+
+    /// The messages.
+    message_channel& messages() noexcept { return messages_; }
+
+    /// Everything up to and with this message is done. Lock-free, allocates nothing. Lower than an earlier mark: no effect.
+    void mark(message const& done) {
+        auto const& record = *detail::record_access::of(done);
+        report(owns(record) ? state_->tracker().mark(record.offset + 1, record.epoch) : mark_result::refused_ended);
+    }
+    /// The same, with a text that is committed beside the offset and can be read by the next owner
+    /// (`committed_metadata`). Takes a lock and may allocate.
+    ///
+    /// @throws std::bad_alloc; then nothing was marked.
+    void mark(message const& done, std::string_view metadata) {
+        auto const& record = *detail::record_access::of(done);
+        report(owns(record) ? state_->tracker().mark(record.offset + 1, metadata, record.epoch) : mark_result::refused_ended);
+    }
+
+    /// This message is done, whatever of the others is. Lock-free; allocates only when more records are in flight than ever
+    /// before. A second one for the same message: no effect. When 65,536 records are delivered from the oldest
+    /// unacknowledged one on, the channel waits for it.
+    ///
+    /// @throws std::bad_alloc; then nothing was acknowledged.
+    void ack(message const& done) {
+        auto& record = *detail::record_access::of(done);
+        if (!owns(record)) {
+            return report(mark_result::refused_ended);
+        }
+        if (record.acked.exchange(true, std::memory_order_relaxed)) {
+            return;
+        }
+        auto const result = state_->tracker().ack(record.offset, record.sequence, record.epoch);
+        report(result);
+        if (result == mark_result::accepted && state_->tracker().window_opened()) {
+            state_->notify();
+        }
+    }
+
+    /// Why the claim has ended: `revoked` and most others leave time to finish what is held (`config::rebalance_deadline`);
+    /// `lost` and `group_failed` do not: nothing more will be committed.
+    kgroup::end_reason end_reason() const noexcept { return state_->why_ended(); }
+
+    /// For the library: the claim over a partition that is owned.
+    claim(std::shared_ptr<detail::partition_state> state, std::size_t block_bytes)
+        : state_(std::move(state)), messages_(*state_, block_bytes) {}
+
+private:
+    bool owns(detail::record const& record) const noexcept { return &record.block->state() == state_.get(); }
+
+    void report(mark_result result) const {
+        if (result >= mark_result::refused_ended) [[unlikely]] {
+            state_->refuse(result);
+        }
+    }
+
+    std::shared_ptr<detail::partition_state> state_;
+    message_channel messages_;
+};
+
+} // namespace kgroup

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <kgroup/config.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/session_machine.hpp>
+#include <kgroup/event.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <variant>
+#include <vector>
+
+namespace kgroup {
+
+/// An offset to commit: the next one to read, and the text that is kept beside it.
+struct offset_commit {
+    topic_partition where;
+    std::int64_t offset = 0;
+    std::string metadata{};
+};
+
+/// Where a claim starts.
+struct start_position {
+    static constexpr std::int64_t log_end = -1;        ///< librdkafka's and the protocol's own values
+    static constexpr std::int64_t log_beginning = -2;
+
+    topic_partition where;
+    std::int64_t start = 0;            ///< the offset to read first, or one of the above: the client finds out
+    std::int64_t committed = -1;       ///< the group's committed offset; -1: none
+    std::string metadata{};            ///< what was committed beside it
+};
+
+/// What a client has to tell, in the order in which it happened.
+struct client_rebalance {
+    std::variant<detail::session_machine::assigned, detail::session_machine::revoked> what;
+};
+struct client_offsets {
+    std::uint64_t id;                       ///< of the `look_up`
+    std::error_code error;                  ///< nothing was found, and asking again may help
+    std::vector<start_position> positions;
+};
+struct client_commit {
+    struct result {
+        topic_partition where;
+        std::error_code error;
+    };
+    std::uint64_t id;                       ///< of the `commit`
+    std::error_code error;                  ///< of the request as a whole
+    std::vector<result> results;
+};
+struct client_notice {
+    event what;
+};
+struct client_fatal {
+    std::error_code error;
+    std::string text;
+};
+using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_notice, client_fatal>;
+
+/// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by `testing::fake_client`.
+///
+/// A group makes one from its configuration (which may throw `std::system_error`), calls `start` once and then the other
+/// operations from its strand, one at a time; none of them blocks for longer than a round trip inside the process.
+/// | operation | meaning |
+/// |---|---|
+/// | `start(notify)` | connects; from now on `notify` is called, on any thread, when `poll` may have something |
+/// | `poll()` | the next event, or nothing |
+/// | `look_up(id, partitions, timeout)` | committed offsets and starts; answered by a `client_offsets` |
+/// | `assign(positions, cooperative)` | answers an assignment |
+/// | `unassign(partitions, cooperative)` | answers a revocation |
+/// | `open(state)` | the queue of a partition, before it is assigned; wakes `state` when something arrives |
+/// | `seek(position)` | moves the position of a partition that is assigned |
+/// | `commit(id, offsets)` | answered by a `client_commit` |
+/// | `close()` | leaves the group; revocations may come meanwhile |
+/// | `closed()` | whether it has |
+/// | `shut_down(done)` | ends the client when nothing of it is held any more; then calls `done`, on any thread |
+/// | `member_id()`, `generation_id()` | as the group knows this member; empty, -1: not known |
+/// | `max_poll_interval()` | for how long the group tolerates that `poll` is not called |
+/// | `rebalance_deadline()` | `config::rebalance_deadline`, or what it is if unset |
+/// | `block_bytes()` | how much of a queue a claim takes at a time |
+template <typename T>
+concept client = std::constructible_from<T, config const&> &&
+    requires(T& self, std::function<void()> notify, std::uint64_t id, std::vector<topic_partition> partitions,
+             std::vector<start_position> positions, std::vector<offset_commit> offsets, bool cooperative,
+             std::chrono::milliseconds timeout, std::shared_ptr<detail::partition_state> state) {
+        self.start(notify);
+        { self.poll() } -> std::same_as<std::optional<client_event>>;
+        self.look_up(id, partitions, timeout);
+        self.assign(positions, cooperative);
+        self.unassign(partitions, cooperative);
+        { self.open(state) } -> std::convertible_to<std::shared_ptr<detail::record_source>>;
+        self.seek(positions.front());
+        self.commit(id, offsets);
+        self.close();
+        { self.closed() } -> std::same_as<bool>;
+        self.shut_down(notify);
+        { self.member_id() } -> std::convertible_to<std::string>;
+        { self.generation_id() } -> std::convertible_to<std::int32_t>;
+        { self.max_poll_interval() } -> std::convertible_to<std::chrono::milliseconds>;
+        { self.rebalance_deadline() } -> std::convertible_to<std::chrono::milliseconds>;
+        { self.block_bytes() } -> std::convertible_to<std::size_t>;
+    };
+
+} // namespace kgroup

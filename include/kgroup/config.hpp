@@ -1,0 +1,161 @@
+#pragma once
+
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace kgroup {
+
+/// Where a claim starts when the group has no committed offset for its partition, or when the log no longer holds
+/// the committed one. `none`: the run ends with an error instead.
+enum class offset_reset { earliest, latest, none };
+
+/// How the group divides its partitions: `classic`, on the members, by an `assignor`; `consumer`, on the broker
+/// (KIP-848; brokers from 4.0, librdkafka from 2.12 at run time).
+enum class group_protocol { classic, consumer };
+
+/// How the leader of a classic group divides the partitions. `cooperative_sticky` moves only those that must move and
+/// needs librdkafka 2.10 at run time (before, a commit during a rebalance loses the assignment: librdkafka #4059);
+/// it cannot be offered together with the other two.
+enum class assignor { range, roundrobin, cooperative_sticky };
+
+/// What happens when a handler returns while its claim is live: `end_session`, the session ends in order and a new one
+/// starts over the same assignment after a backoff; `keep_others`, the other claims go on, and the one left behind is
+/// reported each minute.
+enum class claim_exit { end_session, keep_others };
+
+/// Everything a group is told, given once. An aggregate: name the fields you need, in this order.
+struct config {
+    /// Brokers to start from, comma separated: `host:port,host:port`. Required.
+    std::string brokers{};
+    /// The group's name. Offsets belong to it. Required.
+    std::string group_id{};
+    /// Topics by name, or by a regular expression that begins with `^`. At least one.
+    std::vector<std::string> topics{};
+    /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
+    /// too, and neither is right for everyone.
+    std::optional<offset_reset> initial_offset{};
+    /// Makes the member static (KIP-345): it may be away for as long as the session timeout and finds its partitions
+    /// again. Unique in the group; letters, digits, `.`, `_`, `-`; 249 characters at most. Empty: a dynamic member.
+    std::string group_instance_id{};
+    group_protocol protocol = group_protocol::classic;
+    /// Offered to the group in this order; ignored by `group_protocol::consumer`.
+    std::vector<assignor> assignors{assignor::range, assignor::roundrobin};
+    /// How often marked offsets are committed; 0: never by the clock.
+    std::chrono::milliseconds auto_commit_interval{1000};
+    /// Whether what is marked is committed when a session or a claim ends; also when the interval is 0.
+    bool commit_at_end = true;
+    /// How long handlers may take to finish what they hold when partitions are revoked; then they are cancelled and
+    /// the group goes on without them. Unset: min(10 s, max.poll.interval.ms / 3). A value above max.poll.interval.ms / 2
+    /// is refused: the broker evicts a member that has not answered a rebalance for that interval.
+    std::optional<std::chrono::milliseconds> rebalance_deadline{};
+    /// How long a commit may take, retries included.
+    std::chrono::milliseconds commit_timeout{5000};
+    /// How long `async_run` may take to complete after `stop()`.
+    std::chrono::milliseconds close_timeout{15000};
+    /// Resident memory for records that wait in this member, in bytes, over all its claims. Sets librdkafka's queue *and*
+    /// fetch limits.
+    std::size_t buffer_bytes = 64 << 20;
+    /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the start. Owning more is
+    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion.
+    std::size_t expected_partitions = 64;
+    claim_exit on_claim_exit = claim_exit::end_session;
+    /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,
+    /// or that contradicts a field above or how kgroup works, is refused.
+    std::map<std::string, std::string> properties{};
+    /// Told of everything that happens beside the records, librdkafka's log included, on the group's executor, one at a
+    /// time. It should return soon; what it throws ends the run. An event that repeats (same kind, place and cause)
+    /// is reported once in ten seconds, and `event::suppressed` counts the others. Unset: warnings and errors
+    /// go to standard error, a line each.
+    std::function<void(event const&)> on_event{};
+};
+
+namespace detail {
+
+[[noreturn]] inline void refuse_config(std::string const& what) {
+    throw std::system_error{errc::invalid_config, what};
+}
+
+// Kafka's rule for the names of topics and of static members.
+inline bool is_legal_name(std::string_view name) {
+    return name.size() <= 249 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    });
+}
+
+/// What can be said of a configuration without librdkafka.
+inline void check(config const& given) {
+    using namespace std::chrono_literals;
+    if (given.brokers.empty()) {
+        refuse_config("brokers: must not be empty");
+    }
+    if (given.group_id.empty()) {
+        refuse_config("group_id: must not be empty");
+    }
+    if (given.topics.empty()) {
+        refuse_config("topics: at least one is needed");
+    }
+    for (auto const& topic : given.topics) {
+        if (topic.empty()) {
+            refuse_config("topics: a name must not be empty");
+        }
+        if (topic.front() != '^' && !is_legal_name(topic)) {
+            refuse_config("topics: '" + topic + "' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
+                          "and not a regular expression, which begins with '^'");
+        }
+        if (std::count(given.topics.begin(), given.topics.end(), topic) > 1) {
+            refuse_config("topics: '" + topic + "' is named twice");
+        }
+    }
+    if (!given.initial_offset) {
+        refuse_config("initial_offset: must be set: earliest, latest or none (there is no default, because a wrong one skips "
+                      "records or repeats them)");
+    }
+    if (!given.group_instance_id.empty()) {
+        if (!is_legal_name(given.group_instance_id)) {
+            refuse_config("group_instance_id: only letters, digits, '.', '_' and '-' are allowed, 249 at most");
+        }
+    }
+    if (given.protocol == group_protocol::classic) {
+        if (given.assignors.empty()) {
+            refuse_config("assignors: at least one is needed");
+        }
+        auto const cooperative = std::count(given.assignors.begin(), given.assignors.end(), assignor::cooperative_sticky);
+        if (cooperative != 0 && static_cast<std::size_t>(cooperative) != given.assignors.size()) {
+            refuse_config("assignors: cooperative_sticky cannot be offered together with range or roundrobin "
+                          "(librdkafka refuses to mix cooperative and eager protocols)");
+        }
+    }
+    if (given.auto_commit_interval < 0ms) {
+        refuse_config("auto_commit_interval: must not be negative (0 turns periodic commits off)");
+    }
+    if (given.commit_timeout <= 0ms) {
+        refuse_config("commit_timeout: must be positive");
+    }
+    if (given.close_timeout <= 0ms) {
+        refuse_config("close_timeout: must be positive");
+    }
+    if (given.rebalance_deadline && *given.rebalance_deadline <= 0ms) {
+        refuse_config("rebalance_deadline: must be positive");
+    }
+    if (given.expected_partitions == 0) {
+        refuse_config("expected_partitions: must not be 0");
+    }
+    if (given.buffer_bytes / given.expected_partitions < 16384) {
+        refuse_config("buffer_bytes: must be at least 16 KiB for each of expected_partitions");
+    }
+}
+
+} // namespace detail
+
+} // namespace kgroup

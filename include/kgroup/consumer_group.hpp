@@ -1,0 +1,169 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/group_run.hpp>
+#include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/handler.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/async_result.hpp>
+#include <asio/associated_executor.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <exception>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace kgroup {
+
+/// A member of a Kafka consumer group: joins it, gives each partition that it is assigned to the handler, commits what the handler
+/// marks, and goes on like that until it is stopped. `Client` is the seam to Kafka; use the alias `consumer_group`.
+///
+/// Everything runs on the executor that it is given: the handlers, each on a strand of its own, and the group's own work. The group
+/// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, and to end librdkafka's
+/// consumer when the run is over.
+///
+/// A group runs once.
+///
+/// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all` and `stats`: safe from any thread. The rest is not.
+///
+/// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before `async_run` has completed, unless the
+/// context is not run any more.
+template <client Client>
+class basic_consumer_group {
+public:
+    /// A group on an executor, or on that of an execution context. Connects to nothing.
+    ///
+    /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its `what()` names the field or the
+    /// property, and shows no secret.
+    basic_consumer_group(asio::any_io_executor executor, config given)
+        : run_(std::make_shared<run>(std::move(executor), std::move(given))) {}
+    template <typename Context>
+        requires std::is_convertible_v<Context&, asio::execution_context&>
+    basic_consumer_group(Context& context, config given) : basic_consumer_group(context.get_executor(), std::move(given)) {}
+
+    basic_consumer_group(basic_consumer_group const&) = delete;
+    basic_consumer_group& operator=(basic_consumer_group const&) = delete;
+    ~basic_consumer_group() { run_->stop(); }
+
+    /// Joins the group and consumes, session after session, until the group is stopped, a handler throws, or the membership is gone
+    /// for good. Then, in this order: the claims end, the handlers finish what they hold (`config::rebalance_deadline`, then they
+    /// are cancelled), `cleanup`, what is marked is committed, the group is left, and the operation completes: `config::close_timeout` after
+    /// `stop()` at the latest, by a second or so.
+    ///
+    /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
+    /// - what a handler (or `config::on_event`) threw,
+    /// - `std::system_error` with `errc::handler_abandoned`: a handler did not end in time; its frame lives on and owns what it touches,
+    /// - `errc::no_committed_offset`, `errc::offset_out_of_range`, `errc::record_unreadable`, `errc::invalid_config` (what only
+    ///   librdkafka could find wrong), or the category `kafka` for a fatal error of the group (fenced, not authorised, …),
+    /// - `errc::already_running`: this group runs or has run,
+    /// - `asio::error::operation_aborted`: it was cancelled.
+    ///
+    /// Cancellation: any type stops it in order, as `stop()` does (partial).
+    ///
+    /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where `errc::handler_abandoned` is possible, the
+    /// abandoned frame; a `std::shared_ptr` or an rvalue is kept alive by the library for as long as a frame of it lives.
+    template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
+    auto async_run(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
+        return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
+            [](auto&& completion, std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding) {
+                start(std::move(self), std::move(binding), false, std::forward<decltype(completion)>(completion),
+                      [](auto& to, std::exception_ptr e, end_reason) { std::move(to)(std::move(e)); });
+            },
+            token, run_, bind(std::forward<Handler>(handler)));
+    }
+
+    /// The same for exactly one session: it is over when everything is revoked or lost, or a handler has returned. Then the group is left.
+    ///
+    /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: why the session ended; `stopped` if there was none.
+    template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
+    auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
+        return asio::async_initiate<CompletionToken, void(std::exception_ptr, end_reason)>(
+            [](auto&& completion, std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding) {
+                start(std::move(self), std::move(binding), true, std::forward<decltype(completion)>(completion),
+                      [](auto& to, std::exception_ptr e, end_reason why) { std::move(to)(std::move(e), why); });
+            },
+            token, run_, bind(std::forward<Handler>(handler)));
+    }
+
+    /// Ends the run in order. Any thread, any time, also from a handler; returns at once. Sticky: a group that was stopped before
+    /// it ran completes at once without having connected.
+    void stop() noexcept { run_->stop(); }
+
+    /// Closes the gate of these partitions' channels: no receive that begins after this returned delivers a message. Nothing is lost
+    /// or fetched twice; what is fetched already stays. Partitions that are not owned are passed over; a pause lasts for as long as the
+    /// partition is owned, and a later owner knows nothing of it.
+    void pause(std::span<topic_partition const> which) { run_->pause(which); }
+    /// Opens them again.
+    void resume(std::span<topic_partition const> which) { run_->resume(which); }
+    /// `pause` for everything that is owned now.
+    void pause_all() { run_->pause_all(); }
+    /// `resume` for everything that is owned now.
+    void resume_all() { run_->resume_all(); }
+
+    /// Counters and gauges, a snapshot.
+    group_stats stats() const { return run_->stats(); }
+
+private:
+    using run = detail::group_run<Client>;
+
+    template <typename Handler>
+    static std::shared_ptr<detail::handler_binding> bind(Handler& handler) {
+        static_assert(detail::explain_handler<Handler>());
+        return std::make_shared<detail::bound_handler<Handler, Handler*>>(&handler);
+    }
+    template <typename Handler>
+    static std::shared_ptr<detail::handler_binding> bind(std::shared_ptr<Handler> handler) {
+        static_assert(detail::explain_handler<Handler>());
+        return std::make_shared<detail::bound_handler<Handler, std::shared_ptr<Handler>>>(std::move(handler));
+    }
+    template <typename Handler>
+        requires(!std::is_lvalue_reference_v<Handler>)
+    static std::shared_ptr<detail::handler_binding> bind(Handler&& handler) {
+        return bind(std::make_shared<Handler>(std::forward<Handler>(handler)));
+    }
+
+    template <typename Completion, typename Complete>
+    static void start(std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding, bool once, Completion&& completion,
+                      Complete complete) {
+        // Cancelling is stopping: the slot must not reach into the middle of the run.
+        if (auto slot = asio::get_associated_cancellation_slot(completion); slot.is_connected()) {
+            slot.assign([weak = std::weak_ptr<run>{self}](asio::cancellation_type) {
+                if (auto const running = weak.lock()) {
+                    running->cancel();
+                }
+            });
+        }
+        auto& running = *self;
+        auto const executor = asio::get_associated_executor(completion, running.strand());
+        asio::co_spawn(running.strand(), keep(std::move(self), std::move(binding), once),
+                       asio::bind_cancellation_slot(
+                           asio::cancellation_slot{},
+                           asio::bind_executor(executor, [to = std::forward<Completion>(completion), complete](
+                                                             std::exception_ptr e, end_reason why) mutable {
+                               complete(to, std::move(e), why);
+                           })));
+    }
+
+    static asio::awaitable<end_reason> keep(std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding, bool once) {
+        co_return co_await self->run(std::move(binding), once);
+    }
+
+    std::shared_ptr<run> run_;
+};
+
+/// A member of a consumer group on librdkafka.
+using consumer_group = basic_consumer_group<detail::rdkafka_client>;
+
+} // namespace kgroup

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/wait_traits.hpp>
+
+#include <atomic>
+#include <chrono>
+
+namespace kgroup::detail {
+
+/// The steady clock, with a lead that tests may advance: every deadline of kgroup's is kept by it, so that a test of a
+/// deadline does not wait for it.
+struct clock {
+    using duration = std::chrono::steady_clock::duration;
+    using rep = duration::rep;
+    using period = duration::period;
+    using time_point = std::chrono::time_point<clock>;
+    static constexpr bool is_steady = true;
+
+    static time_point now() noexcept {
+        return time_point{std::chrono::steady_clock::now().time_since_epoch() +
+                          duration{lead.load(std::memory_order_relaxed)}};
+    }
+
+    inline static std::atomic<rep> lead{0};
+};
+
+using timer = asio::basic_waitable_timer<clock>;
+
+} // namespace kgroup::detail

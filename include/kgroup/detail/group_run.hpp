@@ -1,0 +1,1047 @@
+#pragma once
+
+#include <kgroup/claim.hpp>
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/commit_rounds.hpp>
+#include <kgroup/detail/event_filter.hpp>
+#include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/session_machine.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/handler.hpp>
+#include <kgroup/session.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/strand.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// A group's run: performs what the session machine decides. One coroutine, on one strand, which waits for the client, for
+/// handlers and for the nearest of its deadlines; everything else only tells it.
+template <client Client>
+class group_run final : public claim_observer,
+                        public session_services,
+                        public std::enable_shared_from_this<group_run<Client>> {
+public:
+    group_run(asio::any_io_executor executor, config given)
+        : config_(std::move(given)), client_(config_), executor_(executor), strand_(std::move(executor)), timer_(strand_),
+          machine_({config_.on_claim_exit == claim_exit::keep_others, false}) {}
+
+    asio::strand<asio::any_io_executor> const& strand() const noexcept { return strand_; }
+
+    // Any thread.
+
+    void stop() noexcept {
+        if (!stop_asked_.exchange(true)) {
+            wake();
+        }
+    }
+    void cancel() noexcept {
+        cancelled_ = true;
+        stop();
+    }
+    void pause(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::pause); }
+    void resume(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::resume); }
+    void pause_all() { for_each_claim(&partition_state::pause); }
+    void resume_all() { for_each_claim(&partition_state::resume); }
+
+    group_stats stats() const {
+        std::lock_guard const lock{shared_};
+        auto result = stats_;
+        if (session_state_) {
+            std::lock_guard const claims{session_state_->mutex};
+            result.claims = session_state_->claims.size();
+            for (auto const& each : session_state_->claims) {
+                result.records_received += each.second->delivered();
+            }
+        }
+        return result;
+    }
+
+    // The run. On the strand, once.
+
+    asio::awaitable<kgroup::end_reason> run(std::shared_ptr<handler_binding> handler, bool once) {
+        if (started_.exchange(true)) {
+            throw std::system_error{errc::already_running};
+        }
+        handler_ = std::move(handler);
+        machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
+        if (!stop_asked_) {
+            client_.start([weak = this->weak_from_this()] {
+                if (auto const self = weak.lock()) {
+                    self->wake();
+                }
+            });
+            client_started_ = true;
+            next_tick_ = clock::now();
+            schedule_commit();
+            try {
+                co_await loop();
+            } catch (...) {
+                keep_failure(std::current_exception());
+            }
+            co_await wind_up();
+        }
+        if (failure_) {
+            std::rethrow_exception(failure_);
+        }
+        if (!abandoned_.empty()) {
+            throw std::system_error{errc::handler_abandoned};
+        }
+        if (cancelled_) {
+            throw std::system_error{asio::error::operation_aborted};
+        }
+        co_return last_end_ == end_reason::running ? end_reason::stopped : last_end_;
+    }
+
+    // claim_observer. Any thread.
+
+    void mark_refused(topic_partition const& where, mark_result why) noexcept override {
+        {
+            std::lock_guard const lock{shared_};
+            ++stats_.marks_refused;
+        }
+        tell([where, why](group_run& self) {
+            auto const* const text = why == mark_result::refused_ended  ? "the claim is not owned any more"
+                                     : why == mark_result::refused_mode ? "the claim is acknowledged record by record and this was a "
+                                                                          "mark, or the other way round"
+                                                                        : "the offset is out of range";
+            self.report({event_kind::mark_refused, severity::warning, where, {}, text});
+        });
+    }
+
+    void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept override {
+        tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
+    }
+
+    // session_services. Any executor.
+
+    std::string member_id() override {
+        std::lock_guard const lock{client_mutex_};
+        return client_.member_id();
+    }
+    std::int32_t generation_id() override {
+        std::lock_guard const lock{client_mutex_};
+        return client_.generation_id();
+    }
+    asio::awaitable<std::vector<commit_result>> commit_marked() override {
+        auto const self = this->shared_from_this();
+        auto const waiter = std::make_shared<commit_waiter>();
+        asio::post(strand_, [self, waiter] {
+            if (self->session_state_) {
+                self->commits_.add(waiter);
+                self->wake_on_strand();
+            } else {
+                waiter->fail(errc::session_ended);
+            }
+        });
+        co_await waiter->done.wait();
+        if (waiter->error) {
+            throw std::system_error{waiter->error};
+        }
+        co_return std::move(waiter->results);
+    }
+
+private:
+    using machine = session_machine;
+    using step = session_machine::step;
+
+    /// A handler's coroutine and what it may touch, for as long as it lives.
+    struct claim_frame {
+        claim_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
+                    std::shared_ptr<partition_state> of, std::size_t block_bytes)
+            : handler(std::move(by)), session(std::move(in)), state(of), claim(std::move(of), block_bytes) {}
+
+        std::shared_ptr<handler_binding> handler;
+        std::shared_ptr<kgroup::session> session;
+        std::shared_ptr<partition_state> state;
+        kgroup::claim claim;
+        asio::cancellation_signal signal; // emitted on the claim's strand
+        bool cancelled = false;           // group's strand, like all below
+        bool abandoned = false;
+        std::uint64_t delivered = 0;      // at the last look
+        clock::time_point progress = clock::now(); // when it last was another
+        bool was_waiting = false;         // records waited at the last look, and so did the handler
+    };
+    /// `setup` or `cleanup`.
+    struct hook_frame {
+        hook_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
+                   asio::strand<asio::any_io_executor> on)
+            : handler(std::move(by)), session(std::move(in)), strand(std::move(on)) {}
+
+        std::shared_ptr<handler_binding> handler;
+        std::shared_ptr<kgroup::session> session;
+        asio::strand<asio::any_io_executor> strand;
+        asio::cancellation_signal signal;
+        bool cancelled = false;
+        bool abandoned = false;
+    };
+
+    // Waking the loop.
+
+    void wake() noexcept {
+        if (woken_.exchange(true)) {
+            return;
+        }
+        tell([](group_run&) {});
+    }
+
+    /// Runs something on the strand and then the loop. Any thread.
+    template <typename Action>
+    void tell(Action action) noexcept {
+        try {
+            asio::post(strand_, [self = this->shared_from_this(), action = std::move(action)]() mutable {
+                action(*self);
+                self->wake_on_strand();
+            });
+        } catch (...) { // out of memory: the tick comes all the same
+        }
+    }
+
+    void wake_on_strand() {
+        due_ = true;
+        timer_.cancel();
+    }
+
+    asio::awaitable<void> wait(clock::time_point until) {
+        if (!std::exchange(due_, false)) {
+            timer_.expires_at(until);
+            std::error_code ec;
+            co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+            due_ = false;
+        } else {
+            co_await asio::post(strand_, asio::use_awaitable); // others on the executor want to run, too
+        }
+    }
+
+    // The loop.
+
+    asio::awaitable<void> loop() {
+        while (machine_.at() != step::finished) {
+            woken_ = false; // before the look: what comes later wakes again
+            if (stop_asked_ && !std::exchange(stop_seen_, true)) {
+                close_within();
+                feed(machine::stop_requested{!client_.member_id().empty()});
+            }
+            poll_client();
+            on_time();
+            advance();
+            commit_if_due();
+            if (machine_.at() == step::finished) {
+                break;
+            }
+            if (inbox_.empty()) {
+                co_await wait(next_deadline());
+            }
+        }
+    }
+
+    void feed(machine::event what) { inbox_.push_back(std::move(what)); }
+
+    void advance() {
+        while (!inbox_.empty() && machine_.at() != step::finished) {
+            auto const what = std::move(inbox_.front());
+            inbox_.pop_front();
+            for (auto const& action : machine_.handle(what)) {
+                std::visit([this](auto const& each) { perform(each); }, action);
+            }
+        }
+    }
+
+    void poll_client() {
+        // Bounded, so that a flood of notices cannot keep the deadlines waiting.
+        for (int i = 0; i != 1000; ++i) {
+            auto event = client_.poll();
+            if (!event) {
+                break;
+            }
+            std::visit([this](auto& each) { on_client(each); }, *event);
+        }
+        if (machine_.at() == step::closing && client_.closed()) {
+            feed(machine::client_closed{});
+        }
+    }
+
+    clock::time_point next_deadline() const {
+        auto nearest = next_tick_;
+        for (auto const& each : {deadline_, backoff_until_, close_by_, look_up_at_, commits_.due()}) {
+            if (each && *each < nearest) {
+                nearest = *each;
+            }
+        }
+        return nearest;
+    }
+
+    void on_time() {
+        auto const now = clock::now();
+        auto const over = [now](std::optional<clock::time_point>& when) {
+            return when && *when <= now ? (when.reset(), true) : false;
+        };
+        if (over(deadline_)) {
+            feed(machine::deadline_over{});
+        }
+        if (over(backoff_until_)) {
+            feed(machine::backoff_over{});
+        }
+        if (over(close_by_)) {
+            if (machine_.at() == step::closing) {
+                report({event_kind::close_timed_out, severity::warning, std::nullopt, {}, "the group was not left in time; its "
+                        "coordinator removes this member after the session timeout"});
+            }
+            feed(machine::close_deadline_over{});
+        }
+        if (over(look_up_at_)) {
+            look_up_again();
+        }
+        if (next_tick_ <= now) {
+            next_tick_ = now + std::min<clock::duration>(client_.max_poll_interval() / 3, std::chrono::milliseconds{500});
+            watch(now);
+        }
+    }
+
+    // From the client.
+
+    void on_client(client_rebalance& what) {
+        reachable();
+        std::visit([this](auto& each) {
+            describe(each);
+            feed(std::move(each));
+        }, what.what);
+    }
+
+    void describe(machine::assigned const& what) {
+        report({event_kind::claims_added, severity::info, std::nullopt, {}, list(what.partitions)});
+    }
+    void describe(machine::revoked const& what) {
+        report({what.lost ? event_kind::claims_lost : event_kind::claims_revoked,
+                what.lost ? severity::warning : severity::info, std::nullopt, {}, list(what.partitions)});
+    }
+
+    void on_client(client_offsets& what) {
+        if (what.id != look_up_id_) {
+            return;
+        }
+        if (what.error) {
+            if (is_fatal(what.error)) {
+                return fail_fatally(what.error, "committed offsets");
+            }
+            report({event_kind::offsets_unavailable, severity::warning, std::nullopt, what.error,
+                    "the committed offsets cannot be read yet: " + what.error.message()});
+            look_up_at_ = clock::now() + std::chrono::milliseconds{500};
+            return;
+        }
+        reachable();
+        for (auto& each : what.positions) {
+            auto where = each.where;
+            positions_.insert_or_assign(std::move(where), std::move(each));
+        }
+        feed(machine::looked_up{});
+    }
+
+    void on_client(client_commit& what) {
+        if (auto const finished = commits_.answer(what)) {
+            on_commit(*finished);
+        }
+    }
+
+    void on_client(client_notice& what) {
+        if (what.what.kind == event_kind::brokers_unreachable) {
+            if (std::exchange(outage_, true)) {
+                return;
+            }
+        }
+        report(std::move(what.what));
+    }
+
+    void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
+
+    void fail_fatally(std::error_code ec, std::string const& text) {
+        keep_failure(std::make_exception_ptr(std::system_error{ec, text}));
+        report({event_kind::client_error, severity::error, std::nullopt, ec, text});
+        close_within();
+        feed(machine::fatal{});
+    }
+
+    void on_partition_error(topic_partition const& where, std::error_code ec, std::string const& text) {
+        report({event_kind::partition_error, is_fatal(ec) ? severity::error : severity::warning, where, ec, text});
+        if (!is_fatal(ec)) {
+            return;
+        }
+        keep_failure(std::make_exception_ptr(std::system_error{ec, name(where) + ": " + text}));
+        close_within();
+        feed(machine::failed{});
+    }
+
+    // An outage is over when anything arrives.
+    void reachable() {
+        if (std::exchange(outage_, false)) {
+            report({event_kind::brokers_reachable, severity::info, std::nullopt, {}, "the brokers can be reached again"});
+        }
+    }
+
+    // What the machine decides.
+
+    void perform(machine::look_up const& what) {
+        ++look_up_id_;
+        look_up_.assign(what.partitions.begin(), what.partitions.end());
+        positions_.clear();
+        look_up_again();
+    }
+
+    void look_up_again() {
+        look_up_at_.reset();
+        if (machine_.at() == step::looking_up) {
+            client_.look_up(++look_up_id_, look_up_, std::chrono::milliseconds{10000});
+        }
+    }
+
+    void perform(machine::begin_session const& what) {
+        auto state = std::make_shared<session_state>();
+        for (auto const& each : what.partitions) {
+            state->claims.emplace(each, make_state(each));
+        }
+        {
+            std::lock_guard const lock{shared_};
+            session_state_ = state;
+            ++stats_.sessions;
+        }
+        session_ = std::make_shared<kgroup::session>(state, this->weak_from_this(), this->weak_from_this(), executor_);
+        session_strand_.emplace(asio::make_strand(executor_));
+        session_began_ = clock::now();
+        run_hook(&handler_binding::setup, [](bool failed) { return machine::event{machine::setup_ended{failed}}; });
+    }
+
+    std::shared_ptr<partition_state> make_state(topic_partition const& where) {
+        auto const& position = positions_[where];
+        return std::make_shared<partition_state>(where, executor_, tracked_offset{position.committed, position.metadata},
+                                                 this->weak_from_this());
+    }
+
+    void perform(machine::start_claims const& what) {
+        std::map<topic_partition, start_position> starts;
+        std::vector<std::shared_ptr<partition_state>> states;
+        for (auto const& each : what.claims) {
+            auto state = session_state_->find(each);
+            if (!state) {
+                state = make_state(each);
+                std::lock_guard const lock{session_state_->mutex};
+                session_state_->claims.emplace(each, state);
+            }
+            auto position = positions_[each];
+            position.where = each;
+            if (auto const marked = state->tracker().marked(); marked >= 0) {
+                position.start = marked; // `setup` may have moved it
+            }
+            state->start(client_.open(state), position.start);
+            starts.emplace(each, std::move(position));
+            states.push_back(std::move(state));
+        }
+        if (what.answers) {
+            std::vector<start_position> assignment;
+            for (auto const& each : what.assignment) {
+                assignment.push_back(starts.at(each));
+            }
+            client_.assign(assignment, what.cooperative);
+            count(&group_stats::rebalances);
+        }
+        for (auto const& each : starts) {
+            if (!what.assignment.contains(each.first)) {
+                client_.seek(each.second);
+            }
+        }
+        if (session_state_->claims.size() > config_.expected_partitions) {
+            report({event_kind::too_many_partitions, severity::warning, std::nullopt, {},
+                    std::to_string(session_state_->claims.size()) + " partitions are owned and " +
+                        std::to_string(config_.expected_partitions) + " were expected"});
+        }
+        for (auto& state : states) {
+            start_handler(std::move(state));
+        }
+    }
+
+    void perform(machine::accept_unread const& what) {
+        std::vector<start_position> positions;
+        for (auto const& each : what.assignment) {
+            positions.push_back({each, start_position::log_end, -1, {}});
+        }
+        client_.assign(positions, what.cooperative);
+        count(&group_stats::rebalances);
+    }
+
+    void perform(machine::release_partitions const& what) {
+        client_.unassign({what.partitions.begin(), what.partitions.end()}, what.cooperative);
+        count(&group_stats::rebalances);
+    }
+
+    void perform(machine::end_claims const& what) {
+        if (what.session && session_state_ && session_state_->why == end_reason::running) {
+            session_state_->why = what.why;
+            session_state_->stopping.happen();
+        }
+        for (auto const& each : what.claims) {
+            if (auto const state = session_state_ ? session_state_->find(each) : nullptr) {
+                state->end(what.why);
+            }
+            if (auto const found = running_.find(each); found != running_.end()) {
+                emit(found->second, asio::cancellation_type::total);
+            }
+        }
+    }
+
+    void perform(machine::cancel const& what) {
+        for (auto const& each : what.claims) {
+            if (auto const found = running_.find(each); found != running_.end()) {
+                auto const& frame = found->second;
+                frame->cancelled = true;
+                if (!is_loss(frame->state->why_ended())) {
+                    report({event_kind::handler_cancelled, severity::warning, each, {}, "the handler did not end within the deadline"});
+                }
+                emit(frame, asio::cancellation_type::terminal);
+            }
+        }
+        if (what.claims.empty() && hook_) {
+            hook_->cancelled = true;
+            report({event_kind::handler_cancelled, severity::warning, std::nullopt, {}, "setup or cleanup did not end within the deadline"});
+            asio::post(hook_->strand, [frame = hook_] { frame->signal.emit(asio::cancellation_type::terminal); });
+        }
+    }
+
+    static void emit(std::shared_ptr<claim_frame> const& frame, asio::cancellation_type type) {
+        asio::post(frame->state->strand(), [frame, type] { frame->signal.emit(type); });
+    }
+
+    void perform(machine::abandon const& what) {
+        for (auto const& each : what.claims) {
+            abandon_claim(each);
+        }
+        if (what.claims.empty() && hook_) {
+            hook_->abandoned = true;
+            abandoned_.insert(hook_.get());
+            hook_.reset();
+            report_abandoned(std::nullopt);
+        }
+    }
+
+    void abandon_claim(topic_partition const& where) {
+        auto const found = running_.find(where);
+        if (found == running_.end()) {
+            return;
+        }
+        found->second->abandoned = true;
+        abandoned_.insert(found->second.get());
+        running_.erase(found);
+        report_abandoned(where);
+    }
+
+    void report_abandoned(std::optional<topic_partition> where) {
+        count(&group_stats::handlers_abandoned);
+        set_abandoned();
+        report({event_kind::handler_abandoned, severity::error, std::move(where), errc::handler_abandoned,
+                "the handler did not end after its cancellation; the group goes on without it"});
+    }
+
+    void perform(machine::clean_up const&) {
+        run_hook(&handler_binding::cleanup, [](bool failed) { return machine::event{machine::cleanup_ended{failed}}; });
+    }
+
+    void perform(machine::commit const& what) {
+        std::vector<std::shared_ptr<partition_state>> states;
+        for (auto const& each : what.claims) {
+            if (auto const state = session_state_->find(each)) {
+                state->tracker().seal();
+                if (config_.commit_at_end && what.may_commit.contains(each)) {
+                    states.push_back(state);
+                }
+            }
+        }
+        commits_.finish(std::move(states), clock::now() + config_.commit_timeout);
+    }
+
+    void perform(machine::drop_claims const& what) {
+        std::lock_guard const lock{session_state_->mutex};
+        for (auto const& each : what.claims) {
+            if (auto const found = session_state_->claims.find(each); found != session_state_->claims.end()) {
+                found->second->end(end_reason::revoked);
+                if (auto* const source = found->second->source()) {
+                    source->close();
+                }
+                add(&group_stats::records_received, found->second->delivered());
+                session_state_->claims.erase(found);
+            }
+        }
+    }
+
+    void perform(machine::end_session const& what) {
+        last_end_ = what.why;
+        report({event_kind::session_ended, severity::info, std::nullopt, {}, std::string{to_string(what.why)}});
+        commits_.fail_waiters(errc::session_ended);
+        session_state_->why = what.why;
+        session_state_->stopping.happen();
+        std::lock_guard const lock{shared_};
+        session_state_.reset();
+        session_.reset();
+    }
+
+    void perform(machine::report_orphan const& what) {
+        orphans_[what.where] = clock::now();
+        report_orphan(what.where);
+    }
+    void report_orphan(topic_partition const& where) {
+        report({event_kind::handler_returned, severity::warning, where, {}, "the handler has returned and nobody reads this claim"});
+    }
+
+    void perform(machine::report_superseded const&) { count(&group_stats::superseded_rebalances); }
+
+    void perform(machine::arm_deadline const& what) {
+        using limit = machine::arm_deadline::limit;
+        auto time = client_.rebalance_deadline();
+        if (stop_seen_) {
+            time = std::min(time, config_.close_timeout / 2);
+        }
+        if (what.how_long == limit::grace) {
+            time = std::min<std::chrono::milliseconds>(time / 10 + std::chrono::milliseconds{10}, std::chrono::milliseconds{1000});
+        } else if (what.how_long == limit::join) {
+            time = config_.close_timeout / 2;
+        }
+        deadline_ = clock::now() + time;
+    }
+    void perform(machine::disarm_deadline const&) { deadline_.reset(); }
+
+    void perform(machine::start_backoff const&) {
+        using namespace std::chrono_literals;
+        auto const now = clock::now();
+        if (now - session_began_ > 1min) {
+            backoff_ = 250ms;
+        }
+        backoff_until_ = now + backoff_;
+        backoff_ = std::min<std::chrono::milliseconds>(backoff_ * 2, 30s);
+    }
+
+    void perform(machine::close_client const&) {
+        close_within();
+        client_.close();
+        wake(); // there may be nothing to wait for
+    }
+
+    void perform(machine::finish const&) {}
+
+    void close_within() {
+        if (!closing_since_) {
+            closing_since_ = clock::now();
+            close_by_ = *closing_since_ + config_.close_timeout;
+        }
+    }
+
+    // Handlers.
+
+    void start_handler(std::shared_ptr<partition_state> state) {
+        auto const where = state->where();
+        auto const frame = std::make_shared<claim_frame>(handler_, session_, state, client_.block_bytes());
+        running_[where] = frame;
+        orphans_.erase(where);
+        asio::co_spawn(state->strand(), consume(frame),
+                       asio::bind_cancellation_slot(frame->signal.slot(), [self = this->shared_from_this(), frame](std::exception_ptr e) {
+                           // On the claim's strand, the handler's frame is gone.
+                           frame->claim.messages().drop_rest();
+                           self->tell([frame, e, late = frame->state->records_held()](group_run& group) {
+                               group.on_handler_ended(*frame, e, late);
+                           });
+                       }));
+    }
+
+    static asio::awaitable<void> consume(std::shared_ptr<claim_frame> frame) {
+        co_await frame->handler->consume_claim(*frame->session, frame->claim);
+    }
+
+    void on_handler_ended(claim_frame& frame, std::exception_ptr e, std::size_t late) {
+        auto const& where = frame.state->where();
+        if (late != 0) {
+            add(&group_stats::late_messages, late);
+            report({event_kind::late_message, severity::warning, where, {},
+                    std::to_string(late) + " messages are still held after the handler has ended"});
+        }
+        auto const failed = e && !(frame.cancelled && is_abort(e));
+        if (failed) {
+            report_failure(where, e);
+        }
+        if (frame.abandoned) {
+            abandoned_.erase(&frame);
+            set_abandoned();
+            return;
+        }
+        running_.erase(where);
+        if (failed) {
+            keep_failure(e);
+            close_within();
+        } else if (!frame.state->ended() && config_.on_claim_exit == claim_exit::end_session) {
+            report({event_kind::handler_returned, severity::warning, where, {}, "the handler has returned while its claim is live; "
+                    "the session ends"});
+        }
+        feed(machine::claim_ended{where, failed});
+    }
+
+    template <typename Outcome>
+    void run_hook(asio::awaitable<void> (handler_binding::*hook)(kgroup::session&), Outcome outcome) {
+        hook_ = std::make_shared<hook_frame>(handler_, session_, *session_strand_);
+        asio::co_spawn(hook_->strand, call_hook(hook_, hook),
+                       asio::bind_cancellation_slot(
+                           hook_->signal.slot(), [self = this->shared_from_this(), frame = hook_, outcome](std::exception_ptr e) {
+                               self->tell([frame, outcome, e](group_run& group) { group.on_hook_ended(*frame, outcome, e); });
+                           }));
+    }
+
+    static asio::awaitable<void> call_hook(std::shared_ptr<hook_frame> frame,
+                                           asio::awaitable<void> (handler_binding::*hook)(kgroup::session&)) {
+        co_await (*frame->handler.*hook)(*frame->session);
+    }
+
+    template <typename Outcome>
+    void on_hook_ended(hook_frame& frame, Outcome const& outcome, std::exception_ptr e) {
+        auto const failed = e && !(frame.cancelled && is_abort(e));
+        if (failed) {
+            report_failure(std::nullopt, e);
+        }
+        if (frame.abandoned) {
+            abandoned_.erase(&frame);
+            set_abandoned();
+            return;
+        }
+        hook_.reset();
+        if (failed) {
+            keep_failure(e);
+            close_within();
+        }
+        auto ended = outcome(failed);
+        if (!failed && std::holds_alternative<machine::setup_ended>(ended)) {
+            report({event_kind::session_started, severity::info, std::nullopt, {},
+                    std::to_string(session_state_->claims.size()) + " claims"});
+        }
+        feed(std::move(ended));
+    }
+
+    static bool is_abort(std::exception_ptr const& e) {
+        try {
+            std::rethrow_exception(e);
+        } catch (std::system_error const& error) {
+            return error.code() == asio::error::operation_aborted;
+        } catch (...) {
+            return false;
+        }
+    }
+
+    void keep_failure(std::exception_ptr e) {
+        if (!failure_) {
+            failure_ = std::move(e);
+        }
+    }
+
+    void report_failure(std::optional<topic_partition> where, std::exception_ptr const& e) {
+        std::string text = "an exception of unknown type";
+        std::error_code code;
+        try {
+            std::rethrow_exception(e);
+        } catch (std::system_error const& error) {
+            text = error.what();
+            code = error.code();
+        } catch (std::exception const& error) {
+            text = error.what();
+        } catch (...) {
+        }
+        report({event_kind::handler_failed, severity::error, std::move(where), code, text});
+    }
+
+    // Commits.
+
+    void schedule_commit() {
+        if (config_.auto_commit_interval.count() != 0) {
+            commits_.schedule(clock::now() + config_.auto_commit_interval);
+        }
+    }
+
+    void commit_if_due() {
+        if (!client_started_) {
+            return;
+        }
+        auto const now = clock::now();
+        if (auto const late = commits_.time_out(now)) {
+            on_commit(*late);
+        }
+        if (commits_.clock_is_due(now)) {
+            schedule_commit();
+        }
+        if (auto const request = commits_.next(session_state_.get(), config_.commit_timeout)) {
+            client_.commit(request->id, request->offsets);
+        }
+        if (commits_.take_finished()) {
+            feed(machine::committed{});
+        }
+    }
+
+    void on_commit(commit_outcome const& what) {
+        if (what.error) {
+            count(&group_stats::commits_failed);
+            if (!what.will_retry) {
+                commit_trouble_ = true;
+                report({event_kind::commit_failed, severity::warning, what.where, what.error, what.error.message()});
+            }
+            return;
+        }
+        reachable();
+        count(&group_stats::commits);
+        add(&group_stats::offsets_committed, what.committed);
+        if (std::exchange(commit_trouble_, false)) {
+            report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "commits succeed again"});
+        }
+    }
+
+    // The watch over claims: once a tick.
+
+    void watch(clock::time_point now) {
+        using namespace std::chrono_literals;
+        for (auto const& [where, frame] : running_) {
+            auto const delivered = frame->state->delivered();
+            auto const waits = frame->state->waiting();
+            auto const there = frame->state->source()->waiting();
+            if (delivered != frame->delivered || there == 0) {
+                if (delivered != frame->delivered) {
+                    reachable();
+                }
+                frame->delivered = delivered;
+                frame->progress = now;
+                frame->was_waiting = false;
+                continue;
+            }
+            if (!frame->state->open()) {
+                frame->progress = now;
+                continue;
+            }
+            if (waits && !frame->state->waits_for_acks()) {
+                // Twice in a row: a record that has just come is on its way.
+                if (std::exchange(frame->was_waiting, true)) {
+                    count(&group_stats::wakeups_healed);
+                    report({event_kind::wakeup_healed, severity::warning, where, {}, "records waited without a wake-up"});
+                    frame->state->notify();
+                }
+                continue;
+            }
+            if (now - frame->progress >= 30s) {
+                frame->progress = now;
+                report({event_kind::claim_stalled, severity::warning, where, {},
+                        waits ? "65,536 records are delivered and the oldest of them is not acknowledged; the next offset is " +
+                                    std::to_string(frame->state->position())
+                              : "records wait and the handler has not asked for one in 30 s; the next offset is " +
+                                    std::to_string(frame->state->position())});
+            }
+        }
+        for (auto& [where, told] : orphans_) {
+            if (now - told >= 1min) {
+                told = now;
+                report_orphan(where);
+            }
+        }
+    }
+
+    // The end.
+
+    asio::awaitable<void> wind_up() {
+        close_within();
+        auto const until = *closing_since_ + config_.close_timeout;
+        // Out of time, in the middle of something: nothing of it may do harm any more.
+        if (session_state_) {
+            std::vector<topic_partition> left;
+            for (auto const& each : session_state_->claims) {
+                each.second->tracker().seal();
+                left.push_back(each.first);
+            }
+            perform(machine::end_claims{{left.begin(), left.end()}, end_reason::stopped, true});
+            for (auto const& each : left) {
+                abandon_claim(each);
+            }
+            if (hook_) {
+                perform(machine::abandon{});
+            }
+            perform(machine::drop_claims{{left.begin(), left.end()}});
+            perform(machine::end_session{end_reason::stopped});
+        }
+        commits_.fail_waiters(errc::session_ended);
+        while (!abandoned_.empty() && clock::now() < until) {
+            co_await wait(until);
+        }
+        auto const gone = std::make_shared<notification>();
+        client_started_ = false;
+        {
+            std::lock_guard const lock{client_mutex_};
+            client_.shut_down([gone] { gone->happen(); });
+        }
+        if (abandoned_.empty()) {
+            co_await gone->wait(std::max(until, clock::now() + std::chrono::milliseconds{500}));
+        }
+        handler_.reset();
+    }
+
+    // Events.
+
+    void report(event what) {
+        try {
+            if (!filter_.passes(what, clock::now())) {
+                count(&group_stats::events_dropped);
+                return;
+            }
+            escape(what.text);
+            if (config_.on_event) {
+                config_.on_event(what);
+            } else if (what.level >= severity::warning && what.kind != event_kind::client_log) {
+                print(what);
+            }
+        } catch (...) {
+            if (!failure_) {
+                failure_ = std::current_exception();
+                close_within();
+                feed(machine::failed{});
+            }
+        }
+    }
+
+    // Names and texts come from peers: no control characters in anybody's log.
+    static void escape(std::string& text) {
+        for (auto& each : text) {
+            if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) {
+                each = ' ';
+            }
+        }
+    }
+
+    void print(event const& what) const {
+        std::string line = "kgroup " + config_.group_id + ": " + std::string{to_string(what.kind)};
+        if (what.where) {
+            line += " " + name(*what.where);
+        }
+        line += ": " + what.text;
+        if (what.suppressed != 0) {
+            line += " (" + std::to_string(what.suppressed) + " more)";
+        }
+        line += '\n';
+        std::fputs(line.c_str(), stderr);
+    }
+
+    static std::string name(topic_partition const& where) { return where.topic + "[" + std::to_string(where.partition) + "]"; }
+
+    static std::string list(partition_set const& partitions) {
+        std::string text;
+        for (auto const& each : partitions) {
+            text += (text.empty() ? "" : " ") + name(each);
+        }
+        return text.empty() ? "none" : text;
+    }
+
+    // Shared with other threads.
+
+    void count(std::uint64_t group_stats::*which) { add(which, 1); }
+    void add(std::uint64_t group_stats::*which, std::uint64_t how_many) {
+        std::lock_guard const lock{shared_};
+        stats_.*which += how_many;
+    }
+    void set_abandoned() {
+        std::lock_guard const lock{shared_};
+        stats_.abandoned_handlers = abandoned_.size();
+    }
+
+    std::shared_ptr<session_state> current_session() const {
+        std::lock_guard const lock{shared_};
+        return session_state_;
+    }
+    void for_each_claim(std::span<topic_partition const> which, void (partition_state::*what)() noexcept) {
+        if (auto const session = current_session()) {
+            for (auto const& each : which) {
+                if (auto const state = session->find(each)) {
+                    ((*state).*what)();
+                }
+            }
+        }
+    }
+    void for_each_claim(void (partition_state::*what)() noexcept) {
+        if (auto const session = current_session()) {
+            std::lock_guard const lock{session->mutex};
+            for (auto const& each : session->claims) {
+                ((*each.second).*what)();
+            }
+        }
+    }
+
+    config config_;
+    Client client_;
+    asio::any_io_executor executor_;
+    asio::strand<asio::any_io_executor> strand_;
+    timer timer_;
+    bool due_ = false;                           // the loop is to look again without waiting
+    session_machine machine_;
+    std::deque<machine::event> inbox_;
+    std::shared_ptr<handler_binding> handler_;
+    std::map<topic_partition, std::shared_ptr<claim_frame>> running_;
+    std::set<void const*> abandoned_;            // frames that live on
+    std::shared_ptr<hook_frame> hook_;
+    std::optional<asio::strand<asio::any_io_executor>> session_strand_;
+    std::shared_ptr<kgroup::session> session_;
+    std::map<topic_partition, start_position> positions_;
+    std::map<topic_partition, clock::time_point> orphans_;
+    std::vector<topic_partition> look_up_;
+    std::uint64_t look_up_id_ = 0;
+    commit_rounds commits_;
+    event_filter filter_;
+    std::exception_ptr failure_;
+    end_reason last_end_ = end_reason::running;
+    bool client_started_ = false;
+    bool stop_seen_ = false;
+    bool outage_ = false;
+    bool commit_trouble_ = false;
+    std::chrono::milliseconds backoff_{250};
+    clock::time_point session_began_{};
+    clock::time_point next_tick_{};
+    std::optional<clock::time_point> deadline_;
+    std::optional<clock::time_point> backoff_until_;
+    std::optional<clock::time_point> look_up_at_;
+    std::optional<clock::time_point> close_by_;
+    std::optional<clock::time_point> closing_since_;
+
+    std::atomic<bool> woken_{false};             // a wake-up is on its way
+    std::atomic<bool> stop_asked_{false};
+    std::atomic<bool> cancelled_{false};
+    std::atomic<bool> started_{false};
+    std::mutex client_mutex_;                    // member_id and generation_id against shut_down
+    mutable std::mutex shared_;                  // the two below
+    group_stats stats_;
+    std::shared_ptr<session_state> session_state_; // written on the strand under the mutex
+};
+
+} // namespace kgroup::detail

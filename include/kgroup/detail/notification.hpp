@@ -1,0 +1,83 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// Something that happens once and that any number of coroutines, each on an executor of its own, may wait for.
+class notification {
+public:
+    bool happened() const {
+        std::lock_guard const lock{mutex_};
+        return happened_;
+    }
+
+    void happen() noexcept {
+        std::vector<std::shared_ptr<waiter>> waiters;
+        {
+            std::lock_guard const lock{mutex_};
+            happened_ = true;
+            waiters.swap(waiters_);
+        }
+        for (auto const& each : waiters) {
+            try {
+                asio::post(each->strand, [each] { each->until.cancel(); });
+            } catch (...) { // out of memory: this one waits for its deadline, or for its cancellation
+            }
+        }
+    }
+
+    /// false: the deadline is over. Throws when cancelled.
+    asio::awaitable<bool> wait(clock::time_point deadline = clock::time_point::max()) {
+        auto const self = std::make_shared<waiter>(co_await asio::this_coro::executor, deadline);
+        // On the waiter's own strand, where `happen` cuts it short: the two cannot meet.
+        co_await asio::co_spawn(self->strand, wait_on_strand(self), asio::use_awaitable);
+        co_return happened();
+    }
+
+private:
+    struct waiter {
+        waiter(asio::any_io_executor executor, clock::time_point deadline)
+            : strand(std::move(executor)), until(strand, deadline) {}
+        asio::strand<asio::any_io_executor> strand;
+        timer until;
+    };
+
+    asio::awaitable<void> wait_on_strand(std::shared_ptr<waiter> self) {
+        {
+            std::lock_guard const lock{mutex_};
+            if (happened_) {
+                co_return;
+            }
+            waiters_.push_back(self);
+        }
+        std::error_code ec;
+        co_await self->until.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        std::lock_guard const lock{mutex_};
+        std::erase(waiters_, self);
+        if (ec && !happened_) {
+            throw std::system_error{ec};
+        }
+    }
+
+    mutable std::mutex mutex_;
+    bool happened_ = false;
+    std::vector<std::shared_ptr<waiter>> waiters_;
+};
+
+} // namespace kgroup::detail

@@ -1,0 +1,274 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/record_block.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/offset_tracker.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// Ends of a partition's log as far as the client knows them; -1: not known.
+struct watermarks {
+    std::int64_t low = -1;
+    std::int64_t high = -1;
+};
+
+/// Whether the partition belongs to somebody else already.
+constexpr bool is_loss(end_reason why) noexcept { return why == end_reason::lost || why == end_reason::group_failed; }
+
+/// Where the records of one assigned partition come from: a client's model of its queue.
+class record_source {
+public:
+    using header_sink = std::function<void(std::string_view, std::optional<std::string_view>)>;
+
+    virtual ~record_source() = default;
+    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing waits.
+    /// Claim's strand.
+    virtual void drain(record_block& into, std::size_t byte_limit) noexcept = 0;
+    /// How much waits, in records or other things that `drain` would take away.
+    virtual std::size_t waiting() const noexcept = 0;
+    /// No wake-up comes after this returned; what waits is dropped. Idempotent; any thread but the client's own.
+    virtual void close() noexcept = 0;
+    virtual void free_records(record* first, std::size_t count) noexcept = 0;
+    virtual std::int64_t timestamp(void* native) const noexcept = 0; // ms since the epoch; -1: none
+    virtual void headers(void* native, header_sink const& sink) const = 0;
+    virtual watermarks known_watermarks() const noexcept = 0;
+};
+
+/// Who is told of what happens in a claim outside the group's strand. Every call: any thread.
+class claim_observer {
+public:
+    virtual ~claim_observer() = default;
+    virtual void mark_refused(topic_partition const& where, mark_result why) noexcept = 0;
+    virtual void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept = 0;
+};
+
+/// One partition for the time in which this member owns it: its queue, its marks, the strand its handler runs on, and
+/// its records in memory. Shared by the claim, the committer, and every record that is still held somewhere.
+class partition_state : public std::enable_shared_from_this<partition_state> {
+public:
+    static constexpr std::size_t smallest_block = 16;
+    static constexpr std::size_t largest_block = 512;
+
+    partition_state(topic_partition where, asio::any_io_executor executor, tracked_offset committed,
+                    std::weak_ptr<claim_observer> observer)
+        : where_(std::move(where)), strand_(std::move(executor)), timer_(strand_), observer_(std::move(observer)),
+          metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
+    ~partition_state() {
+        if (source_) {
+            source_->close();
+        }
+    }
+    partition_state(partition_state const&) = delete;
+    partition_state& operator=(partition_state const&) = delete;
+
+    topic_partition const& where() const noexcept { return where_; }
+    std::string_view topic() const noexcept { return where_.topic; }
+    std::int32_t partition() const noexcept { return where_.partition; }
+    asio::strand<asio::any_io_executor> const& strand() const noexcept { return strand_; }
+    offset_tracker& tracker() noexcept { return tracker_; }
+
+    /// What was committed beside the offset at which the last owner stopped.
+    std::string const& committed_metadata() const noexcept { return metadata_; }
+
+    /// Once, before the handler starts. Negative: where the client finds the start to be.
+    void start(std::shared_ptr<record_source> source, std::int64_t offset) noexcept {
+        source_ = std::move(source);
+        initial_offset_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
+        position_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
+    }
+    record_source* source() const noexcept { return source_.get(); }
+    std::int64_t timestamp(void* native) const noexcept { return source_->timestamp(native); }
+    void headers(void* native, record_source::header_sink const& sink) const { source_->headers(native, sink); }
+
+    // The gate. Any thread; the next receive sees it.
+
+    bool open() const noexcept { return gate_.load(std::memory_order_acquire) == 0; }
+    bool ended() const noexcept { return (gate_.load(std::memory_order_acquire) & gate_ended) != 0; }
+    void pause() noexcept { gate_.fetch_or(gate_paused, std::memory_order_acq_rel); }
+    void resume() noexcept {
+        gate_.fetch_and(~gate_paused, std::memory_order_acq_rel);
+        notify();
+    }
+    /// A later reason replaces an earlier one when it is worse: a claim that was revoked may turn out to be lost.
+    void end(end_reason why) noexcept {
+        if (auto const before = why_ended(); before == end_reason::running || is_loss(why)) {
+            why_.store(why, std::memory_order_release);
+        }
+        gate_.fetch_or(gate_ended, std::memory_order_acq_rel);
+        notify();
+    }
+    end_reason why_ended() const noexcept { return why_.load(std::memory_order_acquire); }
+
+    // Waking.
+
+    /// There may be something to do for whoever waits. Any thread, the client's own included; calls that come close
+    /// together cost one.
+    void notify() noexcept {
+        if (notified_.exchange(true, std::memory_order_acq_rel)) {
+            return;
+        }
+        try {
+            asio::post(strand_, [self = shared_from_this()] {
+                // Before the look at the waiter: what arrives from here on posts again.
+                self->notified_.store(false, std::memory_order_release);
+                if (self->waiting()) {
+                    self->woken_ = true;
+                    self->timer_.cancel();
+                }
+            });
+        } catch (...) {
+            notified_.store(false, std::memory_order_release); // the periodic look makes up for it
+        }
+    }
+
+    /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand; nothing can slip in between
+    /// the caller's last look and the wait, because notifications arrive on the strand too.
+    asio::awaitable<bool> wait(clock::time_point deadline, bool for_acks) {
+        // A wake-up may have overtaken a cancellation; it must not make it forgotten.
+        if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) {
+            throw std::system_error{asio::error::operation_aborted};
+        }
+        woken_ = false;
+        waits_for_acks_.store(for_acks, std::memory_order_relaxed);
+        timer_.expires_at(deadline);
+        waiting_.store(true, std::memory_order_relaxed);
+        std::error_code ec;
+        co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        waiting_.store(false, std::memory_order_relaxed);
+        if (ec && !woken_) {
+            throw std::system_error{ec};
+        }
+        co_return woken_;
+    }
+    bool waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+    bool waits_for_acks() const noexcept { return waits_for_acks_.load(std::memory_order_relaxed); }
+
+    // Delivery. Claim's strand; the figures may be read by any thread.
+
+    std::int64_t initial_offset() const noexcept { return initial_offset_.load(std::memory_order_relaxed); }
+    std::int64_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
+    std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
+    void deliver(record& to_handler) {
+        to_handler.sequence = tracker_.deliver(to_handler.offset);
+        to_handler.epoch = tracker_.epoch();
+        if (position() < 0) {
+            initial_offset_.store(to_handler.offset, std::memory_order_relaxed);
+        }
+        position_.store(to_handler.offset + 1, std::memory_order_relaxed);
+        delivered_.store(to_handler.sequence + 1, std::memory_order_relaxed);
+    }
+
+    // Blocks of records.
+
+    /// A block to fill, with room for `capacity` records at least. Claim's strand.
+    record_block& take_block(std::size_t capacity) {
+        for (;;) {
+            if (!spare_) {
+                spare_ = returned_.exchange(nullptr, std::memory_order_acquire); // pairs with give_back's release
+            }
+            if (!spare_) {
+                break;
+            }
+            auto& block = *spare_;
+            spare_ = std::exchange(block.next_free_, nullptr);
+            if (block.capacity() >= capacity) { // a smaller one has had its time
+                block.size_ = 0;
+                block.bytes_ = 0;
+                return block;
+            }
+        }
+        auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
+        block.state_ = this;
+        return block;
+    }
+
+    /// Takes a block back whose records are gone. Any thread.
+    void give_back(record_block& block) noexcept {
+        auto* head = returned_.load(std::memory_order_relaxed);
+        do {
+            block.next_free_ = head;
+        } while (!returned_.compare_exchange_weak(head, &block, std::memory_order_release, std::memory_order_relaxed));
+    }
+
+    /// How many records are held by messages and batches. Claim's strand; exact when the channel has given up its own.
+    std::size_t records_held() const noexcept {
+        std::size_t held = 0;
+        for (auto const& block : blocks_) {
+            held += block->held();
+        }
+        return held;
+    }
+
+    // Telling. Any thread.
+
+    void refuse(mark_result why) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->mark_refused(where_, why);
+        }
+    }
+    void fail(std::error_code ec, std::string_view what) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->partition_failed(where_, ec, what);
+        }
+    }
+
+private:
+    // gate_: 0 is open; otherwise these bits.
+    static constexpr unsigned gate_paused = 1; // nothing is delivered, all is kept
+    static constexpr unsigned gate_ended = 2;  // for good
+    // How many records may be delivered from the oldest unacknowledged one on.
+    static constexpr std::size_t default_ack_window = 65536;
+
+    topic_partition where_;
+    asio::strand<asio::any_io_executor> strand_;
+    timer timer_;                                 // both the limit of a wait and what a wake-up cuts short
+    std::weak_ptr<claim_observer> observer_;
+    std::shared_ptr<record_source> source_;
+    std::string metadata_;
+    offset_tracker tracker_;
+    std::vector<std::unique_ptr<record_block>> blocks_;   // all of them, lent or not
+    record_block* spare_ = nullptr;                       // the claim's own list
+    std::atomic<record_block*> returned_{nullptr};        // pushed by any thread, taken whole by the claim
+    std::atomic<std::int64_t> initial_offset_{-1};
+    bool woken_ = false;
+    std::atomic<unsigned> gate_{0};
+    std::atomic<end_reason> why_{end_reason::running};
+    std::atomic<bool> notified_{false};           // a notification is on its way to the strand
+    std::atomic<bool> waiting_{false};            // written on the strand, read by the watchdog
+    std::atomic<bool> waits_for_acks_{false};     // … because the window is full; as above
+    std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
+    std::atomic<std::uint64_t> delivered_{0};     // records so far; written on the strand
+};
+
+inline void record_block::free_records() noexcept {
+    // The records go first: the block may be filled again as soon as it is given back. The owner goes last:
+    // it may be the state's last one.
+    auto const owner = std::move(owner_);
+    owner->source()->free_records(records_, size_);
+    owner->give_back(*this);
+}
+
+} // namespace kgroup::detail

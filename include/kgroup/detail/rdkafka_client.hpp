@@ -1,0 +1,481 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/detail/rdkafka_settings.hpp>
+#include <kgroup/detail/rdkafka_source.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// `client` over one consumer of librdkafka's. Everything comes as an event of the consumer's queue; nothing is called back.
+class rdkafka_client {
+public:
+    explicit rdkafka_client(config const& given)
+        : settings_(rdkafka_settings_maker::make(given)), topics_(given.topics), group_id_(given.group_id),
+          initial_offset_(*given.initial_offset) {}
+    rdkafka_client(rdkafka_client const&) = delete;
+    rdkafka_client& operator=(rdkafka_client const&) = delete;
+    ~rdkafka_client() {
+        queue_.reset();
+        if (arrivals_) {
+            arrivals_->stop();
+        }
+    }
+
+    std::chrono::milliseconds max_poll_interval() const noexcept { return settings_.max_poll_interval; }
+    std::chrono::milliseconds rebalance_deadline() const noexcept { return settings_.rebalance_deadline; }
+    std::size_t block_bytes() const noexcept { return settings_.block_bytes; }
+
+    void start(std::function<void()> notify) {
+        arrivals_ = std::make_shared<arrivals>();
+        arrivals_->notify = std::move(notify);
+        handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf));
+        rd_kafka_poll_set_consumer(handle_->get());
+        queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
+        if (settings_.log_to_queue) {
+            rd_kafka_set_log_queue(handle_->get(), queue_->get());
+        }
+        queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); }, arrivals_.get());
+        auto const names = make_partitions(topics_.size());
+        for (auto const& each : topics_) {
+            rd_kafka_topic_partition_list_add(names.get(), each.c_str(), RD_KAFKA_PARTITION_UA);
+        }
+        if (auto const err = rd_kafka_subscribe(handle_->get(), names.get())) {
+            throw std::system_error{make_error_code(err), "subscribe"};
+        }
+    }
+
+    std::optional<client_event> poll() {
+        if (auto found = arrivals_->take()) {
+            return found;
+        }
+        // A poll that gives nothing may have served something of librdkafka's own.
+        for (int tries = 0; tries != 16 && queue_; ++tries) {
+            rdkafka_event const event{rd_kafka_queue_poll(queue_->get(), 0)};
+            if (event) {
+                if (auto found = translate(event.get())) {
+                    return found;
+                }
+                tries = 0;
+            } else if (rd_kafka_queue_length(queue_->get()) == 0) {
+                break;
+            }
+        }
+        return std::nullopt;
+    }
+
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds timeout) {
+        if (partitions.empty()) {
+            arrivals_->add(client_offsets{id, {}, {}});
+            return;
+        }
+        look_up_timeout_ = timeout;
+        auto const wanted = make_partitions(partitions.size());
+        for (auto const& each : partitions) {
+            rd_kafka_topic_partition_list_add(wanted.get(), each.topic.c_str(), each.partition);
+        }
+        std::unique_ptr<rd_kafka_AdminOptions_t, rdkafka_deleter<rd_kafka_AdminOptions_destroy>> const options{
+            rd_kafka_AdminOptions_new(handle_->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+        char text[256];
+        rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout.count()), text, sizeof text);
+        rd_kafka_AdminOptions_set_opaque(options.get(), as_opaque(id));
+        // Offsets of a transaction that is not decided yet: wait rather than start too early.
+        rdkafka_error const ignored{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)};
+        auto* request = rd_kafka_ListConsumerGroupOffsets_new(group_id_.c_str(), wanted.get());
+        rd_kafka_ListConsumerGroupOffsets(handle_->get(), &request, 1, options.get(), queue_->get());
+        rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    }
+
+    void assign(std::vector<start_position> const& positions, bool cooperative) {
+        auto const list = make_partitions(positions.size());
+        for (auto const& each : positions) {
+            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+        }
+        if (cooperative) {
+            complain(rdkafka_error{rd_kafka_incremental_assign(handle_->get(), list.get())}, "incremental_assign");
+        } else {
+            complain(rd_kafka_assign(handle_->get(), list.get()), "assign");
+        }
+    }
+
+    void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        if (cooperative) {
+            auto const list = make_partitions(partitions.size());
+            for (auto const& each : partitions) {
+                rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+            }
+            complain(rdkafka_error{rd_kafka_incremental_unassign(handle_->get(), list.get())}, "incremental_unassign");
+            for (auto const& each : partitions) {
+                retire(each);
+            }
+        } else {
+            complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
+            while (!sources_.empty()) {
+                retire(topic_partition{sources_.begin()->first});
+            }
+        }
+    }
+
+    std::shared_ptr<record_source> open(std::shared_ptr<partition_state> const& state) {
+        if (auto const before = sources_.find(state->where()); before != sources_.end()) {
+            before->second->close(); // its wake-ups must not switch off the new one's
+        }
+        auto source = std::make_shared<rdkafka_source>(handle_, state);
+        sources_[state->where()] = source;
+        return source;
+    }
+
+    void seek(start_position const& to) {
+        auto const list = make_partitions(1);
+        rd_kafka_topic_partition_list_add(list.get(), to.where.topic.c_str(), to.where.partition)->offset = to.start;
+        complain(rdkafka_error{rd_kafka_seek_partitions(handle_->get(), list.get(), 0)}, "seek");
+    }
+
+    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+        auto const list = make_partitions(offsets.size());
+        for (auto const& each : offsets) {
+            auto* const added = rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition);
+            added->offset = each.offset;
+            if (!each.metadata.empty()) {
+                added->metadata = std::malloc(each.metadata.size()); // freed with the list
+                if (!added->metadata) {
+                    throw std::bad_alloc{};
+                }
+                std::memcpy(added->metadata, each.metadata.data(), each.metadata.size());
+                added->metadata_size = each.metadata.size();
+            }
+        }
+        if (auto const err = rd_kafka_commit_queue(handle_->get(), list.get(), queue_->get(), nullptr, as_opaque(id))) {
+            arrivals_->add(client_commit{id, make_error_code(err), {}});
+        }
+    }
+
+    void close() {
+        closing_ = true;
+        if (rdkafka_error const error{rd_kafka_consumer_close_queue(handle_->get(), queue_->get())}) {
+            closing_failed_ = true; // after a fatal error there is nothing to close
+        }
+    }
+    bool closed() const { return closing_ && (closing_failed_ || rd_kafka_consumer_closed(handle_->get()) != 0); }
+
+    void shut_down(std::function<void()> done) {
+        queue_.reset();
+        arrivals_->stop();
+        if (!handle_) {
+            return done();
+        }
+        handle_->when_destroyed(std::move(done));
+        for (auto const& each : sources_) {
+            each.second->close();
+        }
+        sources_.clear();
+        handle_.reset();
+    }
+
+    std::string member_id() const { return member().first; }
+    std::int32_t generation_id() const { return member().second; }
+
+private:
+    // What arrives from elsewhere than the queue, and who is told that something did.
+    struct arrivals {
+        void tell() noexcept {
+            std::lock_guard const lock{mutex};
+            if (notify) {
+                notify();
+            }
+        }
+        void add(client_event what) {
+            {
+                std::lock_guard const lock{mutex};
+                events.push_back(std::move(what));
+            }
+            tell();
+        }
+        std::optional<client_event> take() {
+            std::lock_guard const lock{mutex};
+            if (events.empty()) {
+                return std::nullopt;
+            }
+            std::optional<client_event> first{std::move(events.front())};
+            events.pop_front();
+            return first;
+        }
+        void stop() {
+            std::lock_guard const lock{mutex};
+            notify = nullptr;
+        }
+
+        std::mutex mutex;
+        std::function<void()> notify;
+        std::deque<client_event> events;
+    };
+
+    static void* as_opaque(std::uint64_t id) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)); }
+    static std::uint64_t as_id(void* opaque) noexcept { return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(opaque)); }
+
+    std::optional<client_event> translate(rd_kafka_event_t* event) {
+        switch (rd_kafka_event_type(event)) {
+        case RD_KAFKA_EVENT_REBALANCE: return rebalance(event);
+        case RD_KAFKA_EVENT_OFFSET_COMMIT: return commit_answer(event);
+        case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT: return committed_offsets(event);
+        case RD_KAFKA_EVENT_ERROR: return error(event);
+        case RD_KAFKA_EVENT_LOG: return log(event);
+        case RD_KAFKA_EVENT_FETCH: return stray(event);
+        default: return std::nullopt;
+        }
+    }
+
+    std::optional<client_event> rebalance(rd_kafka_event_t* event) const {
+        partition_set partitions;
+        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
+            for (int i = 0; i != list->cnt; ++i) {
+                partitions.emplace(list->elems[i].topic, list->elems[i].partition);
+            }
+        }
+        auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
+        auto const cooperative = protocol && std::string_view{protocol} == "COOPERATIVE";
+        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+            return client_rebalance{session_machine::assigned{std::move(partitions), cooperative}};
+        }
+        return client_rebalance{
+            session_machine::revoked{std::move(partitions), cooperative, rd_kafka_assignment_lost(handle_->get()) != 0}};
+    }
+
+    static std::optional<client_event> commit_answer(rd_kafka_event_t* event) {
+        client_commit answer{as_id(rd_kafka_event_opaque(event)), make_error_code(rd_kafka_event_error(event)), {}};
+        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
+            for (int i = 0; i != list->cnt; ++i) {
+                answer.results.push_back({{list->elems[i].topic, list->elems[i].partition}, make_error_code(list->elems[i].err)});
+            }
+        }
+        return answer;
+    }
+
+    std::optional<client_event> committed_offsets(rd_kafka_event_t* event) {
+        auto const id = as_id(rd_kafka_event_opaque(event));
+        if (auto const err = rd_kafka_event_error(event)) {
+            return client_offsets{id, make_error_code(err), {}};
+        }
+        std::size_t groups = 0;
+        auto const* const* const results =
+            rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
+        if (groups != 1) {
+            return client_offsets{id, make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG), {}};
+        }
+        if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
+            return client_offsets{id, make_error_code(rd_kafka_error_code(failed)), {}};
+        }
+        client_offsets found{id, {}, {}};
+        std::vector<std::size_t> unknown;
+        auto const* const list = rd_kafka_group_result_partitions(results[0]);
+        for (int i = 0; i != list->cnt; ++i) {
+            auto const& each = list->elems[i];
+            if (each.err) {
+                return client_offsets{id, make_error_code(each.err), {}};
+            }
+            auto& position = found.positions.emplace_back();
+            position.where = {each.topic, each.partition};
+            if (each.offset >= 0) {
+                position.start = position.committed = each.offset;
+                if (each.metadata) {
+                    position.metadata.assign(static_cast<char const*>(each.metadata), each.metadata_size);
+                }
+            } else {
+                position.start = initial_offset_ == offset_reset::latest ? start_position::log_end : start_position::log_beginning;
+                unknown.push_back(found.positions.size() - 1);
+            }
+        }
+        if (unknown.empty()) {
+            return found;
+        }
+        if (initial_offset_ == offset_reset::none) {
+            auto const& first = found.positions[unknown.front()].where;
+            return client_fatal{errc::no_committed_offset, first.topic + "[" + std::to_string(first.partition) + "]"};
+        }
+        resolve(std::move(found), std::move(unknown));
+        return std::nullopt;
+    }
+
+    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own.
+    void resolve(client_offsets found, std::vector<std::size_t> unknown) {
+        auto ask = [handle = handle_, to = arrivals_, timeout = look_up_timeout_, found, unknown]() mutable {
+            auto const list = make_partitions(unknown.size());
+            for (auto const index : unknown) {
+                auto const& each = found.positions[index];
+                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+            }
+            if (!rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()))) {
+                for (std::size_t i = 0; i != unknown.size(); ++i) {
+                    auto const& answer = list->elems[i];
+                    if (!answer.err && answer.offset >= 0) {
+                        found.positions[unknown[i]].start = answer.offset;
+                    }
+                }
+            } // otherwise librdkafka finds the start itself
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            to->add(std::move(found));
+        };
+        try {
+            std::thread{std::move(ask)}.detach();
+        } catch (std::system_error const&) {
+            arrivals_->add(std::move(found));
+        }
+    }
+
+    std::optional<client_event> error(rd_kafka_event_t* event) const {
+        auto const err = rd_kafka_event_error(event);
+        auto const* const text = rd_kafka_event_error_string(event);
+        if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(event)) {
+            char why[512];
+            auto const cause = rd_kafka_fatal_error(handle_->get(), why, sizeof why);
+            return cause ? client_fatal{make_error_code(cause), why} : client_fatal{make_error_code(err), text};
+        }
+        event_kind kind = event_kind::client_error;
+        severity level = severity::warning;
+        switch (err) {
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+            kind = event_kind::brokers_unreachable;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+            kind = event_kind::poll_interval_exceeded;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC: kind = event_kind::topic_missing; break;
+        case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: return client_fatal{make_error_code(err), text};
+        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+            kind = event_kind::partition_error;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        case RD_KAFKA_RESP_ERR__SSL: level = severity::error; break;
+        case RD_KAFKA_RESP_ERR__PARTITION_EOF: return std::nullopt;
+        default: break;
+        }
+        return client_notice{{kind, level, std::nullopt, make_error_code(err), text ? text : ""}};
+    }
+
+    static std::optional<client_event> log(rd_kafka_event_t* event) {
+        char const* facility = nullptr;
+        char const* text = nullptr;
+        int level = 0;
+        if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
+            return std::nullopt;
+        }
+        auto const how = level <= 3 ? severity::error : level == 4 ? severity::warning : level <= 6 ? severity::info : severity::debug;
+        return client_notice{{event_kind::client_log, how, std::nullopt, {}, std::string{facility} + ": " + text}};
+    }
+
+    // Records on the consumer's queue: of a partition that nobody reads, or that came before its queue was taken out. The latter
+    // must not be passed over: their partition is read again from there.
+    std::optional<client_event> stray(rd_kafka_event_t* event) {
+        std::optional<start_position> from;
+        while (auto const* const message = rd_kafka_event_message_next(event)) {
+            if (from || !message->rkt || message->err) {
+                continue;
+            }
+            topic_partition const where{rd_kafka_topic_name(message->rkt), message->partition};
+            if (sources_.contains(where)) {
+                from.emplace();
+                from->where = where;
+                from->start = message->offset;
+            }
+        }
+        if (!from) {
+            return std::nullopt;
+        }
+        seek(*from);
+        return client_notice{{event_kind::client_error, severity::warning, from->where, {}, "a record came outside its partition's "
+                              "queue; the partition is read again from offset " + std::to_string(from->start)}};
+    }
+
+    void retire(topic_partition const& where) {
+        if (auto const found = sources_.find(where); found != sources_.end()) {
+            found->second->close();
+            sources_.erase(found);
+        }
+    }
+
+    void complain(rd_kafka_resp_err_t err, char const* what) {
+        if (err) {
+            complain(make_error_code(err), what, rd_kafka_err2str(err));
+        }
+    }
+    void complain(rdkafka_error const& error, char const* what) {
+        if (error) {
+            complain(make_error_code(rd_kafka_error_code(error.get())), what, rd_kafka_error_string(error.get()));
+        }
+    }
+    void complain(std::error_code ec, char const* what, char const* why) {
+        arrivals_->add(client_notice{{event_kind::client_error, severity::error, std::nullopt, ec, std::string{what} + ": " + why}});
+    }
+
+    // From the serialised group metadata: the accessor for the generation came with 2.8.
+    std::pair<std::string, std::int32_t> member() const {
+        if (!handle_) {
+            return {{}, -1};
+        }
+        rdkafka_group_metadata const metadata{rd_kafka_consumer_group_metadata(handle_->get())};
+        void* buffer = nullptr;
+        std::size_t size = 0;
+        if (!metadata) {
+            return {{}, -1};
+        }
+        rdkafka_error const error{rd_kafka_consumer_group_metadata_write(metadata.get(), &buffer, &size)};
+        std::unique_ptr<void, rdkafka_deleter<std::free>> const owner{buffer};
+        constexpr std::string_view magic{"CGMDv2:"};
+        std::int32_t generation = -1;
+        std::string_view const bytes{static_cast<char const*>(buffer), size};
+        if (error || bytes.size() < magic.size() + sizeof generation || bytes.substr(0, magic.size()) != magic) {
+            return {{}, -1};
+        }
+        std::memcpy(&generation, bytes.data() + magic.size(), sizeof generation);
+        auto const rest = bytes.substr(magic.size() + sizeof generation);
+        auto const group_end = rest.find('\0');
+        if (group_end == std::string_view::npos) {
+            return {{}, generation};
+        }
+        auto const member = rest.substr(group_end + 1);
+        return {std::string{member.substr(0, member.find('\0'))}, generation};
+    }
+
+    rdkafka_settings settings_;
+    std::vector<std::string> topics_;
+    std::string group_id_;
+    offset_reset initial_offset_;
+    std::chrono::milliseconds look_up_timeout_{};
+    std::shared_ptr<arrivals> arrivals_;
+    std::shared_ptr<rdkafka_handle> handle_;
+    std::unique_ptr<rdkafka_queue> queue_;
+    std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_;
+    bool closing_ = false;
+    bool closing_failed_ = false;
+};
+
+static_assert(client<rdkafka_client>);
+
+} // namespace kgroup::detail

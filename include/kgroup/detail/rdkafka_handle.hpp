@@ -1,0 +1,102 @@
+#pragma once
+
+#include <kgroup/error.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace kgroup::detail {
+
+template <auto Destroy>
+struct rdkafka_deleter {
+    template <typename T>
+    void operator()(T* what) const noexcept {
+        Destroy(what);
+    }
+};
+
+using rdkafka_conf = std::unique_ptr<rd_kafka_conf_t, rdkafka_deleter<rd_kafka_conf_destroy>>;
+using rdkafka_event = std::unique_ptr<rd_kafka_event_t, rdkafka_deleter<rd_kafka_event_destroy>>;
+using rdkafka_error = std::unique_ptr<rd_kafka_error_t, rdkafka_deleter<rd_kafka_error_destroy>>;
+using rdkafka_partitions = std::unique_ptr<rd_kafka_topic_partition_list_t, rdkafka_deleter<rd_kafka_topic_partition_list_destroy>>;
+using rdkafka_group_metadata =
+    std::unique_ptr<rd_kafka_consumer_group_metadata_t, rdkafka_deleter<rd_kafka_consumer_group_metadata_destroy>>;
+
+inline rdkafka_partitions make_partitions(std::size_t size) {
+    return rdkafka_partitions{rd_kafka_topic_partition_list_new(static_cast<int>(size))};
+}
+
+/// A queue of librdkafka's whose arrivals call a function, on librdkafka's threads and under the queue's lock.
+class rdkafka_queue {
+public:
+    rdkafka_queue() noexcept = default;
+    explicit rdkafka_queue(rd_kafka_queue_t* queue) noexcept : queue_(queue) {}
+    rdkafka_queue(rdkafka_queue const&) = delete;
+    rdkafka_queue& operator=(rdkafka_queue const&) = delete;
+    ~rdkafka_queue() {
+        if (queue_) {
+            disarm();
+            rd_kafka_queue_destroy(queue_);
+        }
+    }
+
+    rd_kafka_queue_t* get() const noexcept { return queue_; }
+
+    /// `callback` must do nothing but post: any call of librdkafka's would wait for the lock it is called under.
+    void arm(void (*callback)(rd_kafka_t*, void*), void* context) noexcept {
+        rd_kafka_queue_cb_event_enable(queue_, callback, context);
+    }
+    /// Returns when no callback runs and none will.
+    void disarm() noexcept { rd_kafka_queue_cb_event_enable(queue_, nullptr, nullptr); }
+
+private:
+    rd_kafka_queue_t* queue_ = nullptr;
+};
+
+/// One consumer of librdkafka's. Shared by the client and by everything that came from it; the last one ends it, on a thread
+/// of its own, because `rd_kafka_destroy` may wait for a resolver and must not run on librdkafka's threads.
+class rdkafka_handle {
+public:
+    rdkafka_handle(rdkafka_conf conf) {
+        char text[512];
+        handle_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), text, sizeof text);
+        if (!handle_) {
+            throw std::system_error{errc::invalid_config, text};
+        }
+        static_cast<void>(conf.release()); // the handle has taken it
+    }
+    rdkafka_handle(rdkafka_handle const&) = delete;
+    rdkafka_handle& operator=(rdkafka_handle const&) = delete;
+    ~rdkafka_handle() {
+        auto end = [handle = handle_, done = std::move(on_destroyed_)] {
+            // The group has been left by now, or cannot be: no second attempt.
+            rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+            if (done) {
+                done();
+            }
+        };
+        try {
+            std::thread{end}.detach();
+        } catch (std::system_error const&) {
+            end();
+        }
+    }
+
+    rd_kafka_t* get() const noexcept { return handle_; }
+
+    /// Called when the handle is gone, on a thread of its own; must not throw.
+    void when_destroyed(std::function<void()> done) noexcept { on_destroyed_ = std::move(done); }
+
+private:
+    rd_kafka_t* handle_;
+    std::function<void()> on_destroyed_;
+};
+
+} // namespace kgroup::detail

@@ -1,0 +1,195 @@
+#pragma once
+
+#include <kgroup/config.hpp>
+#include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/error.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace kgroup::detail {
+
+/// A configuration in librdkafka's terms, checked as far as that goes without connecting.
+struct rdkafka_settings {
+    rdkafka_conf conf;
+    std::chrono::milliseconds max_poll_interval{};
+    std::chrono::milliseconds rebalance_deadline{};
+    std::size_t block_bytes = 0;  // how much a claim drains at a time
+    bool log_to_queue = false;
+};
+
+/// Whether a property's value must not be shown.
+inline bool is_secret(std::string_view property) noexcept {
+    constexpr std::array marks{std::string_view{"password"}, std::string_view{"secret"}, std::string_view{".pem"},
+                               std::string_view{"jaas"}, std::string_view{"sasl.username"}, std::string_view{"oauthbearer"},
+                               std::string_view{"ssl.key"}, std::string_view{"token"}};
+    return std::any_of(marks.begin(), marks.end(),
+                       [&](std::string_view mark) { return property.find(mark) != std::string_view::npos; });
+}
+
+class rdkafka_settings_maker {
+public:
+    static rdkafka_settings make(config const& given) {
+        check(given);
+        rdkafka_settings_maker self{given};
+        self.require_version();
+        self.set_defaults();
+        self.set_users();
+        self.set_ours();
+        self.check_times();
+        return std::move(self.made_);
+    }
+
+private:
+    using milliseconds = std::chrono::milliseconds;
+
+    explicit rdkafka_settings_maker(config const& given) : given_(given) {
+        made_.conf.reset(rd_kafka_conf_new());
+        // librdkafka counts the bytes of records only. Small ones cost four to five times as much, and one fetch may come on top of a
+        // full queue: an eighth of a partition's share for each.
+        share_ = given.buffer_bytes / given.expected_partitions / 8;
+        made_.block_bytes = std::clamp<std::size_t>(share_ / 2, 4096, 128 * 1024);
+    }
+
+    void require_version() const {
+        auto const needs = [](int version, char const* what) {
+            if (rd_kafka_version() < version) {
+                throw std::system_error{errc::unsupported_by_librdkafka,
+                                        std::string{what} + ", and this is " + rd_kafka_version_str()};
+            }
+        };
+        if (given_.protocol == group_protocol::consumer) {
+            needs(0x020c0000, "protocol: group_protocol::consumer needs librdkafka 2.12 at run time");
+        } else if (given_.assignors.front() == assignor::cooperative_sticky) {
+            needs(0x020a0000, "assignors: cooperative_sticky needs librdkafka 2.10 at run time (before, a commit during a "
+                              "rebalance loses the assignment)");
+        }
+    }
+
+    // What the user may choose otherwise.
+    void set_defaults() {
+        set("client.software.name", "kgroup", quietly);
+        set("reconnect.backoff.max.ms", "1000", quietly); // with the default a 3 s outage can outlast the session
+        set("fetch.queue.backoff.ms", "10", quietly);     // 1 s as librdkafka has it, and not to be set before 2.2
+        set("fetch.wait.max.ms", "100", quietly);         // for how long a fetch for idle partitions keeps the others waiting
+        // A record of a few bytes costs some 450: a limit by number, too.
+        set("queued.min.messages", std::to_string(std::clamp<std::size_t>(share_ / 100, 16, 100000)), quietly);
+    }
+
+    void set_users() {
+        for (auto const& [name, value] : given_.properties) {
+            char text[512];
+            switch (rd_kafka_conf_set(made_.conf.get(), name.c_str(), value.c_str(), text, sizeof text)) {
+            case RD_KAFKA_CONF_OK: break;
+            case RD_KAFKA_CONF_UNKNOWN:
+                refuse_config("properties: '" + name + "' is not a property of librdkafka " + rd_kafka_version_str());
+            case RD_KAFKA_CONF_INVALID:
+                refuse_config("properties: " + (is_secret(name) ? "the value of '" + name + "' is not valid" : std::string{text}));
+            }
+        }
+    }
+
+    // What kgroup decides. A property that says the same is no contradiction.
+    void set_ours() {
+        must("bootstrap.servers", given_.brokers, "brokers");
+        refuse_given("metadata.broker.list", "brokers");
+        must("group.id", given_.group_id, "group_id");
+        if (!given_.group_instance_id.empty()) {
+            must("group.instance.id", given_.group_instance_id, "group_instance_id");
+        } else {
+            refuse_given("group.instance.id", "group_instance_id");
+        }
+        switch (*given_.initial_offset) {
+        case offset_reset::earliest: must("auto.offset.reset", "earliest", "initial_offset"); break;
+        case offset_reset::latest: must("auto.offset.reset", "latest", "initial_offset"); break;
+        case offset_reset::none: must("auto.offset.reset", "error", "initial_offset"); break;
+        }
+        if (given_.protocol == group_protocol::consumer) {
+            must("group.protocol", "consumer", "protocol");
+            refuse_given("partition.assignment.strategy", "protocol (the broker divides the partitions)");
+        } else {
+            if (auto const found = given_.properties.find("group.protocol");
+                found != given_.properties.end() && found->second != "classic") {
+                refuse_config("properties: 'group.protocol' contradicts the field protocol");
+            }
+            std::string names;
+            for (auto const each : given_.assignors) {
+                names += names.empty() ? "" : ",";
+                names += each == assignor::range        ? "range"
+                         : each == assignor::roundrobin ? "roundrobin"
+                                                        : "cooperative-sticky";
+            }
+            must("partition.assignment.strategy", names, "assignors");
+        }
+        must("queued.max.messages.kbytes", std::to_string(std::max<std::size_t>(share_ / 1024, 1)), "buffer_bytes");
+        must("fetch.message.max.bytes", std::to_string(share_), "buffer_bytes");
+        refuse_given("max.partition.fetch.bytes", "buffer_bytes");
+        constexpr auto marks = "how kgroup commits: it marks and commits by itself";
+        must("enable.auto.commit", "false", marks);
+        must("enable.auto.offset.store", "false", marks);
+        must("enable.partition.eof", "false", "how kgroup reads");
+        // Without this librdkafka answers rebalances by itself.
+        rd_kafka_conf_set_events(made_.conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_ERROR |
+                                                       (given_.on_event ? RD_KAFKA_EVENT_LOG : 0));
+        if (given_.on_event) {
+            must("log.queue", "true", "on_event");
+            made_.log_to_queue = true;
+        }
+    }
+
+    void check_times() {
+        made_.max_poll_interval = milliseconds{std::stol(get("max.poll.interval.ms"))};
+        if (!given_.rebalance_deadline) {
+            made_.rebalance_deadline = std::min(milliseconds{10000}, made_.max_poll_interval / 3);
+            return;
+        }
+        made_.rebalance_deadline = *given_.rebalance_deadline;
+        if (made_.rebalance_deadline > made_.max_poll_interval / 2) {
+            refuse_config("rebalance_deadline: " + std::to_string(made_.rebalance_deadline.count()) +
+                          " ms is more than half of max.poll.interval.ms (" + std::to_string(made_.max_poll_interval.count()) +
+                          "), after which the broker evicts a member that has not answered a rebalance");
+        }
+    }
+
+    static constexpr bool quietly = true;
+
+    void set(char const* name, std::string const& value, bool optional) {
+        char text[512];
+        if (rd_kafka_conf_set(made_.conf.get(), name, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK && !optional) {
+            refuse_config(text);
+        }
+    }
+
+    void must(std::string const& name, std::string const& value, std::string const& field) {
+        if (auto const found = given_.properties.find(name); found != given_.properties.end() && found->second != value) {
+            refuse_given(name, field);
+        }
+        set(name.c_str(), value, !quietly);
+    }
+
+    void refuse_given(std::string const& name, std::string const& field) const {
+        if (given_.properties.contains(name)) {
+            refuse_config("properties: '" + name + "' contradicts " + field);
+        }
+    }
+
+    std::string get(char const* name) const {
+        char value[64];
+        auto size = sizeof value;
+        return rd_kafka_conf_get(made_.conf.get(), name, value, &size) == RD_KAFKA_CONF_OK ? value : "0";
+    }
+
+    config const& given_;
+    rdkafka_settings made_;
+    std::size_t share_;
+};
+
+} // namespace kgroup::detail

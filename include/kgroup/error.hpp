@@ -1,0 +1,158 @@
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include <string>
+#include <system_error>
+
+namespace kgroup {
+
+/// The errors of kgroup's own. Kafka's and librdkafka's codes have a category of their own: `kafka_category`.
+enum class errc {
+    /// A field of `config` is missing, malformed, or contradicts another; the message names it.
+    invalid_config = 1,
+    /// The librdkafka found at run time is too old for what was asked; the message names the version needed.
+    unsupported_by_librdkafka,
+    /// A group runs once: `async_run` or `async_consume` was called on a group that runs or has run.
+    already_running,
+    /// A handler had not ended when `close_timeout` was over; its frame lives on, owns what it can touch, and
+    /// can commit nothing.
+    handler_abandoned,
+    /// `initial_offset` is `none` and the group has no committed offset for an assigned partition.
+    no_committed_offset,
+    /// `initial_offset` is `none` and the position of a claim is no longer in the log.
+    offset_out_of_range,
+    /// A second receive or wait was begun on a channel while one was outstanding.
+    receive_in_progress,
+    /// The session is over; there is nothing left to commit through it.
+    session_ended,
+    /// A record cannot be read: it is damaged, or of a format that librdkafka does not know.
+    record_unreadable,
+    /// The broker did not answer a commit within `commit_timeout`.
+    commit_timed_out,
+};
+
+/// The category of `errc`; its name is "kgroup".
+inline std::error_category const& error_category() noexcept {
+    struct category final : std::error_category {
+        char const* name() const noexcept override { return "kgroup"; }
+        std::string message(int value) const override {
+            switch (static_cast<errc>(value)) {
+            case errc::invalid_config: return "invalid configuration";
+            case errc::unsupported_by_librdkafka: return "not supported by the librdkafka found at run time";
+            case errc::already_running: return "the group runs or has run: a group runs once";
+            case errc::handler_abandoned: return "a handler did not end within close_timeout";
+            case errc::no_committed_offset: return "no committed offset, and initial_offset is none";
+            case errc::offset_out_of_range: return "the position is no longer in the log, and initial_offset is none";
+            case errc::receive_in_progress: return "another receive is outstanding on this channel";
+            case errc::session_ended: return "the session has ended";
+            case errc::record_unreadable: return "a record cannot be read";
+            case errc::commit_timed_out: return "the commit was not answered within commit_timeout";
+            }
+            return "unknown error of kgroup";
+        }
+    };
+    static category const instance;
+    return instance;
+}
+
+inline std::error_code make_error_code(errc value) noexcept {
+    return {static_cast<int>(value), error_category()};
+}
+
+/// The category over the error codes of the Kafka protocol (positive) and of librdkafka (negative);
+/// its name is "kafka", its messages are librdkafka's.
+inline std::error_category const& kafka_category() noexcept {
+    struct category final : std::error_category {
+        char const* name() const noexcept override { return "kafka"; }
+        std::string message(int value) const override {
+            auto const code = static_cast<rd_kafka_resp_err_t>(value);
+            return std::string{rd_kafka_err2str(code)} + " (" + rd_kafka_err2name(code) + ")";
+        }
+    };
+    static category const instance;
+    return instance;
+}
+
+/// Wraps a code of librdkafka, which may be 0.
+inline std::error_code make_error_code(rd_kafka_resp_err_t value) noexcept {
+    return {static_cast<int>(value), kafka_category()};
+}
+
+/// Whether the same request may succeed when it is repeated without any change: the coordinator is moving or
+/// loading, a rebalance is in progress, a request timed out, no broker is reachable at the moment.
+inline bool is_retriable(std::error_code const& ec) noexcept {
+    if (ec.category() == error_category()) {
+        return ec == make_error_code(errc::commit_timed_out);
+    }
+    if (ec.category() != kafka_category()) {
+        return false;
+    }
+    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__WAIT_COORD:
+    case RD_KAFKA_RESP_ERR__WAIT_CACHE:
+    case RD_KAFKA_RESP_ERR__RETRY:
+    case RD_KAFKA_RESP_ERR__IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT: return true;
+    default: return false;
+    }
+}
+
+/// Whether a commit was refused because it came from a generation of the group that is over, or between two.
+inline bool is_stale(std::error_code const& ec) noexcept {
+    if (ec.category() != kafka_category()) {
+        return false;
+    }
+    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
+    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID: return true;
+    default: return static_cast<int>(ec.value()) == 113; // STALE_MEMBER_EPOCH: named by newer headers only
+    }
+}
+
+/// Whether the error ends a member for good, so that only a new group object (often: a changed configuration,
+/// a changed permission) can go on: fenced by another member of the same instance id, refused by the cluster,
+/// not supported, or named fatal by librdkafka.
+inline bool is_fatal(std::error_code const& ec) noexcept {
+    if (ec.category() == error_category()) {
+        return ec == make_error_code(errc::invalid_config) || ec == make_error_code(errc::unsupported_by_librdkafka) ||
+               ec == make_error_code(errc::no_committed_offset) || ec == make_error_code(errc::offset_out_of_range) ||
+               ec == make_error_code(errc::record_unreadable);
+    }
+    if (ec.category() != kafka_category()) {
+        return false;
+    }
+    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION: return true;
+    default: return static_cast<int>(ec.value()) == 111; // UNRELEASED_INSTANCE_ID: named by newer headers only
+    }
+}
+
+} // namespace kgroup
+
+template <>
+struct std::is_error_code_enum<kgroup::errc> : std::true_type {};

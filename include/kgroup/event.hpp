@@ -1,0 +1,109 @@
+#pragma once
+
+#include <kgroup/topic_partition.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace kgroup {
+
+/// How much attention an event asks for.
+enum class severity { debug, info, warning, error };
+
+/// What an event reports.
+enum class event_kind {
+    session_started,     ///< an assignment has arrived and `setup` has run
+    session_ended,       ///< everything was revoked or lost, or the run ends; `text` names the reason
+    claims_added,        ///< partitions were assigned; `text` lists them
+    claims_revoked,      ///< partitions are to be given back; handlers finish what they hold
+    claims_lost,         ///< the group has already given the partitions away; handlers are told to stop now
+    handler_returned,    ///< `consume_claim` returned while its claim was live; repeated each minute under `keep_others`
+    handler_failed,      ///< `setup`, `consume_claim`, `cleanup` or `on_event` threw
+    handler_cancelled,   ///< a handler had not ended at the deadline and was cancelled
+    handler_abandoned,   ///< a handler did not end after its cancellation either; its claim went on without it
+    claim_stalled,       ///< records wait and the handler has taken none for a while; `text` says what it waits for
+    mark_refused,        ///< a mark or ack did not count: the claim has ended, its mode is the other one, or it is out of range
+    late_message,        ///< messages were still held when `consume_claim` had returned
+    wakeup_healed,       ///< records waited without a wake-up having come; the periodic look found them
+    commit_failed,       ///< offsets were not committed; they stay marked and go with the next commit
+    commit_recovered,    ///< commits succeed again
+    offsets_unavailable, ///< the committed offsets of an assignment could not be read yet; the look-up is repeated
+    position_reset,      ///< the log no longer held the position; reading went on where `initial_offset` says
+    partition_error,     ///< a partition cannot be read at the moment
+    topic_missing,       ///< a subscribed topic does not exist; the group waits for it
+    brokers_unreachable, ///< no broker can be reached; reported once an outage
+    brokers_reachable,   ///< the outage is over
+    poll_interval_exceeded, ///< all threads of the executor were blocked for max.poll.interval.ms; the membership is lost
+    too_many_partitions, ///< more partitions are assigned than `expected_partitions`: `buffer_bytes` is exceeded
+    close_timed_out,     ///< librdkafka had not left the group when `close_timeout` was over
+    client_error,        ///< any other error that librdkafka reported
+    client_log,          ///< a line of librdkafka's log
+};
+
+/// The name of an event kind, as in its enumerator.
+constexpr std::string_view to_string(event_kind kind) noexcept {
+    switch (kind) {
+    case event_kind::session_started: return "session_started";
+    case event_kind::session_ended: return "session_ended";
+    case event_kind::claims_added: return "claims_added";
+    case event_kind::claims_revoked: return "claims_revoked";
+    case event_kind::claims_lost: return "claims_lost";
+    case event_kind::handler_returned: return "handler_returned";
+    case event_kind::handler_failed: return "handler_failed";
+    case event_kind::handler_cancelled: return "handler_cancelled";
+    case event_kind::handler_abandoned: return "handler_abandoned";
+    case event_kind::claim_stalled: return "claim_stalled";
+    case event_kind::mark_refused: return "mark_refused";
+    case event_kind::late_message: return "late_message";
+    case event_kind::wakeup_healed: return "wakeup_healed";
+    case event_kind::commit_failed: return "commit_failed";
+    case event_kind::commit_recovered: return "commit_recovered";
+    case event_kind::offsets_unavailable: return "offsets_unavailable";
+    case event_kind::position_reset: return "position_reset";
+    case event_kind::partition_error: return "partition_error";
+    case event_kind::topic_missing: return "topic_missing";
+    case event_kind::brokers_unreachable: return "brokers_unreachable";
+    case event_kind::brokers_reachable: return "brokers_reachable";
+    case event_kind::poll_interval_exceeded: return "poll_interval_exceeded";
+    case event_kind::too_many_partitions: return "too_many_partitions";
+    case event_kind::close_timed_out: return "close_timed_out";
+    case event_kind::client_error: return "client_error";
+    case event_kind::client_log: return "client_log";
+    }
+    return "unknown";
+}
+
+/// Something that happened beside the records. It owns all that it holds.
+struct event {
+    event_kind kind;
+    severity level;
+    std::optional<topic_partition> where{}; ///< the topic and partition, if it is about one; partition -1: the whole topic
+    std::error_code error{};                ///< the cause, if there is one
+    std::string text{};                     ///< one line, in words; control characters are escaped
+    std::uint64_t suppressed = 0;           ///< how many of the same kind, place and cause were dropped since the last one
+};
+
+/// Counters since the group was made, and gauges of the moment.
+struct group_stats {
+    // gauges
+    std::size_t claims = 0;               ///< partitions owned now
+    std::size_t abandoned_handlers = 0;   ///< frames of handlers that did not end in time and still live
+    // counters
+    std::uint64_t sessions = 0;           ///< sessions begun
+    std::uint64_t rebalances = 0;         ///< assignments and revocations answered
+    std::uint64_t superseded_rebalances = 0; ///< of those that arrived, how many a newer one made void
+    std::uint64_t records_received = 0;   ///< delivered by claims that have ended, and by live ones up to their last fill
+    std::uint64_t commits = 0;            ///< commit requests that the broker confirmed
+    std::uint64_t commits_failed = 0;     ///< commit requests that failed or timed out
+    std::uint64_t offsets_committed = 0;  ///< partitions in confirmed commit requests
+    std::uint64_t marks_refused = 0;      ///< marks and acks that did not count
+    std::uint64_t late_messages = 0;      ///< messages still held when their `consume_claim` had returned
+    std::uint64_t wakeups_healed = 0;     ///< wake-ups that the periodic look had to make up for
+    std::uint64_t handlers_abandoned = 0; ///< handlers that did not end in time
+    std::uint64_t events_dropped = 0;     ///< events that were not reported because of their rate
+};
+
+} // namespace kgroup

@@ -1,0 +1,17 @@
+#pragma once
+
+/// The whole library, in reading order.
+
+#include <kgroup/topic_partition.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/message.hpp>
+#include <kgroup/offset_tracker.hpp>
+#include <kgroup/message_channel.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/claim.hpp>
+#include <kgroup/session.hpp>
+#include <kgroup/handler.hpp>
+#include <kgroup/client.hpp>
+#include <kgroup/consumer_group.hpp>

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <kgroup/detail/partition_state.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace kgroup {
+
+namespace detail {
+struct record_access;
+}
+
+/// One header of a record. Names may repeat; a value may be null, which is not the same as empty.
+struct header {
+    std::string_view name;
+    std::optional<std::string_view> value;
+};
+
+/// A record copied out of Kafka's buffers: to keep for as long as one likes, on any thread.
+struct owned_message {
+    struct owned_header {
+        std::string name;
+        std::optional<std::string> value;
+    };
+    std::string topic;
+    std::int32_t partition = 0;
+    std::int64_t offset = 0;
+    std::optional<std::string> key;
+    std::optional<std::string> value;
+    std::optional<std::chrono::system_clock::time_point> timestamp;
+    std::vector<owned_header> headers;
+};
+
+/// One record, as a claim's channel delivers it.
+///
+/// The views it gives out (`topic`, `key`, `value`, `headers`) point into the buffer that came from the broker:
+/// nothing is copied, and they are valid for as long as the message lives.
+///
+/// *Lifetime.* A message is to be destroyed before the `consume_claim` it was delivered to returns; `copy()` makes
+/// one to keep. One that is kept longer does no harm (it keeps its buffer and the connection's state alive) and is
+/// counted in `group_stats::late_messages` and reported once a claim. A message pins the records that were fetched
+/// together with it: hold few of them for long.
+///
+/// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A shared message:
+/// reading is safe, but for `headers()` and `copy()`, which are not: use them from one thread at a time.
+class message {
+public:
+    message(message&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
+    message& operator=(message&& other) noexcept {
+        if (this != &other) {
+            drop();
+            record_ = std::exchange(other.record_, nullptr);
+        }
+        return *this;
+    }
+    message(message const&) = delete;
+    message& operator=(message const&) = delete;
+    ~message() { drop(); }
+
+    /// The topic's name; valid for as long as the message.
+    std::string_view topic() const noexcept { return record_->block->state().topic(); }
+    std::int32_t partition() const noexcept { return record_->block->state().partition(); }
+    /// The record's offset in its partition. Offsets ascend within a claim and may have gaps.
+    std::int64_t offset() const noexcept { return record_->offset; }
+
+    /// The record's key: any bytes, not NUL-terminated; empty when it is null or empty (see `has_key`).
+    std::string_view key() const noexcept { return {record_->key, record_->key_size}; }
+    /// The record's value: any bytes, not NUL-terminated; empty when it is null or empty (see `has_value`).
+    std::string_view value() const noexcept { return {record_->value, record_->value_size}; }
+    /// Whether the record has a key; an empty key is one.
+    bool has_key() const noexcept { return record_->key != nullptr; }
+    /// Whether the record has a value. A null value is a tombstone in a compacted topic.
+    bool has_value() const noexcept { return record_->value != nullptr; }
+
+    /// The record's timestamp, in milliseconds since the epoch: the producer's or the broker's, as the topic is
+    /// configured. nullopt: the record has none.
+    std::optional<std::chrono::system_clock::time_point> timestamp() const noexcept {
+        auto const milliseconds = record_->block->state().timestamp(record_->native);
+        if (milliseconds < 0) {
+            return std::nullopt;
+        }
+        return std::chrono::system_clock::time_point{std::chrono::milliseconds{milliseconds}};
+    }
+
+    /// The record's headers in the order in which the producer set them; parsed by this call, which allocates.
+    /// The views in it are valid for as long as the message.
+    ///
+    /// @throws std::system_error (category `kafka`) when the record's header block is malformed.
+    std::vector<header> headers() const {
+        std::vector<header> result;
+        record_->block->state().headers(record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
+            result.push_back({name, value});
+        });
+        return result;
+    }
+
+    /// A copy of everything in the record, independent of the claim.
+    ///
+    /// @throws std::bad_alloc, and what `headers()` throws.
+    owned_message copy() const {
+        owned_message result;
+        result.topic = topic();
+        result.partition = partition();
+        result.offset = offset();
+        if (has_key()) {
+            result.key.emplace(key());
+        }
+        if (has_value()) {
+            result.value.emplace(value());
+        }
+        result.timestamp = timestamp();
+        for (auto const& each : headers()) {
+            auto& added = result.headers.emplace_back();
+            added.name = each.name;
+            if (each.value) {
+                added.value.emplace(*each.value);
+            }
+        }
+        return result;
+    }
+
+private:
+    friend struct detail::record_access;
+    explicit message(detail::record* record) noexcept : record_(record) {}
+
+    void drop() noexcept {
+        if (record_) {
+            record_->block->release();
+        }
+    }
+
+    detail::record* record_;
+};
+
+namespace detail {
+
+/// The one door between messages and what the library keeps about their records.
+struct record_access {
+    static message make(record* from) noexcept { return message{from}; }
+    static record* of(message const& from) noexcept { return from.record_; }
+
+    /// Puts the record's message into the record itself, for a batch.
+    static void lend(record& in) noexcept {
+        static_assert(sizeof(message) == sizeof(in.lent));
+        ::new (static_cast<void*>(in.lent)) message{&in};
+    }
+    static message& lent(record& in) noexcept { return *std::launder(reinterpret_cast<message*>(in.lent)); }
+    /// Ends the lent message without releasing its record; false if it was moved out.
+    static bool take_back(record& in) noexcept { return std::exchange(lent(in).record_, nullptr) != nullptr; }
+};
+
+} // namespace detail
+
+} // namespace kgroup

@@ -1,0 +1,312 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/on_exit.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/message.hpp>
+
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/post.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <iterator>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+namespace kgroup {
+
+/// Some messages of one claim, in order: what `message_channel::async_receive_batch` delivers.
+///
+/// A move-only range of `message&`; a message may be moved out of it. Those that are left are released together when the
+/// batch is destroyed, at the cost of one. Its storage belongs to the claim and is used again.
+///
+/// *Lifetime* and *thread safety*: as `message`.
+class message_batch {
+public:
+    class iterator {
+    public:
+        using value_type = message;
+        using reference = message&;
+        using pointer = message*;
+        using difference_type = std::ptrdiff_t;
+        using iterator_category = std::forward_iterator_tag;
+
+        iterator() noexcept = default;
+        reference operator*() const noexcept { return detail::record_access::lent(*record_); }
+        pointer operator->() const noexcept { return &**this; }
+        iterator& operator++() noexcept {
+            ++record_;
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            auto const before = *this;
+            ++record_;
+            return before;
+        }
+        friend bool operator==(iterator, iterator) noexcept = default;
+
+    private:
+        friend class message_batch;
+        explicit iterator(detail::record* record) noexcept : record_(record) {}
+        detail::record* record_ = nullptr;
+    };
+
+    /// An empty batch.
+    message_batch() noexcept = default;
+    message_batch(message_batch&& other) noexcept
+        : first_(std::exchange(other.first_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    message_batch& operator=(message_batch&& other) noexcept {
+        if (this != &other) {
+            drop();
+            first_ = std::exchange(other.first_, nullptr);
+            size_ = std::exchange(other.size_, 0);
+        }
+        return *this;
+    }
+    message_batch(message_batch const&) = delete;
+    message_batch& operator=(message_batch const&) = delete;
+    ~message_batch() { drop(); }
+
+    iterator begin() const noexcept { return iterator{first_}; }
+    iterator end() const noexcept { return iterator{first_ + size_}; }
+    std::size_t size() const noexcept { return size_; }
+    /// Whether there is no message in it. A batch that was received is empty only when its claim has ended.
+    bool empty() const noexcept { return size_ == 0; }
+    /// The last message, which is the one to mark when all are done; not when the batch is empty.
+    message& back() const noexcept { return detail::record_access::lent(first_[size_ - 1]); }
+
+private:
+    friend class message_channel;
+    message_batch(detail::record* first, std::size_t size) noexcept : first_(first), size_(size) {}
+
+    void drop() noexcept {
+        std::uint32_t left = 0;
+        for (std::size_t i = 0; i != size_; ++i) {
+            left += detail::record_access::take_back(first_[i]) ? 1u : 0u;
+        }
+        if (left != 0) {
+            first_->block->release(left);
+        }
+    }
+
+    detail::record* first_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// The messages of one claim, in the order of their offsets: what a handler awaits.
+///
+/// The channel pulls. When the handler asks and nothing is at hand, the channel takes what waits in the partition's
+/// queue; not asking is the backpressure, and no message is ever shed. It ends (`std::nullopt`, an empty batch) when the
+/// partition is revoked or lost, when the session ends and when the group is stopped; then the handler
+/// finishes what it holds, and returns.
+///
+/// *Cancellation.* Every asynchronous operation here is total: cancelled with any type, it fails with
+/// `asio::error::operation_aborted` and no message has been taken. (A coroutine passes on only `terminal` unless it says
+/// otherwise: see `asio::this_coro::reset_cancellation_state`.) But a message that *was* delivered belongs to the
+/// receiver: combining `async_receive() || timer` discards the loser's result, and if both were ready that is a message.
+/// Put `async_wait()` beside a timer instead, or use `async_receive_for`.
+///
+/// *Thread safety.* Unsafe: it is used from the coroutine that `consume_claim` is, on its strand. The forms that take a
+/// completion token start on that strand by themselves and may be called from any thread. One operation at a time: a second
+/// one fails with `errc::receive_in_progress`.
+///
+/// *Lifetime.* It belongs to the claim.
+class message_channel {
+public:
+    message_channel(message_channel const&) = delete;
+    message_channel& operator=(message_channel const&) = delete;
+
+    /// Waits for the next message. Completes at once, without going through the executor, when one is at hand; every
+    /// 256 messages it lets others on the executor run.
+    ///
+    /// @return the message, or nullopt: the claim has ended.
+    asio::awaitable<std::optional<message>> async_receive() {
+        if (auto* const record = next_at_hand()) {
+            co_return detail::record_access::make(record);
+        }
+        if (co_await ready(detail::clock::time_point::max())) {
+            co_return detail::record_access::make(next_at_hand());
+        }
+        co_return std::nullopt;
+    }
+
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
+    template <typename CompletionToken>
+    auto async_receive(CompletionToken&& token) {
+        return asio::co_spawn(state_.strand(), async_receive(), std::forward<CompletionToken>(token));
+    }
+
+    /// Waits for the next message, for as long as `limit` at most. A message that arrives at the limit is delivered or
+    /// stays in the channel; it is not lost.
+    ///
+    /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells which).
+    asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit) {
+        if (auto* const record = next_at_hand()) {
+            co_return detail::record_access::make(record);
+        }
+        if (co_await ready(detail::clock::now() + std::chrono::duration_cast<detail::clock::duration>(limit))) {
+            co_return detail::record_access::make(next_at_hand());
+        }
+        co_return std::nullopt;
+    }
+
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
+    template <typename CompletionToken>
+    auto async_receive_for(std::chrono::nanoseconds limit, CompletionToken&& token) {
+        return asio::co_spawn(state_.strand(), async_receive_for(limit), std::forward<CompletionToken>(token));
+    }
+
+    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most whatever is asked).
+    /// It does not wait for the batch to fill.
+    ///
+    /// @return the messages; empty: the claim has ended.
+    asio::awaitable<message_batch> async_receive_batch(std::size_t max) {
+        if (has_next() || co_await ready(detail::clock::time_point::max())) {
+            co_return take_batch(max);
+        }
+        co_return message_batch{};
+    }
+
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
+    template <typename CompletionToken>
+    auto async_receive_batch(std::size_t max, CompletionToken&& token) {
+        return asio::co_spawn(state_.strand(), async_receive_batch(max), std::forward<CompletionToken>(token));
+    }
+
+    /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt, also when the claim has
+    /// ended or is paused. Never waits.
+    std::optional<message> try_receive() {
+        if (!holding() && state_.open() && !state_.tracker().window_full()) {
+            fill();
+        }
+        allowance_ = turn;
+        if (auto* const record = next_at_hand()) {
+            return detail::record_access::make(record);
+        }
+        return std::nullopt;
+    }
+
+    /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.
+    asio::awaitable<void> async_wait() {
+        if (!has_next()) {
+            co_await ready(detail::clock::time_point::max());
+        }
+    }
+
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
+    template <typename CompletionToken>
+    auto async_wait(CompletionToken&& token) {
+        return asio::co_spawn(state_.strand(), async_wait(), std::forward<CompletionToken>(token));
+    }
+
+    /// Whether the claim has ended: nothing will be delivered any more. Any thread.
+    bool ended() const noexcept { return state_.ended(); }
+
+    /// For the library: the channel over a partition that is owned; blocks are filled up to `block_bytes` bytes.
+    message_channel(detail::partition_state& state, std::size_t block_bytes) noexcept
+        : state_(state), block_bytes_(block_bytes) {}
+    ~message_channel() { drop_rest(); }
+
+    /// For the library: gives up what is at hand and was not delivered. On the strand.
+    void drop_rest() noexcept {
+        if (holding()) {
+            next_->block->release(static_cast<std::uint32_t>(filled_ - std::exchange(next_, filled_)));
+        }
+    }
+
+private:
+    // How many messages are delivered in a row before others on the executor get a turn.
+    static constexpr std::uint32_t turn = 256;
+
+    bool holding() const noexcept { return next_ != filled_; }
+    bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
+
+    detail::record* next_at_hand() {
+        if (!has_next()) {
+            return nullptr;
+        }
+        state_.deliver(*next_);
+        --allowance_;
+        return next_++;
+    }
+
+    message_batch take_batch(std::size_t max) {
+        auto const size = std::min(std::max<std::size_t>(max, 1), static_cast<std::size_t>(filled_ - next_));
+        for (std::size_t i = 0; i != size; ++i) {
+            state_.deliver(next_[i]);
+        }
+        for (std::size_t i = 0; i != size; ++i) {
+            detail::record_access::lend(next_[i]);
+        }
+        allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
+        return {std::exchange(next_, next_ + size), size};
+    }
+
+    // true: there is a message to take, and the caller takes it before anything else can happen on the strand.
+    // false: the claim has ended, or the deadline is over.
+    asio::awaitable<bool> ready(detail::clock::time_point deadline) {
+        if (receiving_) {
+            throw std::system_error{errc::receive_in_progress};
+        }
+        receiving_ = true;
+        detail::on_exit const done{[this] { receiving_ = false; }};
+        while (!state_.ended()) {
+            if (allowance_ == 0) {
+                co_await asio::post(state_.strand(), asio::use_awaitable);
+                allowance_ = turn;
+                continue;
+            }
+            auto const full = state_.tracker().window_full();
+            if (state_.open() && !full) {
+                if (!holding()) {
+                    fill();
+                }
+                if (holding()) {
+                    co_return true;
+                }
+            }
+            if (!co_await state_.wait(deadline, full)) {
+                co_return false;
+            }
+            allowance_ = turn;
+        }
+        drop_rest();
+        co_return false;
+    }
+
+    void fill() {
+        auto& block = state_.take_block(std::clamp(last_fill_ * 4, detail::partition_state::smallest_block,
+                                                   detail::partition_state::largest_block));
+        // A queue that gives nothing is not always empty: what was popped may have been outdated, or a notice.
+        for (int tries = 0; tries != 16; ++tries) {
+            state_.source()->drain(block, block_bytes_);
+            if (block.size() != 0 || state_.source()->waiting() == 0) {
+                break;
+            }
+        }
+        last_fill_ = block.size();
+        if (block.size() == 0) {
+            state_.give_back(block);
+            return;
+        }
+        next_ = &block[0];
+        filled_ = next_ + block.size();
+        block.lend(state_.shared_from_this());
+    }
+
+    detail::partition_state& state_;
+    std::size_t block_bytes_;
+    detail::record* next_ = nullptr;    // the block at hand: what is not delivered yet
+    detail::record* filled_ = nullptr;  // and where it ends
+    std::size_t last_fill_ = 0;
+    std::uint32_t allowance_ = turn;
+    bool receiving_ = false;
+};
+
+} // namespace kgroup
