@@ -80,7 +80,7 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// | `commit(id, offsets)` | answered by a `client_commit` |
 /// | `close()` | leaves the group; revocations may come meanwhile |
 /// | `closed()` | whether it has |
-/// | `shut_down(done)` | ends the client when nothing of it is held any more; then calls `done`, on any thread |
+/// | `shut_down(done)` | ends the client when nothing of it is held any more, then calls `done`, on any thread; false: something is |
 /// | `member_id()`, `generation_id()` | as the group knows this member; empty, -1: not known |
 /// | `max_poll_interval()` | for how long the group tolerates that `poll` is not called |
 /// | `rebalance_deadline()` | `config::rebalance_deadline`, or what it is if unset |
@@ -100,7 +100,7 @@ concept client = std::constructible_from<T, config const&> &&
         self.commit(id, offsets);
         self.close();
         { self.closed() } -> std::same_as<bool>;
-        self.shut_down(notify);
+        { self.shut_down(notify) } -> std::same_as<bool>;
         { self.member_id() } -> std::convertible_to<std::string>;
         { self.generation_id() } -> std::convertible_to<std::int32_t>;
         { self.max_poll_interval() } -> std::convertible_to<std::chrono::milliseconds>;

@@ -145,6 +145,13 @@ public:
         tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
     }
 
+    void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
+        tell([where, from, to](group_run& self) {
+            self.report({event_kind::position_reset, severity::warning, where, {},
+                         "offset " + std::to_string(from) + " is not in the log; reading goes on at " + std::to_string(to)});
+        });
+    }
+
     // session_services. Any executor.
 
     std::string member_id() override {
@@ -384,7 +391,16 @@ private:
         report(std::move(what.what));
     }
 
-    void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
+    void on_client(client_fatal& what) {
+        if (what.error.category() != error_category()) {
+            return fail_fatally(what.error, what.text);
+        }
+        // an error of ours: the membership is intact and is given back in order
+        keep_failure(std::make_exception_ptr(std::system_error{what.error, what.text}));
+        report({event_kind::client_error, severity::error, std::nullopt, what.error, what.text});
+        close_within();
+        feed(machine::failed{});
+    }
 
     void fail_fatally(std::error_code ec, std::string const& text) {
         keep_failure(std::make_exception_ptr(std::system_error{ec, text}));
@@ -900,11 +916,12 @@ private:
         }
         auto const gone = std::make_shared<notification>();
         client_started_ = false;
+        auto ends = false;
         {
             std::lock_guard const lock{client_mutex_};
-            client_.shut_down([gone] { gone->happen(); });
+            ends = client_.shut_down([gone] { gone->happen(); });
         }
-        if (abandoned_.empty()) {
+        if (ends) {
             co_await gone->wait(std::max(until, clock::now() + std::chrono::milliseconds{500}));
         }
         handler_.reset();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/on_exit.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -66,11 +67,13 @@ private:
             }
             waiters_.push_back(self);
         }
+        on_exit const gone{[this, &self] { // also when the frame is destroyed: nobody may post to its executor then
+            std::lock_guard const lock{mutex_};
+            std::erase(waiters_, self);
+        }};
         std::error_code ec;
         co_await self->until.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-        std::lock_guard const lock{mutex_};
-        std::erase(waiters_, self);
-        if (ec && !happened_) {
+        if (ec && !happened()) {
             throw std::system_error{ec};
         }
     }

@@ -62,6 +62,7 @@ class claim_observer {
 public:
     virtual ~claim_observer() = default;
     virtual void mark_refused(topic_partition const& where, mark_result why) noexcept = 0;
+    virtual void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept = 0;
 };
 
@@ -179,6 +180,18 @@ public:
         }
         position_.store(to_handler.offset + 1, std::memory_order_relaxed);
         delivered_.store(to_handler.sequence + 1, std::memory_order_relaxed);
+    }
+
+    /// The next record is not the one that was to come: ordinary after compaction and transactions, unless what lies between
+    /// is no longer, or not yet, in the log.
+    void jump(std::int64_t to) const noexcept {
+        auto const from = position();
+        if (from < 0 || (to > from && source_->known_watermarks().low <= from)) {
+            return;
+        }
+        if (auto const observer = observer_.lock()) {
+            observer->position_moved(where_, from, to);
+        }
     }
 
     // Blocks of records.

@@ -181,18 +181,21 @@ public:
     }
     bool closed() const { return closing_ && (closing_failed_ || rd_kafka_consumer_closed(handle_->get()) != 0); }
 
-    void shut_down(std::function<void()> done) {
+    bool shut_down(std::function<void()> done) {
         queue_.reset();
         arrivals_->stop();
         if (!handle_) {
-            return done();
+            done();
+            return true;
         }
         handle_->when_destroyed(std::move(done));
         for (auto const& each : sources_) {
             each.second->close();
         }
         sources_.clear();
+        std::weak_ptr const left{handle_};
         handle_.reset();
+        return left.expired();
     }
 
     std::string member_id() const { return member().first; }

@@ -144,12 +144,16 @@ public:
     ///
     /// It asks the coordinator as a member would (requests `find_coordinator`, `offset_fetch`).
     std::optional<std::int64_t> committed(std::string const& group, std::string const& topic, std::int32_t partition) const {
-        auto const asked = detail::make_partitions(1);
-        rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
+        auto const asked = where(topic, partition, RD_KAFKA_OFFSET_INVALID);
         group_request const wanted{rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), asked.get())};
+        request_options const options{rd_kafka_AdminOptions_new(handle_.get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+        // librdkafka (2.0 to 2.16) ends the process when the coordinator comes back to a request that has timed out; so it may wait
+        // for as long as it likes, and an answer that comes late goes nowhere.
+        char text[512];
+        check(rd_kafka_AdminOptions_set_request_timeout(options.get(), 3600000, text, sizeof text));
         queue const answers{rd_kafka_queue_new(handle_.get())};
-        auto* request = wanted.get();
-        rd_kafka_ListConsumerGroupOffsets(handle_.get(), &request, 1, nullptr, answers.get());
+        auto* asks = wanted.get();
+        rd_kafka_ListConsumerGroupOffsets(handle_.get(), &asks, 1, options.get(), answers.get());
         detail::rdkafka_event const answer{rd_kafka_queue_poll(answers.get(), limit_ms)};
         if (!answer) {
             check(RD_KAFKA_RESP_ERR__TIMED_OUT);
@@ -166,10 +170,11 @@ public:
 
     /// The offset that the next record produced to this partition will have (requests `list_offsets`).
     std::int64_t log_end(std::string const& topic, std::int32_t partition) const {
-        std::int64_t begin = 0;
-        std::int64_t end = 0;
-        check(rd_kafka_query_watermark_offsets(handle_.get(), topic.c_str(), partition, &begin, &end, limit_ms));
-        return end;
+        // rd_kafka_query_watermark_offsets does not keep to its limit while the leader is down.
+        auto const asked = where(topic, partition, RD_KAFKA_OFFSET_END);
+        check(rd_kafka_offsets_for_times(handle_.get(), asked.get(), limit_ms));
+        check(asked->elems[0].err);
+        return asked->elems[0].offset;
     }
 
     /// Takes a broker down: its connections are closed and new ones refused. What it holds stays. No effect on one that is down.
@@ -224,6 +229,8 @@ private:
     using queue = std::unique_ptr<rd_kafka_queue_t, detail::rdkafka_deleter<rd_kafka_queue_destroy>>;
     using group_request =
         std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t, detail::rdkafka_deleter<rd_kafka_ListConsumerGroupOffsets_destroy>>;
+
+    using request_options = std::unique_ptr<rd_kafka_AdminOptions_t, detail::rdkafka_deleter<rd_kafka_AdminOptions_destroy>>;
 
     static constexpr int limit_ms = 10000;
     static constexpr int turn_ms = 10; // for how long another thread may have polled what this one waits for
@@ -331,6 +338,12 @@ private:
         } else {
             return {.value = std::string{std::string_view{from}}};
         }
+    }
+
+    static detail::rdkafka_partitions where(std::string const& topic, std::int32_t partition, std::int64_t offset) {
+        auto list = detail::make_partitions(1);
+        rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), partition)->offset = offset;
+        return list;
     }
 
     static int in_milliseconds(std::chrono::milliseconds time) { return static_cast<int>(time.count()); }
