@@ -39,6 +39,7 @@ enum class event_kind {
     poll_interval_exceeded, ///< all threads of the executor were blocked for max.poll.interval.ms; the membership is lost
     too_many_partitions, ///< more partitions are assigned than `expected_partitions`: `buffer_bytes` is exceeded
     close_timed_out,     ///< librdkafka had not left the group when `close_timeout` was over
+    run_restarted,       ///< a run of an application ended with an error; `text` says when the next one begins
     client_error,        ///< any other error that librdkafka reported
     client_log,          ///< a line of librdkafka's log
 };
@@ -70,6 +71,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::poll_interval_exceeded: return "poll_interval_exceeded";
     case event_kind::too_many_partitions: return "too_many_partitions";
     case event_kind::close_timed_out: return "close_timed_out";
+    case event_kind::run_restarted: return "run_restarted";
     case event_kind::client_error: return "client_error";
     case event_kind::client_log: return "client_log";
     }

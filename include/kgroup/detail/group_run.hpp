@@ -6,6 +6,7 @@
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/commit_rounds.hpp>
 #include <kgroup/detail/event_filter.hpp>
+#include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/session_machine.hpp>
@@ -29,7 +30,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <deque>
 #include <exception>
 #include <map>
@@ -939,7 +939,7 @@ private:
             if (config_.on_event) {
                 config_.on_event(what);
             } else if (what.level >= severity::warning && what.kind != event_kind::client_log) {
-                print(what);
+                print(config_.group_id, what);
             }
         } catch (...) {
             if (!failure_) {
@@ -958,21 +958,6 @@ private:
             }
         }
     }
-
-    void print(event const& what) const {
-        std::string line = "kgroup " + config_.group_id + ": " + std::string{to_string(what.kind)};
-        if (what.where) {
-            line += " " + name(*what.where);
-        }
-        line += ": " + what.text;
-        if (what.suppressed != 0) {
-            line += " (" + std::to_string(what.suppressed) + " more)";
-        }
-        line += '\n';
-        std::fputs(line.c_str(), stderr);
-    }
-
-    static std::string name(topic_partition const& where) { return where.topic + "[" + std::to_string(where.partition) + "]"; }
 
     static std::string list(partition_set const& partitions) {
         std::string text;

@@ -3,7 +3,8 @@
 #include <kgroup/end_reason.hpp>
 #include <kgroup/topic_partition.hpp>
 
-#include <deque>
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -16,14 +17,22 @@ using partition_set = std::set<topic_partition>;
 
 /// What the group does when partitions are assigned, revoked or lost, a handler ends, or the run is stopped: events in,
 /// actions out. It knows no executor, no clock and no Kafka client; whoever drives it performs the actions in
-/// order and reports their outcomes as events.
+/// order, before the next event, and reports their outcomes as events.
 ///
-/// Three rules of librdkafka shape it (confluentinc/librdkafka, 2.0 to 2.16):
-/// - A rebalance may be answered later than it arrives, but each only once, and only the newest: an answer to one that a newer
-///   one has overtaken would wipe out the newer assignment.
+/// Four rules of librdkafka shape it (confluentinc/librdkafka, 2.0 to 2.16):
+/// - A rebalance may be answered later than it arrives, but each only once. An eager one that a newer one has overtaken is not
+///   answered any more: the answer to the old revocation would wipe out the new assignment.
+/// - Cooperative ones are differences to what is assigned already, so none may be left out: what an overtaken one added is
+///   never offered again, what it removed is not taken away by anything else, and an answer that adds what is there
+///   already, or removes what is not, is refused. Two revocations are answered at once, because the answer to the first
+///   would count as the answer to the second.
 /// - While one is unanswered nothing is delivered, also to the claims that stay; so answers must not wait longer than
 ///   handlers need.
-/// - An assignment that is lost belongs to others already: a commit for it would move their offsets back.
+/// - An assignment that is lost belongs to others already: a commit for it would move their offsets back. So does what
+///   a revocation took away, as soon as a newer rebalance overtakes it and does not give it back.
+///
+/// Hence three sets: what the group has given, what the client has been told, and what has a claim. Rebalances change the
+/// first when they arrive; everything else brings the other two after it.
 class session_machine {
 public:
     struct settings {
@@ -47,7 +56,7 @@ public:
     struct setup_ended {
         bool failed = false;
     };
-    /// The handler of a claim has ended by itself or as it was told to.
+    /// The handler of a claim has ended by itself or as it was told to; not for one that was abandoned.
     struct claim_ended {
         topic_partition where;
         bool failed = false;
@@ -77,7 +86,7 @@ public:
 
     // Actions.
 
-    /// Find out where these claims start; then `looked_up`. An earlier look-up is void.
+    /// Find out where these claims start, one at least; then `looked_up`. An earlier look-up is void.
     struct look_up {
         partition_set partitions;
     };
@@ -97,7 +106,7 @@ public:
         partition_set assignment;
         bool cooperative = false;
     };
-    /// Answer the revocation.
+    /// Answer the revocation; or, before a cooperative assignment is answered, make up for one it has overtaken.
     struct release_partitions {
         partition_set partitions;
         bool cooperative = false;
@@ -106,13 +115,13 @@ public:
     struct end_claims {
         partition_set claims;
         end_reason why;
-        bool session = false;  // they are all there are
+        bool session = false;  // nothing of the session stays
     };
     /// Cancel what still runs: handlers of these claims, or the hook (`setup`, `cleanup`) if there are none.
     struct cancel {
         partition_set claims;
     };
-    /// Go on without these handlers, or without the hook.
+    /// Go on without these handlers, or without the hook; their ends are not reported any more.
     struct abandon {
         partition_set claims;
     };
@@ -144,7 +153,7 @@ public:
     struct start_backoff {};
     /// Leave the group; revocations come and are answered meanwhile; then `client_closed`.
     struct close_client {};
-    /// The run is over.
+    /// The run is over. Something may be left only if the time was: whoever drives ends it without commit.
     struct finish {};
 
     using action = std::variant<look_up, begin_session, start_claims, accept_unread, release_partitions, end_claims, cancel, abandon,
@@ -187,157 +196,226 @@ private:
         bool assignment;
         partition_set partitions;
         bool cooperative;
-        bool lost;
     };
 
     // Rebalances.
 
-    void on(assigned const& what) { arrive({true, what.partitions, what.cooperative, false}); }
-    void on(revoked const& what) { arrive({false, what.partitions, what.cooperative, what.lost}); }
+    void on(assigned const& what) { arrive({true, what.partitions, what.cooperative}, false); }
+    void on(revoked const& what) { arrive({false, what.partitions, what.cooperative}, what.lost); }
 
-    void arrive(rebalance what) {
-        switch (step_) {
-        case step::closing:
-            answer(what);
-            return;
-        case step::leaving:
-            answer(what);
-            if (what.assignment) {
-                out_.push_back(disarm_deadline{});
+    void arrive(rebalance what, bool lost) {
+        if (unanswered_) {
+            out_.push_back(report_superseded{});
+        }
+        lose(given_away_by(what, lost), end_reason::lost);
+        if (!what.cooperative) {
+            replaced_ = owned_;
+            given_ = what.assignment ? what.partitions : partition_set{};
+        } else if (what.assignment) {
+            given_.insert(what.partitions.begin(), what.partitions.end());
+        } else {
+            auto const taken = intersection(what.partitions, owned_);
+            replaced_.insert(taken.begin(), taken.end());
+            given_ = difference(given_, what.partitions);
+        }
+        // Eager rebalances replace a session; and one that is only being set up is cheap to replace.
+        if (session_ && (!what.cooperative || step_ == step::setting_up)) {
+            auto const all_lost = claims_.empty() ? lost : includes(lost_, claims_);
+            if (!taken_ || all_lost) {
+                taken_ = all_lost ? end_reason::lost : end_reason::revoked;
+            }
+        }
+        unanswered_ = std::move(what);
+        if (step_ == step::closing || step_ == step::leaving) {
+            auto const assignment = unanswered_->assignment;
+            answer_unread();
+            if (assignment && step_ == step::leaving) {
+                disarm();
                 close();
             }
             return;
-        default: break;
         }
-        if (step_ == step::joining || step_ == step::running || step_ == step::backing_off) {
-            waiting_ = std::move(what);
-            return settle();
-        }
-        if (what.lost) {
-            lose(affected_by(what), end_reason::lost);
-        }
-        if (waiting_) {
-            out_.push_back(report_superseded{}); // it was not begun, so it had no effect
-        }
-        waiting_ = std::move(what);
-        if (step_ == step::looking_up) {
-            supersede();
-        } else if (step_ == step::setting_up) {
-            out_.push_back(arm_deadline{arm_deadline::limit::drain});
-        }
+        reconsider();
     }
 
-    partition_set affected_by(rebalance const& what) const {
-        return what.cooperative ? intersection(claims_, what.partitions) : claims_;
-    }
-
-    void supersede() {
-        out_.push_back(report_superseded{});
-        settle();
-    }
-
-    // Nobody reads what this answer assigns.
-    void answer(rebalance const& what) {
-        if (what.assignment) {
-            if (!what.cooperative) {
-                owned_.clear();
+    // The claims that others may have from now on.
+    partition_set given_away_by(rebalance const& what, bool lost) const {
+        partition_set gone;
+        for (auto const& each : claims_) {
+            auto const named = what.partitions.contains(each);
+            auto const revoked_before = !given_.contains(each);
+            auto const kept = what.assignment ? named || (what.cooperative && !revoked_before)
+                                              : !revoked_before && !(lost && (named || !what.cooperative));
+            if (!kept) {
+                gone.insert(each);
             }
-            owned_.insert(what.partitions.begin(), what.partitions.end());
-            out_.push_back(accept_unread{what.partitions, what.cooperative});
-        } else {
-            release(what);
+        }
+        return gone;
+    }
+
+    // Where ending goes on already, the handlers learn of it now, and the rest follows in its turn. Elsewhere it begins.
+    void lose(partition_set gone, end_reason why) {
+        gone = difference(gone, lost_);
+        if (step_ == step::committing) {
+            gone = difference(gone, ending_); // the commit is under way
+        }
+        lost_.insert(gone.begin(), gone.end());
+        if (gone.empty() || (step_ != step::draining && step_ != step::cleaning_up && step_ != step::committing && !whole_)) {
+            return;
+        }
+        auto const all = includes(lost_, claims_);
+        if (whole_ && all) {
+            whole_ = why;
+        }
+        out_.push_back(end_claims{gone, why, all});
+        if (cancel_lost() && step_ == step::draining) {
+            arm(arm_deadline::limit::drain);
         }
     }
 
-    void release(rebalance const& what) {
-        if (what.cooperative) {
-            for (auto const& each : what.partitions) {
-                owned_.erase(each);
+    bool cancel_lost() {
+        auto const late = difference(intersection(lost_, handlers_), cancelled_);
+        if (late.empty()) {
+            return false;
+        }
+        cancelled_.insert(late.begin(), late.end());
+        out_.push_back(cancel{late});
+        return true;
+    }
+
+    // What the client is to be told to assign.
+    partition_set take_over() {
+        if (unanswered_ && !unanswered_->cooperative) {
+            replaced_.clear();
+            owned_ = given_;
+            return owned_;
+        }
+        auto added = difference(given_, owned_);
+        owned_.insert(added.begin(), added.end());
+        return added;
+    }
+
+    void release(bool cooperative) {
+        owned_ = difference(owned_, replaced_);
+        out_.push_back(release_partitions{std::exchange(replaced_, {}), cooperative});
+    }
+
+    void answer_unread() {
+        if (unanswered_->assignment) {
+            auto assignment = take_over();
+            out_.push_back(accept_unread{std::move(assignment), unanswered_->cooperative});
+        } else {
+            release(unanswered_->cooperative);
+        }
+        unanswered_.reset();
+    }
+
+    // What next?
+
+    // Something has changed, perhaps in the middle of something else.
+    void reconsider() {
+        switch (step_) {
+        case step::joining:
+        case step::looking_up:
+        case step::running:
+        case step::backing_off: return settle();
+        case step::setting_up:
+        case step::draining:
+            if (!whole_ && (must_end() || taken_claims() != ending_)) {
+                settle();
             }
-        } else {
-            owned_.clear();
+            return;
+        default: return; // in its turn
         }
-        out_.push_back(release_partitions{what.partitions, what.cooperative});
     }
 
-    // A step is done: what next? The one place that decides it.
+    // A step is done. The one place that decides what follows.
     void settle() {
-        current_.reset();
-        if (fatal_) {
-            return session_ ? drain(claims_, end_reason::group_failed, true) : finish_now();
+        if (session_) {
+            if (auto const why = must_end()) {
+                return drain(claims_, *why, true);
+            }
+            if (auto const taken = taken_claims(); !taken.empty()) {
+                return drain(taken, includes(lost_, taken) ? end_reason::lost : end_reason::revoked, false);
+            }
+        } else if (fatal_) {
+            return finish_now();
         }
-        if (waiting_) {
-            current_ = std::exchange(waiting_, std::nullopt);
-            return begin(*current_);
+        auto const unread = !session_ && (stopping_ || failed_ || over_);
+        if (unanswered_ && unanswered_->cooperative && unanswered_->assignment && !replaced_.empty()) {
+            release(true); // a revocation it has overtaken
         }
-        if (session_ && failed_) {
-            return drain(claims_, end_reason::handler_failed, true);
+        if (unanswered_ && (unread || !unanswered_->assignment)) {
+            answer_unread();
         }
-        if (session_ && stopping_) {
-            return drain(claims_, end_reason::stopped, true);
+        if (unread) {
+            return leave();
         }
-        if (session_ && exited_) {
-            return drain(claims_, end_reason::claim_exited, true);
+        auto unclaimed = difference(given_, claims_);
+        if (unanswered_ || (!unclaimed.empty() && !exited_)) {
+            return look_for_start(std::move(unclaimed));
         }
         if (session_) {
             step_ = step::running;
-            return;
-        }
-        if (stopping_ || failed_ || over_) {
-            return leave();
-        }
-        if (!owned_.empty()) {
+        } else if (!unclaimed.empty()) {
             step_ = step::backing_off;
             out_.push_back(start_backoff{});
-            return;
+        } else {
+            step_ = step::joining;
         }
-        step_ = step::joining;
     }
 
-    void begin(rebalance const& what) {
-        if (!what.assignment) {
-            if (session_) {
-                auto const affected = affected_by(what);
-                return drain(affected, what.lost ? end_reason::lost : end_reason::revoked,
-                             affected.size() == claims_.size() && (!what.cooperative || !affected.empty()));
-            }
-            release(what);
-            return settle();
+    // Why the session as a whole cannot go on.
+    std::optional<end_reason> must_end() const {
+        if (fatal_) {
+            return end_reason::group_failed;
         }
-        if (session_ && !what.cooperative) {
-            return drain(claims_, end_reason::revoked, true); // an eager assignment replaces everything
+        if (failed_) {
+            return end_reason::handler_failed;
         }
-        if (!session_ && (stopping_ || failed_ || over_)) {
-            answer(what);
-            return settle();
+        if (taken_) {
+            return taken_;
         }
-        start_over(what.partitions);
+        if (!claims_.empty() && includes(replaced_, claims_)) {
+            return includes(lost_, claims_) ? end_reason::lost : end_reason::revoked;
+        }
+        if (stopping_) {
+            return end_reason::stopped;
+        }
+        if (exited_) {
+            return end_reason::claim_exited;
+        }
+        return std::nullopt;
     }
 
-    // Start claims over what is new and over what is owned without a claim.
-    void start_over(partition_set partitions) {
-        if (!current_ || current_->cooperative) {
-            for (auto const& each : owned_) {
-                if (!claims_.contains(each)) {
-                    partitions.insert(each);
-                }
-            }
-        }
+    partition_set taken_claims() const { return intersection(claims_, replaced_); }
+
+    // The start of claims.
+
+    void look_for_start(partition_set partitions) {
         starting_ = std::move(partitions);
+        if (starting_.empty()) {
+            return found_start();
+        }
         step_ = step::looking_up;
         out_.push_back(look_up{starting_});
     }
 
     void on(looked_up) {
-        if (step_ != step::looking_up) {
-            return;
+        if (step_ == step::looking_up) {
+            found_start();
         }
+    }
+
+    void found_start() {
         if (session_) {
             return start();
         }
         session_ = true;
-        cancelled_ = false;
+        exited_ = false;
+        claims_ = starting_;
         step_ = step::setting_up;
+        hook_cancelled_ = false;
         out_.push_back(begin_session{starting_});
     }
 
@@ -345,263 +423,183 @@ private:
         if (step_ != step::setting_up) {
             return;
         }
-        out_.push_back(disarm_deadline{});
+        disarm();
         failed_ = failed_ || what.failed;
+        if (whole_) {
+            return drained();
+        }
+        step_ = step::running;
         if (failed_) {
-            return drain({}, end_reason::handler_failed, true);
-        }
-        if (fatal_) {
-            return drain({}, end_reason::group_failed, true);
-        }
-        if (waiting_) {
-            return drain({}, waiting_->lost ? end_reason::lost : end_reason::revoked, true);
-        }
-        if (stopping_) {
-            return drain({}, end_reason::stopped, true);
+            return settle();
         }
         start();
     }
 
     void start() {
-        auto const assignment = current_ ? current_->partitions : partition_set{};
-        auto const cooperative = current_ && current_->cooperative;
-        if (current_ && !cooperative) {
-            owned_.clear();
-        }
-        owned_.insert(starting_.begin(), starting_.end());
+        auto assignment = take_over();
+        auto const answers = unanswered_ || !assignment.empty();
+        auto const cooperative = !unanswered_ || unanswered_->cooperative;
+        unanswered_.reset();
         claims_.insert(starting_.begin(), starting_.end());
         handlers_.insert(starting_.begin(), starting_.end());
-        if (current_) {
-            out_.push_back(start_claims{assignment, std::move(starting_), cooperative});
-        } else {
-            out_.push_back(start_claims{{}, std::move(starting_), false, false});
-        }
-        starting_.clear();
+        out_.push_back(start_claims{std::move(assignment), std::exchange(starting_, {}), cooperative, answers});
         settle();
     }
 
     // The end of claims.
 
-    void drain(partition_set const& affected, end_reason why, bool whole) {
-        ending_ = affected;
-        whole_ = whole ? std::optional{why} : std::nullopt;
-        cancelled_ = false;
-        out_.push_back(end_claims{ending_, why, whole});
-        if (why == end_reason::lost || why == end_reason::group_failed) {
-            lost_.insert(ending_.begin(), ending_.end());
-            if (auto const still = intersection(ending_, handlers_); !still.empty()) {
-                out_.push_back(cancel{still});
-            }
-            cancelled_ = true;
+    void drain(partition_set claims, end_reason why, bool whole) {
+        ending_ = std::move(claims);
+        if (whole) {
+            whole_ = why;
         }
+        out_.push_back(end_claims{ending_, why, whole});
+        if (auto const gone = intersection(ending_, lost_); !gone.empty() && why != end_reason::lost && !fatal_) {
+            out_.push_back(end_claims{gone, end_reason::lost, false});
+        }
+        if (step_ == step::setting_up) {
+            return arm(arm_deadline::limit::drain); // `setup` has to end first
+        }
+        cancel_lost();
         if (intersection(ending_, handlers_).empty()) {
             return drained();
         }
         step_ = step::draining;
-        out_.push_back(arm_deadline{arm_deadline::limit::drain});
-    }
-
-    // Told while something else goes on: the handlers learn of it now, the rest follows in its turn.
-    void lose(partition_set const& claims, end_reason why) {
-        lost_.insert(claims.begin(), claims.end());
-        if (auto const still = intersection(claims, handlers_); !still.empty()) {
-            out_.push_back(end_claims{claims, why, claims.size() == claims_.size()});
-            out_.push_back(cancel{still});
-        }
-        if (whole_) {
-            whole_ = why;
-        }
+        arm(arm_deadline::limit::drain);
     }
 
     void on(claim_ended const& what) {
         if (handlers_.erase(what.where) == 0) {
-            return; // abandoned before
-        }
-        failed_ = failed_ || what.failed;
-        if (step_ == step::draining && ending_.contains(what.where)) {
-            if (intersection(ending_, handlers_).empty()) {
-                out_.push_back(disarm_deadline{});
-                drained();
-            }
             return;
         }
-        if (!what.failed) {
-            if (settings_.keep_others || lost_.contains(what.where)) {
-                if (!lost_.contains(what.where)) {
-                    out_.push_back(report_orphan{what.where});
-                }
+        cancelled_.erase(what.where);
+        failed_ = failed_ || what.failed;
+        if (step_ == step::draining && intersection(ending_, handlers_).empty()) {
+            disarm();
+            return drained();
+        }
+        auto const told = whole_ || taken_ || replaced_.contains(what.where) || lost_.contains(what.where);
+        if (!what.failed && !told) {
+            if (settings_.keep_others) {
+                out_.push_back(report_orphan{what.where});
                 return;
             }
             exited_ = true;
         }
-        if (step_ == step::running) {
-            settle();
-        }
+        reconsider();
     }
 
     void on(deadline_over) {
+        if (!std::exchange(armed_, false)) {
+            return;
+        }
         switch (step_) {
         case step::draining: {
             auto const late = intersection(ending_, handlers_);
-            if (!cancelled_) {
-                cancelled_ = true;
-                out_.push_back(cancel{late});
-                out_.push_back(arm_deadline{arm_deadline::limit::grace});
-                return;
+            if (auto const patient = difference(late, cancelled_); !patient.empty()) {
+                cancelled_.insert(patient.begin(), patient.end());
+                out_.push_back(cancel{patient});
+                return arm(arm_deadline::limit::grace);
             }
-            for (auto const& each : late) {
-                handlers_.erase(each);
-            }
+            handlers_ = difference(handlers_, late);
+            cancelled_ = difference(cancelled_, late);
             out_.push_back(abandon{late});
             return drained();
         }
         case step::setting_up:
         case step::cleaning_up:
-            if (!cancelled_) {
-                cancelled_ = true;
+            if (!std::exchange(hook_cancelled_, true)) {
                 out_.push_back(cancel{});
-                out_.push_back(arm_deadline{arm_deadline::limit::grace});
-                return;
+                return arm(arm_deadline::limit::grace);
             }
             out_.push_back(abandon{});
-            return step_ == step::setting_up ? on(setup_ended{}) : on(cleanup_ended{});
+            return step_ == step::setting_up ? drained() : commit_ending();
         case step::leaving: return close();
         default: return;
         }
     }
 
     void drained() {
-        if (whole_) {
-            step_ = step::cleaning_up;
-            cancelled_ = false;
-            out_.push_back(clean_up{});
-            out_.push_back(arm_deadline{arm_deadline::limit::drain});
-            return;
+        if (!whole_) {
+            return commit_ending();
         }
-        commit_ending();
+        step_ = step::cleaning_up;
+        hook_cancelled_ = false;
+        out_.push_back(clean_up{});
+        arm(arm_deadline::limit::drain);
     }
 
     void on(cleanup_ended const& what) {
         if (step_ != step::cleaning_up) {
             return;
         }
-        out_.push_back(disarm_deadline{});
+        disarm();
         failed_ = failed_ || what.failed;
         commit_ending();
     }
 
     void commit_ending() {
-        partition_set allowed;
-        if (!fatal_) {
-            for (auto const& each : ending_) {
-                if (!lost_.contains(each) && still_ours(each)) {
-                    allowed.insert(each);
-                }
-            }
+        if (ending_.empty()) {
+            return dropped();
         }
         step_ = step::committing;
-        out_.push_back(commit{ending_, std::move(allowed)});
-    }
-
-    // After an eager rebalance has overtaken another, only the newest assignment says what is ours: others may have begun
-    // from the committed offsets of the rest.
-    bool still_ours(topic_partition const& where) const {
-        auto const& newest = waiting_ ? waiting_ : current_;
-        if (!newest || newest->cooperative) {
-            return true;
-        }
-        if (newest->assignment) {
-            return newest->partitions.contains(where);
-        }
-        return !waiting_ || !current_ || current_->assignment;
+        out_.push_back(commit{ending_, difference(ending_, lost_)});
     }
 
     void on(committed) {
-        if (step_ != step::committing) {
-            return;
+        if (step_ == step::committing) {
+            out_.push_back(drop_claims{ending_});
+            dropped();
         }
-        out_.push_back(drop_claims{ending_});
-        for (auto const& each : ending_) {
-            claims_.erase(each);
-            lost_.erase(each);
-        }
+    }
+
+    void dropped() {
+        claims_ = difference(claims_, ending_);
+        lost_ = difference(lost_, ending_);
         ending_.clear();
         if (whole_) {
             session_ = false;
-            exited_ = false;
             over_ = settings_.once;
-            out_.push_back(end_session{*whole_});
+            taken_.reset();
+            out_.push_back(end_session{*std::exchange(whole_, std::nullopt)});
         }
-        if (!current_) {
-            return settle();
-        }
-        if (waiting_) {
-            return supersede();
-        }
-        if (!current_->assignment) {
-            release(*current_);
-            return settle();
-        }
-        // an assignment that was not started: because a session was in its way, or because its own could not begin
-        if (stopping_ || failed_ || fatal_ || over_) {
-            answer(*current_);
-            return settle();
-        }
-        start_over(current_->partitions);
+        settle();
     }
 
     // Between sessions, and the end.
 
     void on(backoff_over) {
         if (step_ == step::backing_off) {
-            current_.reset();
-            start_over({});
+            look_for_start(given_);
         }
     }
 
     void on(stop_requested const& what) {
-        if (stopping_) {
-            return;
+        if (!stopping_) {
+            stopping_ = true;
+            joined_ = what.joined;
+            reconsider();
         }
-        stopping_ = true;
-        joined_ = what.joined;
-        interrupt();
     }
 
     void on(failed) {
         failed_ = true;
-        interrupt();
+        reconsider();
     }
 
     void on(fatal) {
         fatal_ = true;
-        lose(claims_, end_reason::group_failed);
         if (step_ == step::leaving || step_ == step::closing) {
             return finish_now();
         }
-        interrupt();
-    }
-
-    void interrupt() {
-        switch (step_) {
-        case step::looking_up:
-            if (current_ && !fatal_) {
-                answer(*current_);
-            }
-            return settle();
-        case step::setting_up: out_.push_back(arm_deadline{arm_deadline::limit::drain}); return;
-        case step::joining:
-        case step::running:
-        case step::backing_off: return settle();
-        default: return;
-        }
+        lose(claims_, end_reason::group_failed);
+        reconsider();
     }
 
     void leave() {
         if (joined_ && owned_.empty() && !over_ && !failed_) {
             step_ = step::leaving;
-            out_.push_back(arm_deadline{arm_deadline::limit::join});
-            return;
+            return arm(arm_deadline::limit::join);
         }
         close();
     }
@@ -624,36 +622,55 @@ private:
         out_.push_back(finish{});
     }
 
+    void arm(arm_deadline::limit how_long) {
+        armed_ = true;
+        out_.push_back(arm_deadline{how_long});
+    }
+
+    void disarm() {
+        if (std::exchange(armed_, false)) {
+            out_.push_back(disarm_deadline{});
+        }
+    }
+
     static partition_set intersection(partition_set const& left, partition_set const& right) {
         partition_set both;
-        for (auto const& each : left) {
-            if (right.contains(each)) {
-                both.insert(each);
-            }
-        }
+        std::set_intersection(left.begin(), left.end(), right.begin(), right.end(), std::inserter(both, both.end()));
         return both;
+    }
+    static partition_set difference(partition_set const& left, partition_set const& right) {
+        partition_set rest;
+        std::set_difference(left.begin(), left.end(), right.begin(), right.end(), std::inserter(rest, rest.end()));
+        return rest;
+    }
+    static bool includes(partition_set const& all, partition_set const& some) {
+        return std::includes(all.begin(), all.end(), some.begin(), some.end());
     }
 
     settings settings_{};
     step step_ = step::joining;
     actions out_;
-    std::optional<rebalance> current_;  // begun, not answered
-    std::optional<rebalance> waiting_;  // arrived, not begun; a newer one replaces it
-    partition_set owned_;               // what the client believes to be assigned
-    partition_set claims_;              // with a claim in the session
-    partition_set handlers_;            // whose handler runs
-    partition_set starting_;            // looked up or set up now
-    partition_set ending_;              // drained, cleaned up or committed now
-    partition_set lost_;                // of the claims: not ours any more
-    std::optional<end_reason> whole_;   // the session ends with `ending_`
+    std::optional<rebalance> unanswered_; // the newest
+    partition_set given_;                 // by the group, after the newest rebalance
+    partition_set owned_;                 // what the client believes to be assigned
+    partition_set replaced_;              // of what is owned: revoked since, or assigned anew
+    partition_set claims_;                // with a claim in the session
+    partition_set handlers_;              // whose handler runs
+    partition_set cancelled_;             // of the handlers
+    partition_set starting_;              // looked up now, or claims whose handlers start after `setup`
+    partition_set ending_;                // drained, cleaned up or committed now
+    partition_set lost_;                  // of the claims: others may have them
+    std::optional<end_reason> whole_;     // the session ends with `ending_`
+    std::optional<end_reason> taken_;     // an eager rebalance ends the session
     bool session_ = false;
-    bool cancelled_ = false;            // what is waited for has been cancelled
-    bool exited_ = false;               // a handler returned early
+    bool armed_ = false;                  // the deadline
+    bool hook_cancelled_ = false;
+    bool exited_ = false;                 // a handler returned early; holds until the next session
     bool stopping_ = false;
-    bool joined_ = false;               // when stopped: the group knows this member
+    bool joined_ = false;                 // when stopped: the group knows this member
     bool failed_ = false;
     bool fatal_ = false;
-    bool over_ = false;                 // the one session has been
+    bool over_ = false;                   // the one session has been
 };
 
 } // namespace kgroup::detail

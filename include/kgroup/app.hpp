@@ -1,0 +1,246 @@
+#pragma once
+
+#include <kgroup/app_config.hpp>
+#include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/event_line.hpp>
+#include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/rdkafka_group_deletion.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/handler.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace kgroup {
+
+/// A whole program around one handler: signals, restarts, and groups of one's own for broadcasts.
+///
+///     int main() { return kgroup::consumer_app{kgroup::load_app_config("push.json"), push_handler{}}.run(); }
+///
+/// SIGINT and SIGTERM stop it in order: handlers finish what they hold, what is marked is committed, the group is left. After the
+/// first of them they have their default effect again: a second one ends the process at once.
+///
+/// A run that ends with an error is begun again after a backoff: 3 s, doubled each time up to a minute, ± 20 %, and 3 s again after a run
+/// of more than a minute. It is reported as `event_kind::run_restarted`. An error that another run cannot mend (`is_fatal`, a
+/// configuration that is refused) ends the application.
+///
+/// With `app_config::group_id_consistent` false, the group's id gets a random suffix of eight characters, the same for all runs of this
+/// object. The group is deleted when the application ends; one of a process that was killed goes when its offsets expire (`offsets.retention.minutes`
+/// of the brokers).
+///
+/// *Thread safety.* `stop`: safe from any thread. *Lifetime.* It outlives `async_run`.
+template <typename Handler>
+class consumer_app {
+public:
+    /// Takes the handler by value; it is shared by all runs.
+    ///
+    /// @throws std::system_error as `consumer_group`: the configuration is judged here.
+    consumer_app(app_config given, Handler handler) : config_(std::move(given.group)), handler_(std::make_shared<Handler>(std::move(handler))) {
+        static_assert(detail::explain_handler<Handler>());
+        if (!given.group_id_consistent) {
+            config_.group_id += "-" + random_suffix();
+            own_group_ = true;
+        }
+        asio::io_context unused;
+        consumer_group const judge{unused, config_};
+    }
+    consumer_app(consumer_app const&) = delete;
+    consumer_app& operator=(consumer_app const&) = delete;
+
+    /// The group's id, with its suffix if it has one.
+    std::string const& group_id() const noexcept { return config_.group_id; }
+
+    /// Runs on a context and a thread of its own, this one, until it is stopped or can go on no longer.
+    ///
+    /// @return 0: it was stopped; 1: it ended with an error, whose reason was written to standard error.
+    int run() {
+        asio::io_context context{1};
+        std::exception_ptr failure;
+        asio::co_spawn(context, async_run(), [&](std::exception_ptr e) { failure = std::move(e); });
+        context.run();
+        if (!failure) {
+            return 0;
+        }
+        try {
+            std::rethrow_exception(failure);
+        } catch (std::exception const& e) {
+            std::fprintf(stderr, "kgroup %s: %s\n", config_.group_id.c_str(), e.what());
+        } catch (...) {
+            std::fprintf(stderr, "kgroup %s: an exception of unknown type\n", config_.group_id.c_str());
+        }
+        return 1;
+    }
+
+    /// The same on the executor of the coroutine that awaits it. Completes when it was stopped, or throws what ended it. Once.
+    ///
+    /// Cancellation: terminal; stops it in order, then fails with `asio::error::operation_aborted`.
+    asio::awaitable<void> async_run() {
+        auto const strand = asio::make_strand(co_await asio::this_coro::executor);
+        co_await asio::co_spawn(strand, runs(strand), asio::use_awaitable);
+    }
+
+    /// Ends it in order. Any thread, any time; returns at once. Sticky.
+    void stop() noexcept {
+        stopped_ = true;
+        stopping_.happen();
+        if (auto const group = current()) {
+            group->stop();
+        }
+    }
+
+private:
+    static constexpr std::chrono::milliseconds first_backoff{3000};
+    static constexpr std::chrono::milliseconds longest_backoff{60000};
+
+    asio::awaitable<void> runs(asio::strand<asio::any_io_executor> strand) {
+        asio::signal_set signals{strand, SIGINT, SIGTERM};
+        signals.async_wait([this, &signals](std::error_code ec, int) {
+            if (!ec) {
+                std::error_code ignored;
+                signals.clear(ignored); // the next one is the system's
+                stop();
+            }
+        });
+        detail::on_exit const silent{[&signals] {
+            std::error_code ignored;
+            signals.cancel(ignored);
+        }};
+        auto backoff = first_backoff;
+        std::exception_ptr end;
+        while (!stopped_) {
+            auto const began = detail::clock::now();
+            auto const failure = co_await one_run(strand);
+            if (!failure || stopped_ || is_final(failure)) {
+                end = failure;
+                break;
+            }
+            if (detail::clock::now() - began > std::chrono::minutes{1}) {
+                backoff = first_backoff;
+            }
+            auto const pause = jittered(backoff);
+            backoff = std::min(backoff * 2, longest_backoff);
+            report({event_kind::run_restarted, severity::warning, std::nullopt, {},
+                    text_of(failure) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
+            co_await stopping_.wait(detail::clock::now() + pause);
+        }
+        if (own_group_) {
+            co_await delete_own_group();
+        }
+        if (end) {
+            std::rethrow_exception(end);
+        }
+    }
+
+    asio::awaitable<std::exception_ptr> one_run(asio::strand<asio::any_io_executor> strand) {
+        auto const group = std::make_shared<consumer_group>(strand.get_inner_executor(), config_);
+        {
+            std::lock_guard const lock{mutex_};
+            group_ = group;
+        }
+        if (stopped_) {
+            group->stop();
+        }
+        try {
+            co_await group->async_run(handler_);
+        } catch (...) {
+            co_return std::current_exception();
+        }
+        co_return std::exception_ptr{};
+    }
+
+    // Through a blocking call, so on a thread of its own.
+    asio::awaitable<void> delete_own_group() {
+        auto const done = std::make_shared<detail::notification>();
+        auto const result = std::make_shared<std::error_code>();
+        std::thread{[done, result, of = config_] {
+            *result = detail::delete_group(of, std::chrono::milliseconds{5000});
+            done->happen();
+        }}.detach();
+        if (!co_await done->wait(detail::clock::now() + std::chrono::seconds{8}) || *result) {
+            report({event_kind::client_error, severity::warning, std::nullopt, *result,
+                    "the group was not deleted; it goes when its offsets expire"});
+        }
+    }
+
+    static bool is_final(std::exception_ptr const& failure) {
+        try {
+            std::rethrow_exception(failure);
+        } catch (std::system_error const& e) {
+            return is_fatal(e.code()) || e.code() == asio::error::operation_aborted;
+        } catch (...) {
+            return false;
+        }
+    }
+
+    static std::string text_of(std::exception_ptr const& failure) {
+        try {
+            std::rethrow_exception(failure);
+        } catch (std::exception const& e) {
+            return e.what();
+        } catch (...) {
+            return "an exception of unknown type";
+        }
+    }
+
+    std::chrono::milliseconds jittered(std::chrono::milliseconds around) {
+        std::uniform_int_distribution<std::chrono::milliseconds::rep> spread{around.count() * 4 / 5, around.count() * 6 / 5};
+        return std::chrono::milliseconds{spread(random_)};
+    }
+
+    std::string random_suffix() {
+        constexpr std::string_view letters{"abcdefghijklmnopqrstuvwxyz0123456789"};
+        std::uniform_int_distribution<std::size_t> pick{0, letters.size() - 1};
+        std::string suffix;
+        for (int i = 0; i != 8; ++i) {
+            suffix += letters[pick(random_)];
+        }
+        return suffix;
+    }
+
+    void report(event const& what) const {
+        if (config_.on_event) {
+            config_.on_event(what);
+        } else {
+            detail::print(config_.group_id, what);
+        }
+    }
+
+    std::shared_ptr<consumer_group> current() const {
+        std::lock_guard const lock{mutex_};
+        return group_;
+    }
+
+    config config_;
+    std::shared_ptr<Handler> handler_;
+    bool own_group_ = false;
+    std::mt19937_64 random_{std::random_device{}()};
+    std::atomic<bool> stopped_{false};
+    detail::notification stopping_;
+    mutable std::mutex mutex_;
+    std::shared_ptr<consumer_group> group_; // under the mutex
+};
+
+} // namespace kgroup

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+
+#include <asio/io_context.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <system_error>
+
+namespace kgroup::testing {
+
+/// Runs everything that is ready on `context`, and what that makes ready, until nothing is: afterwards all wait for an event or for
+/// their time. A context that had run out of work is started again.
+///
+/// A coroutine that never suspends keeps it for ever.
+///
+/// *Thread safety.* Only where nobody else runs the context.
+///
+/// @return how many handlers were run.
+inline std::size_t run_ready(asio::io_context& context) {
+    context.restart();
+    return context.poll();
+}
+
+/// Moves kgroup's clock ahead, and runs what is ready then: what should have happened in this time happens now, all at
+/// once. So a deadline that only begins when another is over is reached by a second call.
+///
+/// All of kgroup's own times go by this clock: deadlines, intervals, timeouts, the limit of `async_receive_for`. Timers of the handler's
+/// own do not. The clock is one for the process, and goes on by itself, too.
+///
+/// *Thread safety.* As `run_ready`.
+inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far) {
+    detail::clock::lead += std::chrono::duration_cast<detail::clock::duration>(how_far).count();
+    // The context looks at its timers when one is set that comes before all others.
+    detail::timer look{context, detail::clock::time_point::min()};
+    bool looked = false;
+    look.async_wait([&looked](std::error_code) { looked = true; });
+    while (!looked) {
+        run_ready(context);
+    }
+    run_ready(context);
+}
+
+} // namespace kgroup::testing

@@ -1,0 +1,152 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/message.hpp>
+#include <kgroup/testing/fake_cluster.hpp>
+#include <kgroup/testing/fake_coordinator.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace kgroup::testing {
+
+/// The client of a member of a `fake_cluster`: a model of `kgroup::client`. Used through `fake_group`.
+class fake_client {
+public:
+    /// @throws std::system_error `errc::invalid_config`: as a real client does for what can be said without librdkafka, and when
+    /// there is no `fake_cluster` of this name.
+    explicit fake_client(config const& given)
+        : connection_(std::make_shared<connection>(find_cluster(given))), initial_offset_(*given.initial_offset),
+          cooperative_(given.protocol == group_protocol::consumer || given.assignors.front() == assignor::cooperative_sticky),
+          max_poll_interval_(interval_of(given)),
+          rebalance_deadline_(
+              given.rebalance_deadline.value_or(std::min(std::chrono::milliseconds{10000}, max_poll_interval_ / 3))) {
+        if (rebalance_deadline_ > max_poll_interval_ / 2) {
+            detail::refuse_config("rebalance_deadline: more than half of max.poll.interval.ms");
+        }
+    }
+    fake_client(fake_client const&) = delete;
+    fake_client& operator=(fake_client const&) = delete;
+    ~fake_client() {
+        if (connection_) {
+            cluster().leave(this);
+        }
+    }
+
+    void start(std::function<void()> notify) { cluster().start(this, std::move(notify), cooperative_, initial_offset_); }
+    std::optional<client_event> poll() { return cluster().poll(); }
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds) {
+        cluster().look_up(id, partitions);
+    }
+    void assign(std::vector<start_position> const& positions, bool cooperative) { cluster().assign(positions, cooperative); }
+    void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        cluster().unassign(partitions, cooperative);
+    }
+    std::shared_ptr<detail::record_source> open(std::shared_ptr<detail::partition_state> const& state) {
+        return std::make_shared<source>(connection_, cluster().open(state));
+    }
+    void seek(start_position const& to) { cluster().seek(to); }
+    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) { cluster().commit(id, offsets); }
+    void close() { cluster().close(); }
+    bool closed() const { return connection_->cluster->closed(); }
+    bool shut_down(std::function<void()> done) {
+        cluster().leave(this);
+        connection_->on_end = std::move(done);
+        std::weak_ptr const left{connection_};
+        connection_.reset();
+        return left.expired();
+    }
+
+    std::string member_id() const { return connection_ ? connection_->cluster->member_id() : std::string{}; }
+    std::int32_t generation_id() const { return connection_ ? connection_->cluster->generation_id() : -1; }
+    std::chrono::milliseconds max_poll_interval() const noexcept { return max_poll_interval_; }
+    std::chrono::milliseconds rebalance_deadline() const noexcept { return rebalance_deadline_; }
+    std::size_t block_bytes() const noexcept { return 64 * 1024; }
+
+private:
+    // Held by the client and by everything that came from it; the last one ends it, as with librdkafka's handle.
+    struct connection {
+        explicit connection(std::shared_ptr<fake_coordinator> to) : cluster(std::move(to)) {}
+        connection(connection const&) = delete;
+        connection& operator=(connection const&) = delete;
+        ~connection() {
+            if (on_end) {
+                cluster->end(std::move(on_end));
+            }
+        }
+
+        std::shared_ptr<fake_coordinator> cluster;
+        std::function<void()> on_end;
+    };
+
+    class source final : public detail::record_source {
+    public:
+        source(std::shared_ptr<connection> through, std::shared_ptr<fake_coordinator::partition_queue> queue)
+            : connection_(std::move(through)), queue_(std::move(queue)) {}
+        ~source() override { close(); }
+
+        void drain(detail::record_block& into, std::size_t byte_limit) noexcept override {
+            cluster().drain(*queue_, into, byte_limit);
+        }
+        std::size_t waiting() const noexcept override { return cluster().waiting(*queue_); }
+        void close() noexcept override { cluster().close_queue(*queue_); }
+        void free_records(detail::record* first, std::size_t count) noexcept override { cluster().free_records(first, count); }
+        std::int64_t timestamp(void* native) const noexcept override {
+            using namespace std::chrono;
+            auto const& time = static_cast<fake_cluster::record const*>(native)->timestamp;
+            return time ? duration_cast<milliseconds>(time->time_since_epoch()).count() : -1;
+        }
+        void headers(void* native, header_sink const& sink) const override {
+            for (auto const& each : static_cast<fake_cluster::record const*>(native)->headers) {
+                sink(each.name, each.value);
+            }
+        }
+        detail::watermarks known_watermarks() const noexcept override { return cluster().known_watermarks(queue_->where); }
+
+    private:
+        fake_coordinator& cluster() const noexcept { return *connection_->cluster; }
+
+        std::shared_ptr<connection> connection_;
+        std::shared_ptr<fake_coordinator::partition_queue> queue_;
+    };
+
+    static std::shared_ptr<fake_coordinator> find_cluster(config const& given) {
+        detail::check(given);
+        auto found = fake_cluster::find(given.brokers);
+        if (!found) {
+            detail::refuse_config("brokers: there is no fake_cluster '" + given.brokers + "'");
+        }
+        return found;
+    }
+    static std::chrono::milliseconds interval_of(config const& given) {
+        auto const found = given.properties.find("max.poll.interval.ms");
+        return std::chrono::milliseconds{found == given.properties.end() ? 300000 : std::stol(found->second)};
+    }
+
+    fake_coordinator& cluster() { return *connection_->cluster; }
+
+    std::shared_ptr<connection> connection_;
+    offset_reset initial_offset_;
+    bool cooperative_;
+    std::chrono::milliseconds max_poll_interval_;
+    std::chrono::milliseconds rebalance_deadline_;
+};
+
+static_assert(client<fake_client>);
+
+/// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script instead of a broker.
+using fake_group = basic_consumer_group<fake_client>;
+
+} // namespace kgroup::testing

@@ -1,0 +1,834 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/session_machine.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/message.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace kgroup::testing {
+
+/// What a `fake_cluster` and the clients that belong to it share: logs, offsets, the one member, what is said between
+/// them. For those two; a test talks to the `fake_cluster`.
+class fake_coordinator {
+public:
+    /// A record in a log. What is not set is null, which is not the same as empty.
+    struct record {
+        std::optional<std::string> key{};
+        std::optional<std::string> value{};
+        std::vector<owned_message::owned_header> headers{};
+        std::optional<std::chrono::system_clock::time_point> timestamp{}; ///< unset: it has none
+    };
+
+    /// What a member asks for and the script can refuse, or leave unanswered.
+    enum class request {
+        look_up,   ///< for committed offsets
+        commit,
+        close,     ///< to leave the group; cannot be refused
+        shut_down, ///< to end the client; cannot be refused
+    };
+
+    /// The queue of a partition for one claim. Under the coordinator's mutex.
+    struct partition_queue {
+        struct entry {
+            enum class kind { record, error, outdated } what;
+            std::int64_t offset = 0;
+            fake_coordinator::record content{};
+            std::error_code error{};
+            std::string text{};
+        };
+        topic_partition where;
+        std::weak_ptr<detail::partition_state> reader;
+        std::deque<entry> entries{};
+        bool closed = false;
+    };
+
+    // Script: see fake_cluster.
+
+    std::int64_t add(topic_partition const& where, std::span<record const> records) {
+        change const now{*this};
+        auto& to = logs_[where];
+        auto const first = to.end;
+        for (auto const& each : records) {
+            to.records.emplace(to.end++, each);
+        }
+        fetch(where);
+        return records.empty() ? -1 : first;
+    }
+
+    void skip(topic_partition const& where, std::int64_t count) {
+        std::lock_guard const lock{mutex_};
+        logs_[where].end += count;
+    }
+
+    void make_anew(topic_partition const& where) {
+        change const now{*this};
+        logs_[where] = {};
+        fetch(where);
+    }
+
+    std::int64_t log_end(topic_partition const& where) const {
+        std::lock_guard const lock{mutex_};
+        return end_of(where);
+    }
+
+    void set_committed(topic_partition const& where, std::int64_t next, std::string_view metadata) {
+        std::lock_guard const lock{mutex_};
+        committed_.insert_or_assign(where, offset_commit{where, next, std::string{metadata}});
+    }
+    std::optional<offset_commit> committed(topic_partition const& where) const {
+        std::lock_guard const lock{mutex_};
+        auto const found = committed_.find(where);
+        return found == committed_.end() ? std::nullopt : std::optional{found->second};
+    }
+
+    void join() {
+        change const now{*this};
+        script([this] { become_known(); });
+    }
+    void assign(detail::partition_set partitions) {
+        change const now{*this};
+        script([this, partitions = std::move(partitions)]() mutable {
+            become_known();
+            ++generation_;
+            if (!cooperative_) {
+                granted_.clear();
+            }
+            granted_.insert(partitions.begin(), partitions.end());
+            rebalance({true, std::move(partitions), false});
+        });
+    }
+    /// nullopt: all.
+    void revoke(std::optional<detail::partition_set> partitions, bool lost) {
+        change const now{*this};
+        if (partitions && client_ && !cooperative_) {
+            throw std::logic_error{"fake_cluster: an eager member can only lose everything at once"};
+        }
+        script([this, partitions = std::move(partitions), lost] {
+            auto const all = granted_;
+            auto const taken = cooperative_ && partitions ? *partitions : all;
+            for (auto const& each : taken) {
+                granted_.erase(each);
+            }
+            rebalance({false, taken, lost});
+        });
+    }
+
+    void expel(std::error_code error, std::string_view text) {
+        change const now{*this};
+        script([this, error, text = std::string{text}] {
+            expelled_ = true;
+            unassign_all();
+            granted_.clear();
+            push(client_fatal{error, text});
+        });
+    }
+
+    void report(event what) {
+        change const now{*this};
+        script([this, what = std::move(what)] { push(client_notice{what}); });
+    }
+
+    void fail_partition(topic_partition const& where, std::error_code error, std::string_view text) {
+        change const now{*this};
+        script([this, where, error, text = std::string{text}] {
+            if (auto const found = queues_.find(where); found != queues_.end()) {
+                put(*found->second, {partition_queue::entry::kind::error, 0, {}, error, text});
+            }
+        });
+    }
+
+    void drop_wake_ups(topic_partition const& where, std::size_t times) {
+        std::lock_guard const lock{mutex_};
+        wake_ups_to_drop_[where] += times;
+    }
+
+    void fail(request kind, std::error_code error, std::size_t times) {
+        if (kind == request::close || kind == request::shut_down) {
+            throw std::logic_error{"fake_cluster: leaving cannot be refused"};
+        }
+        std::lock_guard const lock{mutex_};
+        auto& errors = faults_[index(kind)];
+        errors.insert(errors.end(), times, error);
+    }
+
+    void fail_commits_of(topic_partition const& where, std::error_code error, std::size_t times) {
+        std::lock_guard const lock{mutex_};
+        auto& errors = commit_faults_[where];
+        errors.insert(errors.end(), times, error);
+    }
+
+    void hold(request kind) {
+        std::lock_guard const lock{mutex_};
+        holds_[index(kind)] = true;
+    }
+
+    void release(request kind) {
+        change const now{*this};
+        holds_[index(kind)] = false;
+        for (auto const& each : std::exchange(held_[index(kind)], {})) {
+            each();
+        }
+    }
+
+    std::vector<std::string> trace() const {
+        std::lock_guard const lock{mutex_};
+        return trace_;
+    }
+    void clear_trace() {
+        std::lock_guard const lock{mutex_};
+        trace_.clear();
+    }
+    std::vector<std::string> complaints() const {
+        std::lock_guard const lock{mutex_};
+        return complaints_;
+    }
+    std::set<topic_partition> assigned() const {
+        std::lock_guard const lock{mutex_};
+        std::set<topic_partition> names;
+        for (auto const& each : positions_) {
+            names.insert(each.first);
+        }
+        return names;
+    }
+    bool has_member() const {
+        std::lock_guard const lock{mutex_};
+        return client_ != nullptr;
+    }
+    std::uint64_t polls() const {
+        std::lock_guard const lock{mutex_};
+        return polls_;
+    }
+    std::size_t fetched(topic_partition const& where) const {
+        std::lock_guard const lock{mutex_};
+        auto const found = queues_.find(where);
+        if (found == queues_.end()) {
+            return 0;
+        }
+        return static_cast<std::size_t>(
+            std::ranges::count(found->second->entries, partition_queue::entry::kind::record, &partition_queue::entry::what));
+    }
+    std::uint64_t records_taken() const {
+        std::lock_guard const lock{mutex_};
+        return records_taken_;
+    }
+    std::size_t records_held() const {
+        std::lock_guard const lock{mutex_};
+        return lent_.size();
+    }
+
+    // The member's client: see kgroup::client.
+
+    void start(void const* client, std::function<void()> notify, bool cooperative, offset_reset initial_offset) {
+        change const now{*this};
+        if (client_) {
+            throw std::logic_error{"fake_cluster: a member is there already, and it plays one at a time"};
+        }
+        client_ = client;
+        notify_ = std::move(notify);
+        cooperative_ = cooperative;
+        initial_offset_ = initial_offset;
+        for (auto const& each : std::exchange(script_, {})) {
+            each();
+        }
+    }
+
+    std::optional<client_event> poll() {
+        std::lock_guard const lock{mutex_};
+        ++polls_;
+        if (events_.empty()) {
+            return std::nullopt;
+        }
+        auto const first = std::move(events_.front());
+        events_.pop_front();
+        if (auto const* const arrived = std::get_if<membership_change>(&first)) {
+            return see(*arrived);
+        }
+        auto const& other = std::get<client_event>(first);
+        note(other);
+        return other;
+    }
+
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions) {
+        change const now{*this};
+        note("look up" + list(partitions));
+        carry_out(request::look_up, [this, id, partitions] { push(find_offsets(id, partitions)); });
+    }
+
+    void assign(std::vector<start_position> const& to, bool cooperative) {
+        change const now{*this};
+        std::string line = cooperative ? "add" : "assign";
+        detail::partition_set partitions;
+        for (auto const& each : to) {
+            line += " " + name(each.where) + "@" + text_of(each.start);
+            partitions.insert(each.where);
+        }
+        note(std::move(line));
+        if (!accept_assignment(partitions, cooperative)) {
+            return;
+        }
+        if (!cooperative) {
+            unassign_all();
+        }
+        for (auto const& each : to) {
+            auto const start = resolve(each.where, each.start);
+            positions_[each.where] = {start, start};
+        }
+        go_on();
+    }
+
+    void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        change const now{*this};
+        note((cooperative ? "remove" : "unassign") + list(partitions));
+        if (!accept_revocation({partitions.begin(), partitions.end()}, cooperative)) {
+            return;
+        }
+        if (cooperative) {
+            for (auto const& each : partitions) {
+                outdate(each);
+                positions_.erase(each);
+            }
+        } else {
+            unassign_all();
+        }
+        go_on();
+    }
+
+    std::shared_ptr<partition_queue> open(std::shared_ptr<detail::partition_state> const& reader) {
+        change const now{*this};
+        auto queue = std::make_shared<partition_queue>(partition_queue{reader->where(), reader});
+        if (auto const before = std::exchange(queues_[reader->where()], queue)) {
+            close(*before);
+        }
+        fetch(reader->where());
+        return queue;
+    }
+
+    void seek(start_position const& to) {
+        change const now{*this};
+        note("seek " + name(to.where) + "@" + text_of(to.start));
+        auto const found = positions_.find(to.where);
+        if (found == positions_.end()) {
+            return complain("a seek in " + name(to.where) + ", which is not assigned");
+        }
+        outdate(to.where);
+        auto const start = resolve(to.where, to.start);
+        found->second = {start, start};
+        fetch(to.where);
+    }
+
+    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+        change const now{*this};
+        std::string line = "commit";
+        for (auto const& each : offsets) {
+            line += " " + name(each.where) + "=" + std::to_string(each.offset);
+            if (!each.metadata.empty()) {
+                line += " \"" + each.metadata + "\"";
+            }
+        }
+        note(std::move(line));
+        carry_out(request::commit, [this, id, offsets] { push(store_offsets(id, offsets)); });
+    }
+
+    void close() {
+        change const now{*this};
+        note("close");
+        carry_out(request::close, [this] {
+            closing_ = true;
+            go_on();
+        });
+    }
+    bool closed() const {
+        std::lock_guard const lock{mutex_};
+        return closed_;
+    }
+
+    /// The client is no more, whether it was closed or not.
+    void leave(void const* client) {
+        change const now{*this};
+        if (client_ != client) {
+            return;
+        }
+        note("shut down");
+        client_ = nullptr;
+        later_.push_back([notify = std::exchange(notify_, nullptr)] {}); // what it holds is let go outside the lock
+        for (auto const& each : queues_) {
+            close(*each.second);
+        }
+        queues_.clear();
+        events_.clear();
+        positions_.clear();
+        granted_.clear();
+        unanswered_.reset();
+        arriving_ = 0;
+        for (auto const kind : {request::look_up, request::commit, request::close}) {
+            held_[index(kind)].clear();
+        }
+        member_id_.clear();
+        generation_ = -1;
+        closing_ = closed_ = expelled_ = false;
+    }
+
+    /// Runs `done`, now or when the script releases it.
+    void end(std::function<void()> done) {
+        change const now{*this};
+        carry_out(request::shut_down, [this, done = std::move(done)] { later_.push_back(done); });
+    }
+
+    std::string member_id() const {
+        std::lock_guard const lock{mutex_};
+        return member_id_;
+    }
+    std::int32_t generation_id() const {
+        std::lock_guard const lock{mutex_};
+        return generation_;
+    }
+
+    // A claim's queue: see detail::record_source.
+
+    void drain(partition_queue& from, detail::record_block& into, std::size_t byte_limit) {
+        change const now{*this};
+        while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
+            auto first = std::move(from.entries.front());
+            from.entries.pop_front();
+            switch (first.what) {
+            case partition_queue::entry::kind::outdated: break;
+            case partition_queue::entry::kind::error:
+                later_.push_back([reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
+                    if (reader) {
+                        reader->fail(ec, text);
+                    }
+                });
+                break;
+            case partition_queue::entry::kind::record:
+                // Its own copy of the bytes, so that a use after the free is one.
+                auto lent = std::make_unique<record const>(std::move(first.content));
+                into.append(const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
+                            lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
+                            lent->value ? lent->value->size() : 0, first.offset);
+                if (auto const found = positions_.find(from.where); found != positions_.end()) {
+                    found->second.consumed = first.offset + 1;
+                }
+                ++records_taken_;
+                lent_.emplace(lent.get(), std::move(lent));
+                break;
+            }
+        }
+    }
+
+    std::size_t waiting(partition_queue const& in) const {
+        std::lock_guard const lock{mutex_};
+        return in.entries.size();
+    }
+
+    void close_queue(partition_queue& which) {
+        std::lock_guard const lock{mutex_};
+        close(which);
+    }
+
+    void free_records(detail::record const* first, std::size_t count) {
+        std::lock_guard const lock{mutex_};
+        for (std::size_t i = 0; i != count; ++i) {
+            if (lent_.erase(first[i].native) == 0) {
+                complain("a record was freed that was not taken, or was freed before");
+            }
+        }
+    }
+
+    detail::watermarks known_watermarks(topic_partition const& where) const {
+        std::lock_guard const lock{mutex_};
+        if (!positions_.contains(where)) {
+            return {};
+        }
+        return {begin_of(where), end_of(where)};
+    }
+
+private:
+    struct membership_change {
+        bool assignment;
+        detail::partition_set partitions;
+        bool lost;
+    };
+    struct log {
+        std::map<std::int64_t, record> records{};
+        std::int64_t end = 0;
+    };
+    struct position {
+        std::int64_t fetch = 0;    // next to be fetched
+        std::int64_t consumed = 0; // next to be taken out of the queue
+    };
+
+    // A change under the lock. What may run other people's code, or end the last hold of it, is done behind it.
+    class change {
+    public:
+        explicit change(fake_coordinator& of) : of_(of), lock_(of.mutex_) {}
+        change(change const&) = delete;
+        change& operator=(change const&) = delete;
+        ~change() {
+            auto const woken = std::exchange(of_.woken_, {});
+            auto const later = std::exchange(of_.later_, {});
+            lock_.unlock();
+            for (auto const& each : later) {
+                each();
+            }
+        }
+
+    private:
+        fake_coordinator& of_;
+        std::unique_lock<std::mutex> lock_;
+    };
+
+    static std::size_t index(request kind) noexcept { return static_cast<std::size_t>(kind); }
+
+    // Now, or when there is a member.
+    void script(std::function<void()> line) {
+        if (client_) {
+            line();
+        } else {
+            script_.push_back(std::move(line));
+        }
+    }
+
+    // Now, or when it is released.
+    void carry_out(request kind, std::function<void()> what) {
+        if (holds_[index(kind)]) {
+            held_[index(kind)].push_back(std::move(what));
+        } else {
+            what();
+        }
+    }
+
+    // Membership.
+
+    void become_known() {
+        if (member_id_.empty()) {
+            member_id_ = "fake-member-" + std::to_string(++members_);
+        }
+    }
+
+    void rebalance(membership_change what) {
+        // Nothing is handed over from here on, and what was fetched is fetched again after the answer.
+        for (auto& each : positions_) {
+            outdate(each.first);
+            each.second.fetch = each.second.consumed;
+        }
+        ++arriving_;
+        push(std::move(what));
+    }
+    bool rebalancing() const noexcept { return arriving_ != 0 || unanswered_; }
+
+    client_event see(membership_change const& what) {
+        --arriving_;
+        unanswered_ = what;
+        auto const* const how = what.assignment ? (cooperative_ ? "added" : "assigned")
+                                : what.lost     ? "lost"
+                                : cooperative_  ? "removed"
+                                                : "revoked";
+        note(std::string{"> "} + how + list(what.partitions));
+        if (what.assignment) {
+            return client_rebalance{detail::session_machine::assigned{what.partitions, cooperative_}};
+        }
+        return client_rebalance{detail::session_machine::revoked{what.partitions, cooperative_, what.lost}};
+    }
+
+    // Eager answers are wholes and must fit the newest rebalance. Cooperative ones are differences, and may make up for what was
+    // overtaken; what does not fit what is assigned is refused.
+    bool accept_assignment(detail::partition_set const& partitions, bool cooperative) {
+        auto const to_assignment = unanswered_ && unanswered_->assignment;
+        if (cooperative != cooperative_) {
+            complain("an answer of the other protocol");
+        } else if (!cooperative && (!to_assignment || partitions != unanswered_->partitions)) {
+            complain("an assignment that does not answer the newest rebalance:" + list(partitions));
+        } else if (cooperative && std::ranges::any_of(partitions, [this](auto const& each) { return positions_.contains(each); })) {
+            complain("an assignment of what is assigned already:" + list(partitions));
+            return false;
+        }
+        if (!cooperative || to_assignment) {
+            unanswered_.reset();
+        }
+        return true;
+    }
+    bool accept_revocation(detail::partition_set const& partitions, bool cooperative) {
+        auto const to_revocation = unanswered_ && !unanswered_->assignment;
+        if (cooperative != cooperative_) {
+            complain("an answer of the other protocol");
+        } else if (!cooperative && !to_revocation) {
+            complain("a revocation that does not answer the newest rebalance:" + list(partitions));
+        } else if (cooperative && !std::ranges::all_of(partitions, [this](auto const& each) { return positions_.contains(each); })) {
+            complain("a revocation of what is not assigned:" + list(partitions));
+            return false;
+        }
+        if (!cooperative || to_revocation) {
+            unanswered_.reset();
+        }
+        return true;
+    }
+
+    // What waited for an answer.
+    void go_on() {
+        if (rebalancing()) {
+            return;
+        }
+        for (auto const& each : positions_) {
+            fetch(each.first);
+        }
+        if (!closing_ || closed_) {
+            return;
+        }
+        if (!expelled_ && !positions_.empty()) {
+            granted_.clear();
+            detail::partition_set all;
+            for (auto const& each : positions_) {
+                all.insert(each.first);
+            }
+            return rebalance({false, std::move(all), false});
+        }
+        closed_ = true;
+        note("> closed");
+        wake_member();
+    }
+
+    void unassign_all() {
+        for (auto const& each : positions_) {
+            outdate(each.first);
+        }
+        positions_.clear();
+    }
+
+    // Events for the member.
+
+    using member_event = std::variant<membership_change, client_event>;
+
+    template <typename What>
+    void push(What what) {
+        if constexpr (std::same_as<What, membership_change>) {
+            events_.push_back(std::move(what));
+        } else {
+            events_.push_back(client_event{std::move(what)});
+        }
+        if (events_.size() == 1) {
+            wake_member();
+        }
+    }
+
+    void wake_member() {
+        if (notify_) {
+            later_.push_back(notify_);
+        }
+    }
+
+    // Offsets.
+
+    std::optional<std::error_code> next_fault(request kind) { return next_of(faults_[index(kind)]); }
+    static std::optional<std::error_code> next_of(std::deque<std::error_code>& errors) {
+        if (errors.empty()) {
+            return std::nullopt;
+        }
+        auto const first = errors.front();
+        errors.pop_front();
+        return first;
+    }
+
+    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions) {
+        if (auto const error = next_fault(request::look_up)) {
+            return client_offsets{id, *error, {}};
+        }
+        client_offsets found{id, {}, {}};
+        for (auto const& each : partitions) {
+            auto const committed = committed_.find(each);
+            if (committed != committed_.end()) {
+                found.positions.push_back({each, committed->second.offset, committed->second.offset, committed->second.metadata});
+            } else if (initial_offset_ == offset_reset::none) {
+                return client_fatal{errc::no_committed_offset, name(each)};
+            } else {
+                found.positions.push_back({each, initial_offset_ == offset_reset::latest ? end_of(each) : begin_of(each), -1, {}});
+            }
+        }
+        return found;
+    }
+
+    client_event store_offsets(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+        client_commit answer{id, {}, {}};
+        if (expelled_) {
+            answer.error = make_error_code(RD_KAFKA_RESP_ERR__FATAL);
+        } else if (auto const error = next_fault(request::commit)) {
+            answer.error = *error;
+        }
+        for (auto const& each : offsets) {
+            auto error = answer.error;
+            if (!error) {
+                error = next_of(commit_faults_[each.where]).value_or(std::error_code{});
+            }
+            if (!error) {
+                committed_.insert_or_assign(each.where, each);
+            }
+            answer.results.push_back({each.where, error});
+        }
+        return answer;
+    }
+
+    // Records.
+
+    std::int64_t begin_of(topic_partition const& where) const {
+        auto const found = logs_.find(where);
+        return found == logs_.end() || found->second.records.empty() ? end_of(where) : found->second.records.begin()->first;
+    }
+    std::int64_t end_of(topic_partition const& where) const {
+        auto const found = logs_.find(where);
+        return found == logs_.end() ? 0 : found->second.end;
+    }
+    std::int64_t resolve(topic_partition const& where, std::int64_t start) const {
+        return start == start_position::log_end         ? end_of(where)
+               : start == start_position::log_beginning ? begin_of(where)
+                                                        : start;
+    }
+
+    // Everything that is in the log goes into the queue; what limits a real fetch shows nowhere else.
+    void fetch(topic_partition const& where) {
+        auto const at = positions_.find(where);
+        auto const to = queues_.find(where);
+        if (at == positions_.end() || to == queues_.end() || to->second->closed || rebalancing()) {
+            return;
+        }
+        auto& next = at->second.fetch;
+        if (next > end_of(where)) {
+            if (initial_offset_ == offset_reset::none) {
+                next = end_of(where);
+                put(*to->second, {partition_queue::entry::kind::error, 0, {}, errc::offset_out_of_range, "offset out of range"});
+                return;
+            }
+            next = at->second.consumed = initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where);
+        }
+        auto const& records = logs_[where].records;
+        for (auto each = records.lower_bound(next); each != records.end(); ++each) {
+            put(*to->second, {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
+        }
+        next = end_of(where);
+    }
+
+    void put(partition_queue& to, partition_queue::entry what) {
+        if (to.closed) {
+            return;
+        }
+        to.entries.push_back(std::move(what));
+        if (to.entries.size() != 1) {
+            return; // only a queue that was empty wakes
+        }
+        if (auto& drop = wake_ups_to_drop_[to.where]; drop != 0) {
+            --drop;
+            return;
+        }
+        if (auto reader = to.reader.lock()) {
+            reader->notify(); // under the lock: none comes after the queue was closed
+            woken_.push_back(std::move(reader));
+        }
+    }
+
+    // What is in the queue must not be read any more, but still fills it until it is taken out.
+    void outdate(topic_partition const& where) {
+        if (auto const found = queues_.find(where); found != queues_.end()) {
+            for (auto& each : found->second->entries) {
+                each.what = partition_queue::entry::kind::outdated;
+            }
+        }
+    }
+
+    static void close(partition_queue& which) {
+        which.closed = true;
+        which.entries.clear();
+    }
+
+    // The trace.
+
+    void note(std::string line) { trace_.push_back(std::move(line)); }
+    void note(client_event const& what) {
+        if (auto const* const offsets = std::get_if<client_offsets>(&what)) {
+            note(offsets->error ? "> no offsets" : "> offsets");
+        } else if (auto const* const commit = std::get_if<client_commit>(&what)) {
+            auto const all = !commit->error && std::ranges::none_of(commit->results, [](auto const& each) { return bool{each.error}; });
+            note(all ? "> committed" : "> not committed");
+        } else if (std::holds_alternative<client_fatal>(what)) {
+            note("> expelled");
+        }
+    }
+    void complain(std::string what) { complaints_.push_back(std::move(what)); }
+
+    static std::string name(topic_partition const& where) { return where.topic + "[" + std::to_string(where.partition) + "]"; }
+    static std::string text_of(std::int64_t start) {
+        return start == start_position::log_end ? "end" : start == start_position::log_beginning ? "beginning" : std::to_string(start);
+    }
+    template <typename Partitions>
+    static std::string list(Partitions const& partitions) {
+        std::string text;
+        for (auto const& each : partitions) {
+            text += " " + name(each);
+        }
+        return text;
+    }
+
+    mutable std::mutex mutex_; // of everything
+
+    std::map<topic_partition, log> logs_;
+    std::map<topic_partition, offset_commit> committed_;
+    std::map<void const*, std::unique_ptr<record const>> lent_; // taken and not freed
+    std::uint64_t records_taken_ = 0;
+
+    std::deque<std::function<void()>> script_; // for the next member
+    std::array<std::deque<std::error_code>, 4> faults_;
+    std::map<topic_partition, std::deque<std::error_code>> commit_faults_;
+    std::map<topic_partition, std::size_t> wake_ups_to_drop_;
+    std::array<bool, 4> holds_{};
+    std::array<std::vector<std::function<void()>>, 4> held_;
+
+    void const* client_ = nullptr; // the member's; null: there is none
+    std::function<void()> notify_;
+    bool cooperative_ = false;
+    offset_reset initial_offset_ = offset_reset::earliest;
+    int members_ = 0;
+    std::string member_id_;
+    std::int32_t generation_ = -1;
+    std::deque<member_event> events_;              // the member's queue
+    std::map<topic_partition, std::shared_ptr<partition_queue>> queues_;
+    detail::partition_set granted_;               // what the group thinks that the member has
+    std::map<topic_partition, position> positions_; // what the member has assigned to itself
+    std::optional<membership_change> unanswered_; // the newest that it has seen
+    int arriving_ = 0;                            // those that it has not seen
+    bool closing_ = false;
+    bool closed_ = false;
+    bool expelled_ = false;
+
+    std::uint64_t polls_ = 0;
+    std::vector<std::string> trace_;
+    std::vector<std::string> complaints_;
+
+    std::vector<std::shared_ptr<detail::partition_state>> woken_; // in this change
+    std::vector<std::function<void()>> later_;                    // behind this change
+};
+
+} // namespace kgroup::testing
