@@ -1,0 +1,71 @@
+// What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that retries each message until it is pushed or the
+// session is ending, and stops on signals.
+//
+//     from_sarama BROKERS GROUP TOPIC
+
+#include <kgroup/kgroup.hpp>
+
+#include <asio/experimental/awaitable_operators.hpp>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <exception>
+#include <iostream>
+#include <string_view>
+
+struct handler {
+    asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim) {
+        while (auto message = co_await claim.messages().async_receive()) {
+            if (!co_await push(session, message->value())) {
+                co_return;                       // the session is ending, and this message was not pushed: not marked
+            }
+            claim.mark(*message);
+        }
+    }
+
+    // Tries until it succeeds or the session is ending.
+    static asio::awaitable<bool> push(kgroup::session& session, std::string_view value) {
+        using namespace asio::experimental::awaitable_operators;
+        asio::steady_timer pause{co_await asio::this_coro::executor};
+        while (!send(value)) {
+            pause.expires_after(std::chrono::milliseconds{200});
+            co_await (pause.async_wait(asio::use_awaitable) || session.async_wait_stopping());
+            if (session.stopping()) {
+                co_return false;
+            }
+        }
+        co_return true;
+    }
+
+    static bool send(std::string_view value) {
+        return static_cast<bool>(std::cout << value << '\n');
+    }
+};
+
+int main(int argc, char** argv) try {
+    if (argc != 4) {
+        std::cerr << "usage: from_sarama BROKERS GROUP TOPIC\n";
+        return 2;
+    }
+    asio::io_context context;
+    kgroup::consumer_group group{context, {.brokers = argv[1],
+                                           .group_id = argv[2],
+                                           .topics = {argv[3]},
+                                           .initial_offset = kgroup::offset_reset::earliest}};
+    asio::signal_set signals{context, SIGINT, SIGTERM};
+    signals.async_wait([&](std::error_code, int) { group.stop(); });
+
+    handler prints;
+    group.async_run(prints, [&](std::exception_ptr failure) {
+        signals.cancel();
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
+    });
+    context.run();
+} catch (std::exception const& e) {
+    std::cerr << e.what() << '\n';
+    return 1;
+}

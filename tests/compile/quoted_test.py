@@ -1,0 +1,35 @@
+"""What README.md and docs/ show as C++ stands, line for line, in a program that the tests compile."""
+
+import re
+import sys
+import unittest
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+PROGRAMS = [*sorted((TOP / "examples").glob("*.cpp")), *sorted((TOP / "tests").glob("*/*.cpp"))]
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+class QuotedPrograms(unittest.TestCase):
+    def test_every_block_stands_in_a_program(self):
+        programs = {path: words(path.read_text()) for path in PROGRAMS}
+        blocks = 0
+        for page in [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]:
+            for block in re.findall(r"^```cpp\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+                blocks += 1
+                with self.subTest(page=page.name, block=block.splitlines()[0]):
+                    self.assertTrue(any(words(block) in program for program in programs.values()),
+                                    f"{page.name} shows C++ that no program of the tests or examples holds:\n{block}")
+        self.assertGreater(blocks, 0)
+
+    def test_the_readme_begins_with_a_whole_program(self):
+        first = re.search(r"^```cpp\n(.*?)^```", (TOP / "README.md").read_text(), re.DOTALL | re.MULTILINE).group(1)
+        whole = (TOP / "examples" / "minimal.cpp").read_text()
+        self.assertEqual(first, whole[whole.index("#include"):])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv)
