@@ -1,0 +1,1 @@
+"""The machinery of benchmarks/run: arms, a broker, processes measured, workloads, figures."""

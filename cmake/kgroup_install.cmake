@@ -1,0 +1,35 @@
+# Headers, CMake package (with the finders it needs) and pkg-config file. Nothing here depends on the architecture.
+
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(KGROUP_INSTALL_CMAKEDIR "${CMAKE_INSTALL_DATADIR}/cmake/kgroup" CACHE STRING "Where the CMake package is installed")
+set(KGROUP_INSTALL_PKGCONFIGDIR "${CMAKE_INSTALL_DATADIR}/pkgconfig" CACHE STRING "Where kgroup.pc is installed")
+mark_as_advanced(KGROUP_INSTALL_CMAKEDIR KGROUP_INSTALL_PKGCONFIGDIR)
+
+install(TARGETS kgroup EXPORT kgroup-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(TARGETS kgroup_app EXPORT kgroup-app-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT kgroup-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+install(EXPORT kgroup-app-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+
+configure_package_config_file(cmake/kgroup-config.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config.cmake"
+    INSTALL_DESTINATION "${KGROUP_INSTALL_CMAKEDIR}"
+    NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file("${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config-version.cmake"
+    COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(FILES
+    "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config.cmake"
+    "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config-version.cmake"
+    cmake/FindRdKafka.cmake
+    cmake/FindAsio.cmake
+    DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+
+# The file says where it is, so that an installed tree may be moved.
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
+    BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${KGROUP_INSTALL_PKGCONFIGDIR}" OUTPUT_VARIABLE kgroup_prefix_from_pkgconfigdir)
+set(prefix "\${pcfiledir}/${kgroup_prefix_from_pkgconfigdir}")
+cmake_path(APPEND includedir "\${prefix}" "${CMAKE_INSTALL_INCLUDEDIR}")
+set(version "${PROJECT_VERSION}")
+set(description "${PROJECT_DESCRIPTION}")
+configure_file(cmake/kgroup.pc.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup.pc" @ONLY)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup.pc" DESTINATION "${KGROUP_INSTALL_PKGCONFIGDIR}")

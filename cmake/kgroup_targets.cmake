@@ -1,0 +1,59 @@
+# The targets kgroup::kgroup and, where nlohmann-json is there, kgroup::app: the same names as in the installed package.
+
+list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
+find_package(RdKafka 2.0.2 REQUIRED MODULE)
+find_package(Asio 1.22.1 REQUIRED MODULE)
+list(POP_FRONT CMAKE_MODULE_PATH)
+find_package(Threads REQUIRED)
+if(NOT TARGET nlohmann_json::nlohmann_json)
+    find_package(nlohmann_json 3.11 QUIET GLOBAL)
+endif()
+
+set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
+file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/*.hpp")
+set(kgroup_app_headers ${kgroup_headers})
+list(FILTER kgroup_app_headers INCLUDE REGEX "/kgroup/(detail/)?app(_[a-z_]+)?\\.hpp$")
+list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers})
+
+add_library(kgroup INTERFACE)
+add_library(kgroup::kgroup ALIAS kgroup)
+target_sources(kgroup INTERFACE FILE_SET HEADERS BASE_DIRS "${kgroup_include_dir}" FILES ${kgroup_headers})
+target_compile_features(kgroup INTERFACE cxx_std_20)
+target_compile_definitions(kgroup INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+
+# The installed package names the libraries and finds them again; here they are whatever the finders met.
+target_link_libraries(kgroup INTERFACE
+    "$<BUILD_INTERFACE:RdKafka::rdkafka>" "$<INSTALL_INTERFACE:RdKafka::rdkafka>"
+    "$<BUILD_INTERFACE:asio::asio>" "$<INSTALL_INTERFACE:asio::asio>"
+    Threads::Threads)
+
+# Warnings in the libraries' headers are not the user's. Imported targets are system headers by themselves; targets of the
+# same build are not, and librdkafka built there keeps rdkafka.h outside the folder it is included from once installed.
+get_target_property(kgroup_asio_imported asio::asio IMPORTED)
+if(NOT kgroup_asio_imported)
+    target_include_directories(kgroup SYSTEM INTERFACE
+        "$<BUILD_INTERFACE:$<TARGET_PROPERTY:asio::asio,INTERFACE_INCLUDE_DIRECTORIES>>")
+endif()
+get_target_property(kgroup_rdkafka_source_dir RdKafka::rdkafka SOURCE_DIR)
+if(EXISTS "${kgroup_rdkafka_source_dir}/rdkafka.h")
+    set(kgroup_rdkafka_include_dir "${CMAKE_CURRENT_BINARY_DIR}/rdkafka_include")
+    file(MAKE_DIRECTORY "${kgroup_rdkafka_include_dir}/librdkafka")
+    foreach(header rdkafka.h rdkafka_mock.h)
+        file(CREATE_LINK "${kgroup_rdkafka_source_dir}/${header}" "${kgroup_rdkafka_include_dir}/librdkafka/${header}"
+            COPY_ON_ERROR SYMBOLIC)
+    endforeach()
+    target_include_directories(kgroup SYSTEM INTERFACE "$<BUILD_INTERFACE:${kgroup_rdkafka_include_dir}>")
+endif()
+
+add_library(kgroup_app INTERFACE)
+set_target_properties(kgroup_app PROPERTIES EXPORT_NAME app)
+target_sources(kgroup_app INTERFACE FILE_SET HEADERS BASE_DIRS "${kgroup_include_dir}" FILES ${kgroup_app_headers})
+target_link_libraries(kgroup_app INTERFACE kgroup)
+if(TARGET nlohmann_json::nlohmann_json)
+    add_library(kgroup::app ALIAS kgroup_app)
+    target_link_libraries(kgroup_app INTERFACE
+        "$<BUILD_INTERFACE:nlohmann_json::nlohmann_json>" "$<INSTALL_INTERFACE:nlohmann_json::nlohmann_json>")
+else()
+    message(STATUS "nlohmann-json not found: no target kgroup::app")
+    set_target_properties(kgroup_app PROPERTIES VERIFY_INTERFACE_HEADER_SETS OFF)
+endif()

@@ -1,0 +1,19 @@
+"""Prints the name of each Python unittest case in the *_test.py files of a folder, one a line.
+
+A file that cannot be imported is printed by its own name, so that running it shows the reason.
+"""
+
+import sys
+import unittest
+
+
+def names(suite):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from names(item)
+        else:
+            yield item.id().removeprefix("unittest.loader._FailedTest.")
+
+
+for name in names(unittest.defaultTestLoader.discover(sys.argv[1], "*_test.py")):
+    print(name)

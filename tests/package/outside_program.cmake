@@ -1,0 +1,14 @@
+# The program of every outside project, with the warnings a strict user has, and what kgroup must have left alone.
+
+foreach(target kgroup_unit_tests kgroup_test_support sse_isolation)
+    if(TARGET ${target})
+        message(FATAL_ERROR "kgroup built its own ${target} as part of an outside project")
+    endif()
+endforeach()
+if(CMAKE_CXX_STANDARD OR CMAKE_CXX_COMPILER_LAUNCHER OR CMAKE_MODULE_PATH)
+    message(FATAL_ERROR "kgroup left its settings behind in an outside project")
+endif()
+
+add_executable(program "${CMAKE_CURRENT_LIST_DIR}/program.cpp")
+target_compile_options(program PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+target_link_libraries(program PRIVATE kgroup::kgroup)
