@@ -11,8 +11,9 @@ endif()
 
 set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/*.hpp")
+# The application layer, which needs nlohmann-json, has names that begin with app and, in its details, with json.
 set(kgroup_app_headers ${kgroup_headers})
-list(FILTER kgroup_app_headers INCLUDE REGEX "/kgroup/(detail/)?app(_[a-z_]+)?\\.hpp$")
+list(FILTER kgroup_app_headers INCLUDE REGEX "/kgroup/(app|detail/app|detail/json)(_[a-z_]+)?\\.hpp$")
 list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers})
 
 add_library(kgroup INTERFACE)

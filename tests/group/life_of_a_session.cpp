@@ -382,8 +382,8 @@ TEST_CASE_FIXTURE(scripted_group, "a record comes as it was written: null is not
     std::vector<kgroup::owned_message> copies;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
-            CHECK(next->has_key() == copies.size() < 2);
-            CHECK(next->has_value() == copies.size() < 2);
+            CHECK(next->has_key() == (copies.size() < 2));
+            CHECK(next->has_value() == (copies.size() < 2));
             copies.push_back(next->copy());
         }
     };

@@ -229,10 +229,41 @@ TEST_CASE("embedded_cluster: requests fail as asked, so many times, and no longe
     cluster.fail(request::produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     CHECK(error_of([&] { cluster.produce("topic", 0, "y"); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK(cluster.log_end("topic", 0) == 1);
+}
 
-    cluster.fail_topic("forbidden", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.produce("forbidden", 0, "z"); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
-    cluster.fail_topic("forbidden", RD_KAFKA_RESP_ERR_NO_ERROR);
+TEST_CASE("embedded_cluster: members are told that a topic is not for them, until it is") {
+    embedded_cluster cluster;
+    cluster.create_topic("topic", 1);
+    cluster.produce("topic", 0, "x");
+    cluster.fail_topic("topic", RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+
+    asio::io_context context;
+    std::vector<std::error_code> told;
+    kgroup::consumer_group group{context,
+                                 {.brokers = cluster.brokers(),
+                                  .group_id = "group",
+                                  .topics = {"topic"},
+                                  .initial_offset = kgroup::offset_reset::earliest,
+                                  .properties = {{"session.timeout.ms", "4000"}},
+                                  .on_event = [&](kgroup::event const& what) {
+                                      if (what.error == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
+                                          told.push_back(what.error);
+                                          context.stop();
+                                      }
+                                  }}};
+    collector handler{1, &group};
+    std::optional<std::exception_ptr> outcome;
+    group.async_run(handler, [&](std::exception_ptr error) { outcome = error; });
+    context.run_for(30s);
+    CHECK(!told.empty());
+    CHECK(handler.collected.empty());
+    group.stop();
+    context.restart();
+    context.run_for(20s);
+    CHECK(outcome.has_value());
+
+    cluster.fail_topic("topic", RD_KAFKA_RESP_ERR_NO_ERROR);
+    CHECK(consume(cluster, "group", "topic", 1).collected.size() == 1);
 }
 
 TEST_CASE("embedded_cluster: answers take as long as the round trip time, or one of them longer") {
@@ -350,7 +381,7 @@ TEST_CASE("embedded_cluster: is gone within moments whatever state it is in, and
 
     struct idle {
         asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
-            while (co_await claim.messages().async_receive()) {
+            while (auto message = co_await claim.messages().async_receive()) {
             }
         }
     } handler;

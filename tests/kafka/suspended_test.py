@@ -8,7 +8,7 @@ import unittest
 import scenario
 
 PARTITIONS = 4
-RECORDS = 44_000
+RECORDS = 36_000
 SESSION_TIMEOUT_MS = 6000
 
 

@@ -273,8 +273,8 @@ void give_way(std::int64_t count) {
     }
 }
 
-/// Again and again, as the budget allows: `body` on eight threads and `meanwhile` on this one at once; `before` and
-/// `after` it on this one alone.
+/// Again and again, as the budget allows: `body` on eight threads and `meanwhile` on this one at once;
+/// `before` and `after` it on this one alone.
 template <typename Before, typename Body, typename Meanwhile, typename After>
 void in_rounds(std::size_t rounds, Before before, Body body, Meanwhile meanwhile, After after) {
     std::barrier gate{static_cast<std::ptrdiff_t>(thread_count + 1)};

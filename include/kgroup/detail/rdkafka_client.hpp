@@ -52,7 +52,7 @@ public:
     void start(std::function<void()> notify) {
         arrivals_ = std::make_shared<arrivals>();
         arrivals_->notify = std::move(notify);
-        handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf));
+        handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf), std::move(settings_.refill));
         rd_kafka_poll_set_consumer(handle_->get());
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
         if (settings_.log_to_queue) {

@@ -4,9 +4,10 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include <cstdint>
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -60,11 +61,21 @@ private:
     rd_kafka_queue_t* queue_ = nullptr;
 };
 
+/// How librdkafka learns that a partition's queue that was full has room again. Before 2.2 it looks once a second, which a claim
+/// spends waiting, unless something wakes its threads. Setting the credentials to what they are does, and touches nothing else: no
+/// connection, no request.
+struct refill_notice {
+    std::size_t after_bytes;    // taken from one queue: half of what it holds
+    std::size_t after_records;
+    std::string username;
+    std::string password;
+};
+
 /// One consumer of librdkafka's. Shared by the client and by everything that came from it; the last one ends it, on a thread
 /// of its own, because `rd_kafka_destroy` may wait for a resolver and must not run on librdkafka's threads.
 class rdkafka_handle {
 public:
-    rdkafka_handle(rdkafka_conf conf) {
+    rdkafka_handle(rdkafka_conf conf, std::optional<refill_notice> refill) : refill_(std::move(refill)) {
         char text[512];
         handle_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), text, sizeof text);
         if (!handle_) {
@@ -91,11 +102,20 @@ public:
 
     rd_kafka_t* get() const noexcept { return handle_; }
 
+    /// Unset: librdkafka finds out in time.
+    std::optional<refill_notice> const& refill() const noexcept { return refill_; }
+    /// Any thread.
+    void notify_refill() const noexcept {
+        rdkafka_error const ignored{
+            rd_kafka_sasl_set_credentials(handle_, refill_->username.c_str(), refill_->password.c_str())};
+    }
+
     /// Called when the handle is gone, on a thread of its own; must not throw.
     void when_destroyed(std::function<void()> done) noexcept { on_destroyed_ = std::move(done); }
 
 private:
     rd_kafka_t* handle_;
+    std::optional<refill_notice> refill_;
     std::function<void()> on_destroyed_;
 };
 

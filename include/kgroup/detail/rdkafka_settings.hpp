@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <climits>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -20,6 +22,7 @@ namespace kgroup::detail {
 /// A configuration in librdkafka's terms, checked as far as that goes without connecting.
 struct rdkafka_settings {
     rdkafka_conf conf;
+    std::optional<refill_notice> refill;
     std::chrono::milliseconds max_poll_interval{};
     std::chrono::milliseconds rebalance_deadline{};
     std::size_t block_bytes = 0;  // how much a claim drains at a time
@@ -44,6 +47,7 @@ public:
         self.set_defaults();
         self.set_users();
         self.set_ours();
+        self.set_refill();
         self.check_times();
         return std::move(self.made_);
     }
@@ -53,10 +57,13 @@ private:
 
     explicit rdkafka_settings_maker(config const& given) : given_(given) {
         made_.conf.reset(rd_kafka_conf_new());
-        // librdkafka counts the bytes of records only. Small ones cost four to five times as much, and one fetch may come on top of a
-        // full queue: an eighth of a partition's share for each.
-        share_ = given.buffer_bytes / given.expected_partitions / 8;
-        made_.block_bytes = std::clamp<std::size_t>(share_ / 2, 4096, 128 * 1024);
+        // What one partition may cost. librdkafka counts the bytes of records and not what it keeps beside each, some 450, so the queue is
+        // limited by number, too; and one fetch may come on top of a full queue.
+        auto const share = given.buffer_bytes / given.expected_partitions;
+        queue_kbytes_ = std::min<std::size_t>(share / 2 / 1024, INT_MAX / 1024);
+        queue_records_ = std::clamp<std::size_t>(share / 1200, 16, 100000);
+        fetch_bytes_ = std::min<std::size_t>(share / 8, 1000000000);
+        made_.block_bytes = std::clamp<std::size_t>(fetch_bytes_ / 2, 4096, 128 * 1024);
     }
 
     void require_version() const {
@@ -78,10 +85,9 @@ private:
     void set_defaults() {
         set("client.software.name", "kgroup", quietly);
         set("reconnect.backoff.max.ms", "1000", quietly); // with the default a 3 s outage can outlast the session
-        set("fetch.queue.backoff.ms", "10", quietly);     // 1 s as librdkafka has it, and not to be set before 2.2
+        set("fetch.queue.backoff.ms", "10", quietly);     // 1 s as librdkafka has it; not to be set before 2.2: see refill_notice
         set("fetch.wait.max.ms", "100", quietly);         // for how long a fetch for idle partitions keeps the others waiting
-        // A record of a few bytes costs some 450: a limit by number, too.
-        set("queued.min.messages", std::to_string(std::clamp<std::size_t>(share_ / 100, 16, 100000)), quietly);
+        set("queued.min.messages", std::to_string(queue_records_), quietly);
     }
 
     void set_users() {
@@ -129,8 +135,8 @@ private:
             }
             must("partition.assignment.strategy", names, "assignors");
         }
-        must("queued.max.messages.kbytes", std::to_string(std::max<std::size_t>(share_ / 1024, 1)), "buffer_bytes");
-        must("fetch.message.max.bytes", std::to_string(share_), "buffer_bytes");
+        must("queued.max.messages.kbytes", std::to_string(queue_kbytes_), "buffer_bytes");
+        must("fetch.message.max.bytes", std::to_string(fetch_bytes_), "buffer_bytes");
         refuse_given("max.partition.fetch.bytes", "buffer_bytes");
         constexpr auto marks = "how kgroup commits: it marks and commits by itself";
         must("enable.auto.commit", "false", marks);
@@ -143,6 +149,23 @@ private:
             must("log.queue", "true", "on_event");
             made_.log_to_queue = true;
         }
+    }
+
+    void set_refill() {
+        if (!get("fetch.queue.backoff.ms").empty()) {
+            return;
+        }
+        auto const given = [this](char const* name) {
+            auto const found = given_.properties.find(name);
+            return found == given_.properties.end() ? std::string{} : found->second;
+        };
+        refill_notice notice{queue_kbytes_ * 1024 / 2, static_cast<std::size_t>(std::stol(get("queued.min.messages"))) / 2,
+                             given("sasl.username"), given("sasl.password")};
+        // Kerberos and OAuth have none: they would be given some.
+        if (get("security.protocol").starts_with("sasl") && (notice.username.empty() || notice.password.empty())) {
+            return;
+        }
+        made_.refill = std::move(notice);
     }
 
     void check_times() {
@@ -184,12 +207,14 @@ private:
     std::string get(char const* name) const {
         char value[64];
         auto size = sizeof value;
-        return rd_kafka_conf_get(made_.conf.get(), name, value, &size) == RD_KAFKA_CONF_OK ? value : "0";
+        return rd_kafka_conf_get(made_.conf.get(), name, value, &size) == RD_KAFKA_CONF_OK ? value : "";
     }
 
     config const& given_;
     rdkafka_settings made_;
-    std::size_t share_;
+    std::size_t queue_kbytes_;
+    std::size_t queue_records_;
+    std::size_t fetch_bytes_;
 };
 
 } // namespace kgroup::detail

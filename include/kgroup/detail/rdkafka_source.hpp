@@ -58,6 +58,9 @@ public:
         }
         if (into.size() != 0) {
             last_ = fingerprint_of(*native_of(into[into.size() - 1]));
+            if (handle_->refill()) {
+                count_taken(into);
+            }
         }
     }
 
@@ -145,6 +148,16 @@ private:
         return fingerprint_of(message) == (into.size() == 0 ? last_ : fingerprint_of(*native_of(into[into.size() - 1])));
     }
 
+    void count_taken(record_block const& records) noexcept {
+        auto const& notice = *handle_->refill();
+        bytes_taken_ += records.bytes();
+        records_taken_ += records.size();
+        if (bytes_taken_ >= notice.after_bytes || records_taken_ >= notice.after_records) {
+            bytes_taken_ = records_taken_ = 0;
+            handle_->notify_refill();
+        }
+    }
+
     void report(rd_kafka_message_t const& message) const noexcept {
         if (message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             return;
@@ -166,6 +179,8 @@ private:
     rdkafka_queue queue_;
     std::int64_t last_offset_ = -1;
     fingerprint last_;
+    std::size_t bytes_taken_ = 0;   // since librdkafka was last told that there is room
+    std::size_t records_taken_ = 0;
     std::atomic<bool> closed_{false};
 };
 

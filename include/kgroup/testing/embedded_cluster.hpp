@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace kgroup::testing {
@@ -144,26 +145,15 @@ public:
     ///
     /// It asks the coordinator as a member would (requests `find_coordinator`, `offset_fetch`).
     std::optional<std::int64_t> committed(std::string const& group, std::string const& topic, std::int32_t partition) const {
+        // Not by librdkafka's admin interface, which (2.0 to 2.16) ends the process when the coordinator comes back to a request
+        // that has timed out.
+        auto conf = silent_conf();
+        set(conf, "bootstrap.servers", brokers());
+        set(conf, "group.id", group);
+        auto const member = make(RD_KAFKA_CONSUMER, std::move(conf)); // which joins nothing
         auto const asked = where(topic, partition, RD_KAFKA_OFFSET_INVALID);
-        group_request const wanted{rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), asked.get())};
-        request_options const options{rd_kafka_AdminOptions_new(handle_.get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
-        // librdkafka (2.0 to 2.16) ends the process when the coordinator comes back to a request that has timed out; so it may wait
-        // for as long as it likes, and an answer that comes late goes nowhere.
-        char text[512];
-        check(rd_kafka_AdminOptions_set_request_timeout(options.get(), 3600000, text, sizeof text));
-        queue const answers{rd_kafka_queue_new(handle_.get())};
-        auto* asks = wanted.get();
-        rd_kafka_ListConsumerGroupOffsets(handle_.get(), &asks, 1, options.get(), answers.get());
-        detail::rdkafka_event const answer{rd_kafka_queue_poll(answers.get(), limit_ms)};
-        if (!answer) {
-            check(RD_KAFKA_RESP_ERR__TIMED_OUT);
-        }
-        check(rd_kafka_event_error(answer.get()));
-        std::size_t size = 0;
-        auto const* const groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(answer.get()), &size);
-        check(rd_kafka_error_code(rd_kafka_group_result_error(groups[0])));
-        auto const& found = rd_kafka_group_result_partitions(groups[0])->elems[0];
+        check(rd_kafka_committed(member.get(), asked.get(), limit_ms));
+        auto const& found = asked->elems[0];
         check(found.err);
         return found.offset < 0 ? std::nullopt : std::optional{found.offset};
     }
@@ -226,12 +216,6 @@ public:
 
 private:
     using handle = std::unique_ptr<rd_kafka_t, detail::rdkafka_deleter<rd_kafka_destroy>>;
-    using queue = std::unique_ptr<rd_kafka_queue_t, detail::rdkafka_deleter<rd_kafka_queue_destroy>>;
-    using group_request =
-        std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t, detail::rdkafka_deleter<rd_kafka_ListConsumerGroupOffsets_destroy>>;
-
-    using request_options = std::unique_ptr<rd_kafka_AdminOptions_t, detail::rdkafka_deleter<rd_kafka_AdminOptions_destroy>>;
-
     static constexpr int limit_ms = 10000;
     static constexpr int turn_ms = 10; // for how long another thread may have polled what this one waits for
 
@@ -245,20 +229,12 @@ private:
     };
 
     static handle start(int brokers) {
-        detail::rdkafka_conf conf{rd_kafka_conf_new()};
-        auto const set = [&](char const* name, std::string const& value) {
-            char text[512];
-            if (rd_kafka_conf_set(conf.get(), name, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) {
-                throw std::system_error{make_error_code(RD_KAFKA_RESP_ERR__INVALID_ARG), text};
-            }
-        };
-        set("test.mock.num.brokers", std::to_string(brokers));
-        set("linger.ms", "0");
-        set("max.in.flight.requests.per.connection", "1"); // or a batch that is retried comes after the next one
-        set("message.timeout.ms", std::to_string(limit_ms));
-        set("reconnect.backoff.max.ms", "100");
-        // An outage that a test has made is no news.
-        rd_kafka_conf_set_log_cb(conf.get(), nullptr);
+        check(brokers < 1 ? RD_KAFKA_RESP_ERR__INVALID_ARG : RD_KAFKA_RESP_ERR_NO_ERROR);
+        auto conf = silent_conf();
+        set(conf, "test.mock.num.brokers", std::to_string(brokers));
+        set(conf, "linger.ms", "0");
+        set(conf, "max.in.flight.requests.per.connection", "1"); // or a batch that is retried comes after the next one
+        set(conf, "message.timeout.ms", std::to_string(limit_ms));
         rd_kafka_conf_set_dr_msg_cb(conf.get(), [](rd_kafka_t*, rd_kafka_message_t const* message, void*) {
             auto& awaited = *static_cast<delivery*>(message->_private);
             std::lock_guard const lock{awaited.mutex};
@@ -270,8 +246,26 @@ private:
             }
             ++awaited.reported;
         });
+        return make(RD_KAFKA_PRODUCER, std::move(conf));
+    }
+
+    static detail::rdkafka_conf silent_conf() {
+        detail::rdkafka_conf conf{rd_kafka_conf_new()};
+        rd_kafka_conf_set_log_cb(conf.get(), nullptr); // an outage that a test has made is no news
+        set(conf, "reconnect.backoff.max.ms", "100");
+        return conf;
+    }
+
+    static void set(detail::rdkafka_conf& conf, char const* name, std::string const& value) {
         char text[512];
-        handle made{rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), text, sizeof text)};
+        if (rd_kafka_conf_set(conf.get(), name, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) {
+            throw std::system_error{make_error_code(RD_KAFKA_RESP_ERR__INVALID_ARG), text};
+        }
+    }
+
+    static handle make(rd_kafka_type_t type, detail::rdkafka_conf conf) {
+        char text[512];
+        handle made{rd_kafka_new(type, conf.get(), text, sizeof text)};
         if (!made) {
             throw std::system_error{make_error_code(rd_kafka_last_error()), text};
         }
