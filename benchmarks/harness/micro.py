@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 from .arms import FOLDER, Missing, Programs
+from .figures import Spread
 
 REPETITIONS = 5
 COUNTERS = ("CYCLES", "INSTRUCTIONS", "BRANCH-MISSES")
@@ -82,8 +83,8 @@ def run_micro(programs: Programs, output: Path) -> dict:
     """Google Benchmark's JSON."""
     program = programs.build("micro_benchmarks")
     path = output / "micro.json"
-    command = [program, f"--benchmark_repetitions={REPETITIONS}", "--benchmark_report_aggregates_only=true",
-               "--benchmark_enable_random_interleaving=true", f"--benchmark_out={path}", "--benchmark_out_format=json"]
+    command = [program, f"--benchmark_repetitions={REPETITIONS}", "--benchmark_enable_random_interleaving=true",
+               f"--benchmark_out={path}", "--benchmark_out_format=json"]
     if counters_available():
         command.append(f"--benchmark_perf_counters={','.join(COUNTERS)}")
     outcome = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -93,22 +94,29 @@ def run_micro(programs: Programs, output: Path) -> dict:
 
 
 def micro_table(results: dict) -> str:
-    """Median and spread of each; for those that count records, ns a record."""
-    medians = {entry["run_name"]: entry for entry in results["benchmarks"] if entry.get("aggregate_name") == "median"}
-    deviations = {entry["run_name"]: entry for entry in results["benchmarks"] if entry.get("aggregate_name") == "stddev"}
-    lines = ["| step | ns | standard deviation |", "|---|---|---|"]
-    for name, entry in medians.items():
-        if "items_per_second" in entry:
-            median = 1e9 / entry["items_per_second"]
-            deviation = median * deviations[name]["items_per_second"] / entry["items_per_second"]
-        else:
-            median, deviation = entry["real_time"], deviations[name]["real_time"]
-        lines.append(f"| {name.replace('/manual_time', '').replace('/real_time', '')} | {median:.1f} | {deviation:.1f} |")
+    """ns of each step: per record where it counts records; of CPU where one thread does it all, else of time passed."""
+    steps: dict[str, list[dict]] = {}
+    entries = [entry for entry in results["benchmarks"] if entry["run_type"] == "iteration"]
+    for entry in sorted(entries, key=lambda entry: (entry["family_index"], entry["per_family_instance_index"])):
+        steps.setdefault(entry["run_name"], []).append(entry)
+    lines = ["| step | ns | least–greatest |", "|---|---|---|"]
+    for name, repetitions in steps.items():
+        step, *details = name.split("/")
+        threads = [detail for detail in details if detail.isdigit()]
+        spread = Spread.of(1e9 / entry["items_per_second"] if "items_per_second" in entry
+                           else entry["real_time" if "real_time" in details else "cpu_time"] for entry in repetitions)
+        lines.append(f"| {step}{', threads: ' + threads[0] if threads else ''} | {spread.median:.1f} | "
+                     f"{spread.least:.1f}–{spread.greatest:.1f} |")
     return "\n".join(lines)
 
 
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def include_cost(compilers: list[str]) -> list[dict]:
-    """Lines after the preprocessor and seconds of a compilation without optimisation, for each program and compiler; medians, in turn."""
+    """Lines after the preprocessor, and CPU seconds of a compilation without optimisation: medians of compilations made in turn."""
     flags = ["-std=c++20", "-DASIO_STANDALONE", "-DASIO_NO_DEPRECATED", f"-I{FOLDER.parent / 'include'}"]
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -124,10 +132,10 @@ def include_cost(compilers: list[str]) -> list[dict]:
                     lines[about] = sum(1 for line in text.splitlines() if line.strip() and not line.startswith(b"#"))
                 for _ in range(REPETITIONS):
                     for index, about in enumerate(PROGRAMS):
-                        began = time.monotonic()
+                        began = _children_seconds()
                         subprocess.run([compiler, *flags, "-c", str(folder / f"{index}.cpp"), "-o", str(folder / "out.o")],
                                        check=True, capture_output=True)
-                        seconds[about].append(time.monotonic() - began)
+                        seconds[about].append(_children_seconds() - began)
             except subprocess.CalledProcessError as failure:
                 raise Missing(f"{compiler} cannot compile it: {failure.stderr.decode()[:500]}") from None
             bare = statistics.median(seconds[next(iter(PROGRAMS))])

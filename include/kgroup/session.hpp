@@ -44,14 +44,16 @@ struct commit_result {
 
 namespace detail {
 
+struct session_state;
+
 /// What a session needs of its group.
 class session_services {
 public:
     virtual ~session_services() = default;
     virtual std::string member_id() = 0;
     virtual std::int32_t generation_id() = 0;
-    /// Commits what is marked in the session's claims now. Any executor.
-    virtual asio::awaitable<std::vector<commit_result>> commit_marked() = 0;
+    /// Commits what is marked in the claims of this session now. Any executor.
+    virtual asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<session_state const> of) = 0;
 };
 
 /// What a session and its group share.
@@ -148,7 +150,7 @@ public:
     /// Errors: `errc::commit_timed_out` after `config::commit_timeout`, `errc::session_ended`, and the category `kafka` when the
     /// request failed as a whole. What was not committed stays marked.
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
-    asio::awaitable<std::vector<commit_result>> async_commit() { return commit(group_.lock()); }
+    asio::awaitable<std::vector<commit_result>> async_commit() { return commit(group_.lock(), state_); }
 
     /// The same with a completion token.
     template <typename CompletionToken>
@@ -193,11 +195,12 @@ private:
         }
     }
 
-    static asio::awaitable<std::vector<commit_result>> commit(std::shared_ptr<detail::session_services> group) {
+    static asio::awaitable<std::vector<commit_result>> commit(std::shared_ptr<detail::session_services> group,
+                                                              std::shared_ptr<detail::session_state const> of) {
         if (!group) {
             throw std::system_error{errc::session_ended};
         }
-        co_return co_await group->commit_marked();
+        co_return co_await group->commit_marked(std::move(of));
     }
 
     static asio::awaitable<void> wait_stopping(std::shared_ptr<detail::session_state> state) {

@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <deque>
 #include <limits>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -318,6 +317,44 @@ bool wait_until(Condition condition) {
     return true;
 }
 
+/// Again and again, as the budget allows: `here(tracker)` on this thread and `there(tracker)` on another as
+/// nearly at once as can be, on a fresh tracker whose records 0 and 1 were delivered and prepared by
+/// `before`; then `after`.
+template <typename Before, typename Here, typename There, typename After>
+void at_once(Before before, Here here, There there, After after) {
+    constexpr std::size_t most_rounds = 200'000;
+    std::optional<offset_tracker> tracker;
+    std::atomic<std::size_t> begun{0};
+    std::atomic<std::size_t> through{0};
+    std::atomic<bool> over{false};
+    std::thread other{[&] {
+        for (std::size_t round = 0;; ++round) {
+            wait_until([&] { return begun.load() > round || over.load(); });
+            if (begun.load() <= round) {
+                return;
+            }
+            there(*tracker);
+            through.store(round + 1);
+        }
+    }};
+    auto const until = std::chrono::steady_clock::now() + budget;
+    for (std::size_t round = 0; round != most_rounds && std::chrono::steady_clock::now() < until; ++round) {
+        tracker.emplace(1);
+        tracker->deliver(0);
+        tracker->deliver(1);
+        before(*tracker);
+        begun.store(round + 1);
+        for (std::size_t delay = 0; delay != round % 2048; ++delay) {
+            over.load();  // the other is somewhat late, nobody knows how much
+        }
+        here(*tracker);
+        wait_until([&] { return through.load() > round; });
+        after(*tracker);
+    }
+    over.store(true);
+    other.join();
+}
+
 }  // namespace
 
 TEST_CASE("offset_tracker: eight threads acknowledge out of order, nothing undone is ever committed") {
@@ -477,43 +514,50 @@ TEST_CASE("offset_tracker: an accepted acknowledgement is in what seal counts") 
     CHECK(in_the_middle > 10);
 }
 
-TEST_CASE("offset_tracker: of marks and acknowledgements that come first at once, one kind is refused") {
-    constexpr std::size_t most_rounds = 20'000;
-    std::vector<std::unique_ptr<offset_tracker>> trackers;
-    for (std::size_t i = 0; i != most_rounds; ++i) {
-        trackers.push_back(std::make_unique<offset_tracker>(1));
-        trackers.back()->deliver(0);
+TEST_CASE("offset_tracker: a mark or an acknowledgement at the very moment of seal") {
+    std::optional<tracked_offset> sealed;
+    mark_result result{};
+    std::size_t accepted = 0;
+    std::size_t refused = 0;
+    violations wrong;
+    auto const seal = [&](offset_tracker& tracker) { sealed = tracker.seal(); };
+    SUBCASE("mark") {
+        at_once([](offset_tracker& tracker) { tracker.mark(1, 0); }, seal,
+                [&](offset_tracker& tracker) { result = tracker.mark(2, 0); },
+                [&](offset_tracker&) {
+                    wrong.expect(result == mark_result::accepted || result == mark_result::refused_ended);
+                    wrong.expect(sealed == tracked_offset{result == mark_result::accepted ? 2 : 1});
+                    ++(result == mark_result::accepted ? accepted : refused);
+                });
     }
-    std::vector<mark_result> acks(most_rounds, mark_result::ignored);
-    std::atomic<std::size_t> begun{0};
-    std::atomic<std::size_t> through{0};
-    std::atomic<bool> over{false};
-    std::thread other{[&] {
-        for (std::size_t round = 0;; ++round) {
-            wait_until([&] { return begun.load() > round || over.load(); });
-            if (begun.load() <= round) {
-                return;
-            }
-            acks[round] = trackers[round]->ack(0, 0, 0);
-            through.store(round + 1);
-        }
-    }};
-    auto const until = std::chrono::steady_clock::now() + budget;
-    std::size_t wrong = 0;
-    for (std::size_t i = 0; i != most_rounds && std::chrono::steady_clock::now() < until; ++i) {
-        begun.store(i + 1);
-        for (std::size_t steps = 0; steps != i % 64; ++steps) {
-            through.load();  // sooner or later than the other
-        }
-        mark_result const mark = trackers[i]->mark(1, 0);
-        wait_until([&] { return through.load() > i; });
-        bool const marked = mark == mark_result::accepted && acks[i] == mark_result::refused_mode;
-        bool const acked = acks[i] == mark_result::accepted && mark == mark_result::refused_mode;
-        wrong += marked || acked ? 0 : 1;
+    SUBCASE("acknowledgement") {
+        at_once([](offset_tracker& tracker) { tracker.ack(0, 0, 0); }, seal,
+                [&](offset_tracker& tracker) { result = tracker.ack(1, 1, 0); },
+                [&](offset_tracker& tracker) {
+                    wrong.expect(result == mark_result::accepted || result == mark_result::refused_ended);
+                    wrong.expect(sealed == tracked_offset{2} ||
+                                 (sealed == tracked_offset{1} && result == mark_result::refused_ended));
+                    wrong.expect(tracker.pending() == sealed);
+                    ++(result == mark_result::accepted ? accepted : refused);
+                });
     }
-    over.store(true);
-    other.join();
-    CHECK(wrong == 0);
+    CHECK(wrong.count() == 0);
+    CHECK(accepted > 0);
+    CHECK(refused > 0);
+}
+
+TEST_CASE("offset_tracker: of a mark and an acknowledgement that come first at once, one is refused") {
+    mark_result mark{};
+    mark_result ack{};
+    violations wrong;
+    at_once([](offset_tracker&) {}, [&](offset_tracker& tracker) { mark = tracker.mark(1, 0); },
+            [&](offset_tracker& tracker) { ack = tracker.ack(0, 0, 0); },
+            [&](offset_tracker&) {
+                bool const marked = mark == mark_result::accepted && ack == mark_result::refused_mode;
+                bool const acked = ack == mark_result::accepted && mark == mark_result::refused_mode;
+                wrong.expect(marked || acked);
+            });
+    CHECK(wrong.count() == 0);
 }
 
 TEST_CASE("offset_tracker: offset and text change together") {

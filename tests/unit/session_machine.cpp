@@ -52,14 +52,16 @@ std::string to_text(partition_set const& partitions) {
 std::string to_text(end_reason why) { return std::string{to_string(why)}; }
 
 std::string to_text(step at) {
-    constexpr std::array names{"joining",      "looking_up", "setting_up",  "running", "draining", "cleaning_up",
-                               "committing", "backing_off", "leaving", "closing",  "finished"};
+    constexpr std::array names{"joining",    "looking_up",  "setting_up", "running", "draining", "cleaning_up",
+                               "committing", "backing_off", "leaving",    "closing", "finished"};
     return names.at(static_cast<std::size_t>(at));
 }
 
 struct action_words {
     std::string operator()(machine::look_up const& what) const { return "look up " + to_text(what.partitions); }
-    std::string operator()(machine::begin_session const& what) const { return "begin session over " + to_text(what.partitions); }
+    std::string operator()(machine::begin_session const& what) const {
+        return "begin session over " + to_text(what.partitions);
+    }
     std::string operator()(machine::start_claims const& what) const {
         std::string const answer = what.cooperative ? "add " : "assign ";
         return (what.answers ? answer + to_text(what.assignment) + ", " : "") + "start " + to_text(what.claims);
@@ -85,7 +87,9 @@ struct action_words {
     }
     std::string operator()(machine::drop_claims const& what) const { return "drop " + to_text(what.claims); }
     std::string operator()(machine::end_session const& what) const { return "end session: " + to_text(what.why); }
-    std::string operator()(machine::report_orphan const& what) const { return "orphan " + to_text(partition_set{what.where}); }
+    std::string operator()(machine::report_orphan const& what) const {
+        return "orphan " + to_text(partition_set{what.where});
+    }
     std::string operator()(machine::report_superseded const&) const { return "superseded"; }
     std::string operator()(machine::arm_deadline const& what) const {
         constexpr std::array names{"drain", "grace", "join"};
@@ -233,11 +237,9 @@ std::map<step, std::vector<machine::event>> const& ways() {
 story at(step where, machine::settings given = {}) { return story{given}.after(ways().at(where)); }
 
 /// A cooperative group's session over 0 and 1.
-story cooperative(machine::settings given = {}) {
-    return story{given}.after({added({0, 1}), looked_up, setup_ended});
-}
+story cooperative(machine::settings given = {}) { return story{given}.after({added({0, 1}), looked_up, setup_ended}); }
 
-}  // namespace
+} // namespace
 
 TEST_CASE("session_machine: the way to each step leads there") {
     for (auto const& each : ways()) {
@@ -516,8 +518,7 @@ TEST_CASE("session_machine: an assignment overtaken during setup ends that sessi
 
 TEST_CASE("session_machine: an assignment over a live session replaces it") {
     story tell = at(step::running);
-    tell(assigned({1, 2}),
-         {"end 0 1 and session: revoked", "end 0: lost", "cancel 0", "arm drain"}, step::draining);
+    tell(assigned({1, 2}), {"end 0 1 and session: revoked", "end 0: lost", "cancel 0", "arm drain"}, step::draining);
     tell(ended(0), {}, step::draining);
     tell(ended(1), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
     tell(cleanup_ended, {"disarm", "seal 0 1, commit 1"}, step::committing);
@@ -580,8 +581,9 @@ TEST_CASE("session_machine: a part is lost") {
 TEST_CASE("session_machine: all is lost, part by part") {
     story tell = cooperative();
     tell(removed({0}), {"end 0: revoked", "arm drain"}, step::draining);
-    tell(removed_lost({1}), {"superseded", "end 0 1 and session: lost", "cancel 0 1", "arm drain",
-                             "end 0 1 and session: lost", "arm drain"}, step::draining);
+    tell(removed_lost({1}),
+         {"superseded", "end 0 1 and session: lost", "cancel 0 1", "arm drain", "end 0 1 and session: lost", "arm drain"},
+         step::draining);
     tell(ended(1), {}, step::draining);
     tell(ended(0), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
     tell(cleanup_ended, {"disarm", "seal 0 1, commit none"}, step::committing);
@@ -655,7 +657,8 @@ TEST_CASE("session_machine: a removal overtaken by another is answered with it")
     story tell = story{}.after({added({0, 1, 2}), looked_up, setup_ended});
     tell(removed({0}), {"end 0: revoked", "arm drain"}, step::draining);
     // Both have to end before the one answer; an answer for 0 alone would count for 1.
-    tell(removed({1}), {"superseded", "end 0: lost", "cancel 0", "arm drain", "end 0 1: revoked", "end 0: lost", "arm drain"},
+    tell(removed({1}),
+         {"superseded", "end 0: lost", "cancel 0", "arm drain", "end 0 1: revoked", "end 0: lost", "arm drain"},
          step::draining);
     tell(ended(0), {}, step::draining);
     tell(ended(1), {"disarm", "seal 0 1, commit 1"}, step::committing);
@@ -712,9 +715,32 @@ TEST_CASE("session_machine: a handler that is stuck over what was removed is aba
     tell(deadline_over, {"abandon 0", "seal 0, commit 0"}, step::committing);
     tell(committed, {"drop 0", "remove 0"}, step::running);
     tell(added({0}), {"look up 0"}, step::looking_up);
-    // A new handler, beside the old one that nobody waits for.
+    // A new handler, beside the old one.
     tell(looked_up, {"add 0, start 0"}, step::running);
     tell(ended(0), {"end 0 1 and session: claim_exited", "arm drain"}, step::draining);
+}
+
+TEST_CASE("session_machine: nobody waits for a handler that was abandoned") {
+    story tell = cooperative().after({removed({0}), deadline_over, deadline_over, added({2}), committed, looked_up});
+    tell(stop, {"end 1 2 and session: stopped", "arm drain"}, step::draining);
+    tell(ended(1), {}, step::draining);
+    tell(ended(2), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+}
+
+TEST_CASE("session_machine: nothing of an earlier claim sticks to its partition") {
+    story tell = cooperative();
+    SUBCASE("which was lost") { tell.after({removed_lost({0}), ended(0), committed}); }
+    SUBCASE("whose handler was cancelled") { tell.after({removed({0}), deadline_over, ended(0), committed}); }
+    SUBCASE("whose handler was abandoned") { tell.after({removed({0}), deadline_over, deadline_over, committed}); }
+    tell.after({added({0}), looked_up});
+    tell(removed({0}), {"end 0: revoked", "arm drain"}, step::draining);
+    tell(deadline_over, {"cancel 0", "arm grace"}, step::draining);
+    tell(ended(0), {"disarm", "seal 0, commit 0"}, step::committing);
+}
+
+TEST_CASE("session_machine: nothing of an earlier session's hooks sticks to the next") {
+    story tell = at(step::cleaning_up).after({deadline_over, deadline_over, committed, assigned({0}), looked_up, stop});
+    tell(deadline_over, {"cancel hook", "arm grace"}, step::setting_up);
 }
 
 // Stop.
@@ -771,16 +797,12 @@ TEST_CASE("session_machine: stop while the starts of an addition are looked up")
 TEST_CASE("session_machine: stop during setup") {
     story tell = at(step::setting_up);
     tell(stop, {"end 0 1 and session: stopped", "arm drain"}, step::setting_up);
-    SUBCASE("which ends") {
-        tell(setup_ended, {"disarm", "clean up", "arm drain"}, step::cleaning_up);
-    }
+    SUBCASE("which ends") { tell(setup_ended, {"disarm", "clean up", "arm drain"}, step::cleaning_up); }
     SUBCASE("which does not") {
         tell(deadline_over, {"cancel hook", "arm grace"}, step::setting_up);
         tell(deadline_over, {"abandon hook", "clean up", "arm drain"}, step::cleaning_up);
     }
-    SUBCASE("which fails") {
-        tell(setup_failed, {"disarm", "clean up", "arm drain"}, step::cleaning_up);
-    }
+    SUBCASE("which fails") { tell(setup_failed, {"disarm", "clean up", "arm drain"}, step::cleaning_up); }
     tell(cleanup_ended, {"disarm", "seal 0 1, commit 0 1"}, step::committing);
     tell(committed, {"drop 0 1", "end session: stopped", "assign unread 0 1", "close"}, step::closing);
 }
@@ -889,9 +911,9 @@ TEST_CASE("session_machine: the close deadline ends the run in every step") {
         story tell = at(each.first);
         tell(close_deadline_over, {"finish"}, step::finished);
         // Nothing happens any more.
-        for (machine::event const& late :
-             {assigned({0}), revoked({0}), machine::event{looked_up}, machine::event{committed}, machine::event{deadline_over},
-              ended(0), machine::event{stop}, machine::event{fatal}, machine::event{client_closed}}) {
+        for (machine::event const& late : {assigned({0}), revoked({0}), machine::event{looked_up}, machine::event{committed},
+                                           machine::event{deadline_over}, ended(0), machine::event{stop},
+                                           machine::event{fatal}, machine::event{client_closed}}) {
             tell(late, {}, step::finished);
         }
     }
@@ -1179,8 +1201,10 @@ TEST_CASE("session_machine: with keep_others the others go on") {
         tell(failed(0), {"end 0 1 and session: handler_failed", "arm drain"}, step::draining);
     }
     SUBCASE("one that ends because it was told to is no orphan") {
-        story tell = at(step::draining, keep_others);
-        tell(ended(0), {}, step::draining);
+        story revoked_one = at(step::draining, keep_others);
+        revoked_one(ended(0), {}, step::draining);
+        story stopped_one = at(step::running, keep_others).after({stop});
+        stopped_one(ended(0), {}, step::draining);
     }
     SUBCASE("while something goes on") {
         story tell = cooperative(keep_others).after({removed({0})});
@@ -1246,12 +1270,12 @@ bool within(partition_set const& some, partition_set const& all) { return withou
 class group_model {
 public:
     enum class state {
-        rejoining,      // the group makes a new generation
-        assign_call,    // an assignment is unanswered
-        unassign_call,  // a revocation is unanswered
-        unassigned,     // a cooperative revocation is answered, what follows is not there yet
+        rejoining,     // the group makes a new generation
+        assign_call,   // an assignment is unanswered
+        unassign_call, // a revocation is unanswered
+        unassigned,    // a cooperative revocation is answered, what follows is not there yet
         steady,
-        left,           // closed, or fatal
+        left, // closed, or fatal
     };
 
     explicit group_model(bool cooperative) : cooperative_{cooperative} {}
@@ -1545,9 +1569,12 @@ private:
         for (auto const& [where, handler] : handlers_) {
             if (ends(handler, handler.told)) {
                 add(handler.told || handler.cancelled ? 10 : 2, [this, where = where] {
-                    bool const failed = handlers_.at(where).is == handler_model::nature::throws;
+                    handler_model const done = handlers_.at(where);
                     handlers_.erase(where);
+                    bool const failed = done.is == handler_model::nature::throws;
+                    returned_ = done.told || failed ? std::nullopt : std::optional{where};
                     tell(machine::claim_ended{where, failed});
+                    returned_.reset();
                 });
             }
         }
@@ -1569,10 +1596,14 @@ private:
     static bool ends(Ending const& what, bool told) {
         switch (what.is) {
         case handler_model::nature::returns:
-        case handler_model::nature::throws: return true;
-        case handler_model::nature::obeys: return told || what.cancelled;
-        case handler_model::nature::obeys_cancellation: return what.cancelled;
-        case handler_model::nature::never_ends: return false;
+        case handler_model::nature::throws:
+            return true;
+        case handler_model::nature::obeys:
+            return told || what.cancelled;
+        case handler_model::nature::obeys_cancellation:
+            return what.cancelled;
+        case handler_model::nature::never_ends:
+            return false;
         }
         return false;
     }
@@ -1736,7 +1767,6 @@ private:
         if (rebalance) {
             open_ = assignment ? rebalance_kind::assignment : rebalance_kind::revocation;
         }
-        orphan_.reset();
         stopped_ = stopped_ || std::holds_alternative<machine::stop_requested>(what);
         failed_ = failed_ || std::holds_alternative<machine::failed>(what);
         if (auto const* const setup = std::get_if<machine::setup_ended>(&what)) {
@@ -1744,9 +1774,6 @@ private:
         }
         if (auto const* const claim = std::get_if<machine::claim_ended>(&what)) {
             failed_ = failed_ || claim->failed;
-            if (!silent_) {
-                orphan_ = claim->where;
-            }
         }
         if (auto const* const cleanup = std::get_if<machine::cleanup_ended>(&what)) {
             failed_ = failed_ || cleanup->failed;
@@ -1772,6 +1799,7 @@ private:
     }
     void perform(machine::begin_session const& what) {
         require(!session_, "one session at a time");
+        require(!std::exchange(had_session_, true) || !settings_.once, "once is once");
         require(handlers_.empty() && !hook_, "a session begins when nothing of the last one runs");
         require(what.partitions.empty() || (looked_up_ && what.partitions == starts_), "begins over what was looked up");
         session_ = true;
@@ -1844,7 +1872,8 @@ private:
             hook_.reset();
         }
         for (topic_partition const& each : what.claims) {
-            require(handlers_.contains(each) && handlers_.at(each).cancelled, "a handler is cancelled before it is abandoned");
+            require(handlers_.contains(each) && handlers_.at(each).cancelled,
+                    "a handler is cancelled before it is abandoned");
             handlers_.erase(each);
         }
     }
@@ -1878,8 +1907,7 @@ private:
         session_ = false;
     }
     void perform(machine::report_orphan const& what) {
-        require(settings_.keep_others && orphan_ && *orphan_ == what.where, "an orphan has lost its handler just now");
-        orphans_.insert(what.where);
+        require(settings_.keep_others && returned_ == what.where, "an orphan's handler has returned just now, untold");
     }
     void perform(machine::report_superseded const&) {
         require(must_report_ && !superseded_, "what is overtaken was not answered");
@@ -1922,25 +1950,39 @@ private:
         bool const must_leave = open_ || stopped_ || failed_ || fatal_;
         switch (machine_.at()) {
         case step::joining:
-            require(!session_ && !open_ && !stopped_ && !failed_ && !fatal_ && group_.assigned().empty(), "joining waits for the group");
+            require(!session_ && !open_ && !stopped_ && !failed_ && !fatal_ && group_.assigned().empty(),
+                    "joining waits for the group");
             break;
-        case step::looking_up: require(looking_up_, "looking_up waits for a look-up"); break;
+        case step::looking_up:
+            require(looking_up_, "looking_up waits for a look-up");
+            break;
         case step::setting_up:
             require(hook_ && hook_->setup, "setting_up waits for setup");
             require(!(stopped_ || failed_ || fatal_) || deadline_, "setup has a limit when something waits for it");
             break;
-        case step::running: require(session_ && !must_leave && !hook_, "running is without anything to do"); break;
+        case step::running:
+            require(session_ && !must_leave && !hook_, "running is without anything to do");
+            break;
         case step::draining:
             require(deadline_.has_value() && !handlers_.empty(), "draining waits for handlers, and not for ever");
             break;
         case step::cleaning_up:
             require(hook_ && !hook_->setup && deadline_, "cleaning_up waits for cleanup, and not for ever");
             break;
-        case step::committing: require(committing_, "committing waits for the commit"); break;
-        case step::backing_off: require(backing_off_ && !open_ && !stopped_ && !failed_ && !fatal_, "backing_off waits for a time"); break;
-        case step::leaving: require(deadline_.has_value() && !open_ && !session_, "leaving waits, and not for ever"); break;
-        case step::closing: require((closing_ || terminating_) && !open_ && !session_, "closing waits for the client"); break;
-        case step::finished: break;
+        case step::committing:
+            require(committing_, "committing waits for the commit");
+            break;
+        case step::backing_off:
+            require(backing_off_ && !open_ && !stopped_ && !failed_ && !fatal_, "backing_off waits for a time");
+            break;
+        case step::leaving:
+            require(deadline_.has_value() && !open_ && !session_, "leaving waits, and not for ever");
+            break;
+        case step::closing:
+            require((closing_ || terminating_) && !open_ && !session_, "closing waits for the client");
+            break;
+        case step::finished:
+            break;
         }
     }
 
@@ -1959,12 +2001,12 @@ private:
     machine::settings settings_;
     machine machine_;
     group_model group_;
-    bool calm_;          // few rebalances and failures
-    bool stuck_;         // some handlers never end
-    bool restless_;      // many return early
+    bool calm_;     // few rebalances and failures
+    bool stuck_;    // some handlers never end
+    bool restless_; // many return early
     partition_set last_target_;
-    bool orderly_ = false;   // the group and the handlers do only what they must
-    bool peaceful_ = false;  // nothing hangs
+    bool orderly_ = false;  // the group and the handlers do only what they must
+    bool peaceful_ = false; // nothing hangs
     bool tracing_ = false;
     lines trace_;
     std::uint64_t events_ = 0;
@@ -1973,16 +2015,16 @@ private:
     std::map<topic_partition, handler_model> handlers_;
     std::optional<hook_model> hook_;
     partition_set claims_;
-    partition_set gone_;     // of the claims: others may have had them since
-    partition_set sealed_;   // committed, not dropped
-    partition_set starts_;   // of the last look-up
-    partition_set orphans_;
-    std::optional<topic_partition> orphan_;
+    partition_set gone_;                      // of the claims: others may have had them since
+    partition_set sealed_;                    // committed, not dropped
+    partition_set starts_;                    // of the last look-up
+    std::optional<topic_partition> returned_; // just now, without having been told to
     std::optional<machine::arm_deadline::limit> deadline_;
-    std::optional<rebalance_kind> open_;   // the newest rebalance, if it is unanswered
+    std::optional<rebalance_kind> open_; // the newest rebalance, if it is unanswered
     bool must_report_ = false;
     bool superseded_ = false;
     bool session_ = false;
+    bool had_session_ = false;
     bool cleaned_ = false;
     bool looking_up_ = false;
     bool looked_up_ = false;
@@ -1998,7 +2040,7 @@ private:
     bool finished_ = false;
 };
 
-}  // namespace
+} // namespace
 
 namespace {
 
@@ -2032,17 +2074,19 @@ world::tally run_worlds(bool cooperative, std::uint64_t enough) {
 
 /// The schedules are worth something only if each event meets each step.
 void check_reach(world::tally const& seen) {
-    std::vector<machine::event> const kinds{
-        machine::assigned{},      machine::revoked{},   machine::looked_up{},      machine::setup_ended{},
-        machine::claim_ended{},   machine::committed{}, machine::cleanup_ended{},  machine::deadline_over{},
-        machine::backoff_over{},  machine::failed{},    machine::stop_requested{}, machine::fatal{},
-        machine::client_closed{}, machine::close_deadline_over{}};
+    std::vector<machine::event> const kinds{machine::assigned{},       machine::revoked{},
+                                            machine::looked_up{},      machine::setup_ended{},
+                                            machine::claim_ended{},    machine::committed{},
+                                            machine::cleanup_ended{},  machine::deadline_over{},
+                                            machine::backoff_over{},   machine::failed{},
+                                            machine::stop_requested{}, machine::fatal{},
+                                            machine::client_closed{},  machine::close_deadline_over{}};
     CHECK(kinds.size() == std::variant_size_v<machine::event>);
     for (auto const& each : ways()) {
         step const where = each.first;
         for (machine::event const& kind : kinds) {
-            bool const waits_for_the_group = where == step::joining || where == step::looking_up || where == step::running ||
-                                             where == step::backing_off;
+            bool const waits_for_the_group =
+                where == step::joining || where == step::looking_up || where == step::running || where == step::backing_off;
             bool const impossible = (std::holds_alternative<machine::revoked>(kind) && where == step::joining) ||
                                     (std::holds_alternative<machine::close_deadline_over>(kind) && waits_for_the_group);
             auto const found = seen.find({where, kind.index()});
@@ -2052,12 +2096,8 @@ void check_reach(world::tally const& seen) {
     }
 }
 
-}  // namespace
+} // namespace
 
-TEST_CASE("session_machine: random schedules of an eager group") {
-    check_reach(run_worlds(false, 600'000));
-}
+TEST_CASE("session_machine: random schedules of an eager group") { check_reach(run_worlds(false, 600'000)); }
 
-TEST_CASE("session_machine: random schedules of a cooperative group") {
-    check_reach(run_worlds(true, 600'000));
-}
+TEST_CASE("session_machine: random schedules of a cooperative group") { check_reach(run_worlds(true, 600'000)); }

@@ -232,7 +232,7 @@ private:
                 if (found != results.end() && found->error) {
                     auto const status = is_loss(state->why_ended()) ? commit_status::lost : status_of(found->error);
                     waiter->results.push_back({state->where(), marked, status, found->error});
-                } else if (committed >= 0) {
+                } else if (committed != state->committed_before()) {
                     waiter->results.push_back({state->where(), committed, commit_status::committed, {}});
                 }
             }

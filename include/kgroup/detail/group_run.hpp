@@ -162,11 +162,11 @@ public:
         std::lock_guard const lock{client_mutex_};
         return client_.generation_id();
     }
-    asio::awaitable<std::vector<commit_result>> commit_marked() override {
+    asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<detail::session_state const> of) override {
         auto const self = this->shared_from_this();
         auto const waiter = std::make_shared<commit_waiter>();
-        asio::post(strand_, [self, waiter] {
-            if (self->session_state_) {
+        asio::post(strand_, [self, waiter, of = std::move(of)] {
+            if (self->session_state_ == of) { // a session that is over must not commit for the next one
                 self->commits_.add(waiter);
                 self->wake_on_strand();
             } else {
@@ -521,7 +521,7 @@ private:
     }
 
     void perform(machine::end_claims const& what) {
-        if (what.session && session_state_ && session_state_->why == end_reason::running) {
+        if (what.session && session_state_ && (session_state_->why == end_reason::running || is_loss(what.why))) {
             session_state_->why = what.why;
             session_state_->stopping.happen();
         }
@@ -601,7 +601,8 @@ private:
                 }
             }
         }
-        commits_.finish(std::move(states), clock::now() + config_.commit_timeout);
+        auto until = clock::now() + config_.commit_timeout;
+        commits_.finish(std::move(states), close_by_ ? std::min(until, *close_by_) : until);
     }
 
     void perform(machine::drop_claims const& what) {
@@ -641,16 +642,15 @@ private:
 
     void perform(machine::arm_deadline const& what) {
         using limit = machine::arm_deadline::limit;
-        auto time = client_.rebalance_deadline();
-        if (stop_seen_) {
-            time = std::min(time, config_.close_timeout / 2);
+        auto const now = clock::now();
+        clock::duration time = what.how_long == limit::join ? config_.close_timeout : client_.rebalance_deadline();
+        if (close_by_) { // the last steps have to share what is left
+            time = std::min(time, std::max(*close_by_ - now, clock::duration{0}) / 2);
         }
         if (what.how_long == limit::grace) {
-            time = std::min<std::chrono::milliseconds>(time / 10 + std::chrono::milliseconds{10}, std::chrono::milliseconds{1000});
-        } else if (what.how_long == limit::join) {
-            time = config_.close_timeout / 2;
+            time = std::min<clock::duration>(time / 10 + std::chrono::milliseconds{10}, std::chrono::seconds{1});
         }
-        deadline_ = clock::now() + time;
+        deadline_ = now + time;
     }
     void perform(machine::disarm_deadline const&) { deadline_.reset(); }
 
@@ -892,22 +892,25 @@ private:
 
     asio::awaitable<void> wind_up() {
         close_within();
-        auto const until = *closing_since_ + config_.close_timeout;
+        auto until = *closing_since_ + config_.close_timeout;
         // Out of time, in the middle of something: nothing of it may do harm any more.
         if (session_state_) {
-            std::vector<topic_partition> left;
+            partition_set left;
             for (auto const& each : session_state_->claims) {
                 each.second->tracker().seal();
-                left.push_back(each.first);
+                left.insert(each.first);
             }
-            perform(machine::end_claims{{left.begin(), left.end()}, end_reason::stopped, true});
+            perform(machine::end_claims{left, end_reason::stopped, true});
+            if (cancel_rest()) {
+                until = std::max(until, clock::now() + std::chrono::milliseconds{500});
+            }
             for (auto const& each : left) {
                 abandon_claim(each);
             }
             if (hook_) {
                 perform(machine::abandon{});
             }
-            perform(machine::drop_claims{{left.begin(), left.end()}});
+            perform(machine::drop_claims{left});
             perform(machine::end_session{end_reason::stopped});
         }
         commits_.fail_waiters(errc::session_ended);
@@ -925,6 +928,24 @@ private:
             co_await gone->wait(std::max(until, clock::now() + std::chrono::milliseconds{500}));
         }
         handler_.reset();
+    }
+
+    /// false: everything that runs has been cancelled before.
+    bool cancel_rest() {
+        partition_set rest;
+        for (auto const& [where, frame] : running_) {
+            if (!frame->cancelled) {
+                rest.insert(where);
+            }
+        }
+        auto const hook = hook_ && !hook_->cancelled;
+        if (!rest.empty()) {
+            perform(machine::cancel{rest});
+        }
+        if (hook) {
+            perform(machine::cancel{});
+        }
+        return hook || !rest.empty();
     }
 
     // Events.

@@ -76,7 +76,7 @@ public:
     partition_state(topic_partition where, asio::any_io_executor executor, tracked_offset committed,
                     std::weak_ptr<claim_observer> observer)
         : where_(std::move(where)), strand_(std::move(executor)), timer_(strand_), observer_(std::move(observer)),
-          metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
+          committed_before_(committed.next), metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
     ~partition_state() {
         if (source_) {
             source_->close();
@@ -91,7 +91,9 @@ public:
     asio::strand<asio::any_io_executor> const& strand() const noexcept { return strand_; }
     offset_tracker& tracker() noexcept { return tracker_; }
 
-    /// What was committed beside the offset at which the last owner stopped.
+    /// The offset at which the last owner stopped; -1: there was none.
+    std::int64_t committed_before() const noexcept { return committed_before_; }
+    /// What was committed beside it.
     std::string const& committed_metadata() const noexcept { return metadata_; }
 
     /// Once, before the handler starts. Negative: where the client finds the start to be.
@@ -260,6 +262,7 @@ private:
     timer timer_;                                 // both the limit of a wait and what a wake-up cuts short
     std::weak_ptr<claim_observer> observer_;
     std::shared_ptr<record_source> source_;
+    std::int64_t committed_before_;
     std::string metadata_;
     offset_tracker tracker_;
     std::vector<std::unique_ptr<record_block>> blocks_;   // all of them, lent or not

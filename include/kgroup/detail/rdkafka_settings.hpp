@@ -85,7 +85,7 @@ private:
     void set_defaults() {
         set("client.software.name", "kgroup", quietly);
         set("reconnect.backoff.max.ms", "1000", quietly); // with the default a 3 s outage can outlast the session
-        set("fetch.queue.backoff.ms", "10", quietly);     // 1 s as librdkafka has it; not to be set before 2.2: see refill_notice
+        set("fetch.queue.backoff.ms", "2", quietly);      // 1 s as librdkafka has it; not to be set before 2.2: see refill_notice
         set("fetch.wait.max.ms", "100", quietly);         // for how long a fetch for idle partitions keeps the others waiting
         set("queued.min.messages", std::to_string(queue_records_), quietly);
     }

@@ -211,11 +211,7 @@ public:
     }
     std::set<topic_partition> assigned() const {
         std::lock_guard const lock{mutex_};
-        std::set<topic_partition> names;
-        for (auto const& each : positions_) {
-            names.insert(each.first);
-        }
-        return names;
+        return assigned_partitions();
     }
     bool has_member() const {
         std::lock_guard const lock{mutex_};
@@ -305,7 +301,7 @@ public:
 
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
         change const now{*this};
-        note((cooperative ? "remove" : "unassign") + list(partitions));
+        note(cooperative ? "remove" + list(partitions) : "unassign" + list(assigned_partitions()));
         if (!accept_revocation({partitions.begin(), partitions.end()}, cooperative)) {
             return;
         }
@@ -603,15 +599,19 @@ private:
         }
         if (!expelled_ && !positions_.empty()) {
             granted_.clear();
-            detail::partition_set all;
-            for (auto const& each : positions_) {
-                all.insert(each.first);
-            }
-            return rebalance({false, std::move(all), false});
+            return rebalance({false, assigned_partitions(), false});
         }
         closed_ = true;
         note("> closed");
         wake_member();
+    }
+
+    detail::partition_set assigned_partitions() const {
+        detail::partition_set all;
+        for (auto const& each : positions_) {
+            all.insert(each.first);
+        }
+        return all;
     }
 
     void unassign_all() {

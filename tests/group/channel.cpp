@@ -1,0 +1,455 @@
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/experimental/awaitable_operators.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_future.hpp>
+
+#include <array>
+#include <future>
+#include <span>
+#include <variant>
+
+// Promises 7 and 12: how messages come out of a claim, and that none slips away.
+
+namespace {
+
+using namespace kgroup::tests;
+using namespace asio::experimental::awaitable_operators;
+using kgroup::claim;
+using kgroup::event_kind;
+using kgroup::message;
+using kgroup::session;
+
+TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or the end") {
+    std::vector<std::string> seen;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        while (!of.messages().ended()) {
+            auto const next = co_await of.messages().async_receive_for(5s);
+            seen.push_back(next ? std::string{next->value()} : of.messages().ended() ? "end" : "limit");
+        }
+    };
+    run_over({t0});
+    advance(4s);
+    CHECK(seen.empty());
+    advance(1s);
+    CHECK(seen == lines{"limit"});
+    cluster.add_records(t0, "a");
+    settle();
+    advance(5s);
+    CHECK(seen == lines{"limit", "a", "limit"});
+    stop();
+    CHECK(seen == lines{"limit", "a", "limit", "end"});
+}
+
+TEST_CASE_FIXTURE(scripted_group, "async_wait beside a timer takes nothing, whoever wins") {
+    std::vector<std::string> seen;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        kgroup::detail::timer limit{co_await asio::this_coro::executor};
+        for (;;) {
+            limit.expires_after(5s);
+            auto const first = co_await (of.messages().async_wait() || limit.async_wait(asio::use_awaitable));
+            if (first.index() == 1) {
+                seen.push_back("limit");
+                continue;
+            }
+            if (of.messages().ended()) {
+                co_return;
+            }
+            auto const next = of.messages().try_receive();
+            REQUIRE(next);
+            seen.push_back(std::string{next->value()});
+        }
+    };
+    run_over({t0});
+    advance(5s);
+    cluster.add_records(t0, "a", "b");
+    settle();
+    CHECK(seen == lines{"limit", "a", "b"});
+    // a record and the limit at once
+    cluster.add_records(t0, "c");
+    advance(5s);
+    CHECK(seen.size() >= 4);
+    CHECK(std::ranges::count(seen, "c") == 1);
+    stop();
+    CHECK(std::ranges::count(seen, "c") == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a batch is what is there, up to so many, and never empty before the end") {
+    std::vector<std::size_t> sizes;
+    std::size_t ended_with = 1;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        for (;;) {
+            auto batch = co_await of.messages().async_receive_batch(10);
+            if (batch.empty()) {
+                ended_with = batch.size();
+                co_return;
+            }
+            sizes.push_back(batch.size());
+            for (auto const& each : batch) {
+                handler.note(each);
+            }
+            of.mark(batch.back());
+        }
+    };
+    std::vector<fake_cluster::record> const many(25, fake_cluster::record{.value = "x"});
+    cluster.add_records(t0, many);
+    run_over({t0});
+    CHECK(handler.received.size() == 25);
+    CHECK(sizes.front() == 10);
+    cluster.add_records(t0, "y");
+    settle();
+    CHECK(sizes.back() == 1);
+    stop();
+    CHECK(ended_with == 0);
+    CHECK(cluster.committed(t0) == 26);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outlive it") {
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        std::optional<message> kept;
+        {
+            auto batch = co_await of.messages().async_receive_batch(3);
+            CHECK(batch.size() == 3);
+            kept = std::move(*std::next(batch.begin()));
+            auto other = std::move(batch);
+            CHECK(batch.empty());
+            CHECK(other.size() == 3);
+        }
+        CHECK(kept->value() == "b");
+        of.mark(*kept);
+        kept.reset();
+        CHECK(cluster.records_held() == 0);
+        CHECK((co_await of.messages().async_receive_batch(0)).empty());
+    };
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    stop();
+    CHECK(cluster.committed(t0) == 2);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "try_receive never waits") {
+    latch go_on{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        CHECK(of.messages().try_receive()->value() == "a");
+        CHECK_FALSE(of.messages().try_receive());
+        co_await go_on.wait();
+        CHECK(of.messages().try_receive()->value() == "b");
+        co_await handler.mark_all(of);
+        CHECK_FALSE(of.messages().try_receive());
+    };
+    cluster.add_records(t0, "a");
+    run_over({t0});
+    cluster.add_records(t0, "b");
+    go_on.open();
+    settle();
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first goes on") {
+    std::vector<std::error_code> refused;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto& messages = of.messages();
+        auto first = messages.async_receive(asio::use_future);
+        auto const refuse = [&](std::exception_ptr e, auto&&...) { refused.push_back(run_outcome{true, e}.error()); };
+        messages.async_receive(refuse);
+        messages.async_receive_for(1s, refuse);
+        messages.async_receive_batch(1, refuse);
+        messages.async_wait(refuse);
+        co_await asio::post(asio::use_awaitable);
+        CHECK(refused == std::vector<std::error_code>(4, kgroup::errc::receive_in_progress));
+        cluster.add_records(t0, "a");
+        co_await asio::post(asio::use_awaitable);
+        co_await asio::post(asio::use_awaitable);
+        co_await asio::post(asio::use_awaitable);
+        REQUIRE(first.wait_for(0s) == std::future_status::ready);
+        CHECK(first.get()->value() == "a");
+        co_await handler.mark_all(of);
+    };
+    run_over({t0});
+    CHECK(refused.size() == 4);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
+    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+    std::vector<std::string> seen;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        for (std::size_t i = 0; i != 30; ++i) {
+            asio::cancellation_signal signal;
+            std::optional<run_outcome> done;
+            std::optional<message> got;
+            auto const completed = [&](std::exception_ptr e, std::optional<message> next) {
+                done = {true, e};
+                got = std::move(next);
+            };
+            of.messages().async_receive(asio::bind_cancellation_slot(signal.slot(), completed));
+            for (std::size_t step = 0; step != i % 5; ++step) {
+                co_await asio::post(asio::use_awaitable);
+            }
+            cluster.add_records(t0, std::to_string(i));
+            for (std::size_t step = 0; step != i / 5; ++step) {
+                co_await asio::post(asio::use_awaitable);
+            }
+            signal.emit(types[i % types.size()]);
+            while (!done) {
+                co_await asio::post(asio::use_awaitable);
+            }
+            if (done->failure) {
+                CHECK(done->error() == asio::error::operation_aborted);
+                got = co_await of.messages().async_receive();
+            }
+            seen.push_back(std::string{got->value()});
+        }
+        co_await handler.mark_all(of);
+    };
+    run_over({t0});
+    REQUIRE(seen.size() == 30);
+    for (std::size_t i = 0; i != 30; ++i) {
+        CHECK(seen[i] == std::to_string(i));
+    }
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
+    int ended = 0;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        switch (of.partition()) {
+        case 0: CHECK_FALSE(co_await of.messages().async_receive()); break;
+        case 1: CHECK_FALSE(co_await of.messages().async_receive_for(1h)); break;
+        case 2: co_await of.messages().async_wait(); break;
+        default: CHECK((co_await of.messages().async_receive_batch(5)).empty()); break;
+        }
+        CHECK(of.messages().ended());
+        CHECK_FALSE(of.messages().try_receive());
+        CHECK_FALSE(co_await of.messages().async_receive());
+        ++ended;
+    };
+    run_over({t0, t1, t2, {"t", 3}});
+    cluster.revoke();
+    settle();
+    CHECK(ended == 4);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "pause is a gate: nothing begun after it delivers, and nothing is lost") {
+    std::array const only{t0};
+    latch held{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        while (auto const next = co_await of.messages().async_receive()) {
+            handler.note(*next);
+            if (next->value() == "a") {
+                co_await held.wait();
+            }
+            of.mark(*next);
+        }
+    };
+    cluster.add_records(t0, "a", "b", "c"); // b and c are at hand in the channel
+    run_over({t0, t1});
+    group->pause(only);
+    held.open();
+    cluster.add_records(t0, "d");
+    cluster.add_records(t1, "e");
+    settle();
+    CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 e"});
+
+    SUBCASE("resumed") {
+        group->resume(only);
+        settle();
+        CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
+    }
+    SUBCASE("resumed among all") {
+        group->pause_all();
+        cluster.add_records(t1, "f");
+        settle();
+        CHECK(handler.received.size() == 2);
+        group->resume_all();
+        settle();
+        CHECK(handler.received.size() == 6);
+    }
+    SUBCASE("over a rebalance: a pause ends with the ownership") {
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == 1);
+        cluster.assign({t0});
+        settle();
+        CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
+    }
+    SUBCASE("try_receive, batches and waits are gated, too") {
+        std::array const all{t0, t1, t2};
+        group->pause(all); // also what is not owned
+        cluster.revoke();
+        settle();
+        handler.received.clear();
+        handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+            group->pause_all();
+            CHECK_FALSE(of.messages().try_receive());
+            bool waited = false;
+            CHECK_FALSE(co_await of.messages().async_receive_for(0s));
+            of.messages().async_wait([&](std::exception_ptr) { waited = true; });
+            co_await asio::post(asio::use_awaitable);
+            co_await asio::post(asio::use_awaitable);
+            CHECK_FALSE(waited);
+            group->resume_all();
+            while (!waited) {
+                co_await asio::post(asio::use_awaitable);
+            }
+            CHECK(of.messages().try_receive()->value() == "b");
+            co_await handler.mark_all(of);
+        };
+        cluster.assign({t0});
+        settle();
+        CHECK(handler.received == lines{"t[0]@2 c", "t[0]@3 d"});
+    }
+    stop();
+    CHECK(cluster.committed(t0) == (cluster.committed(t0) ? cluster.log_end(t0) : 0));
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a handler that never waits lets the others run now and then") {
+    // both claims have work at hand without end; neither may starve the other
+    std::vector<std::int32_t> turns;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        while (auto const next = co_await of.messages().async_receive()) {
+            if (turns.empty() || turns.back() != of.partition()) {
+                turns.push_back(of.partition());
+            }
+        }
+    };
+    std::vector<fake_cluster::record> const many(2000);
+    cluster.add_records(t0, many);
+    cluster.add_records(t1, many);
+    run_over({t0, t1});
+    CHECK(turns.size() >= 10);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "messages held beyond the end of their handler do no harm, and are counted") {
+    std::vector<message> kept;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        while (auto next = co_await of.messages().async_receive()) {
+            kept.push_back(std::move(*next));
+        }
+    };
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    cluster.revoke();
+    settle();
+    CHECK(group->stats().late_messages == 3);
+    CHECK(count(event_kind::late_message) == 1);
+    CHECK(last(event_kind::late_message).where == t0);
+    SUBCASE("until the group has ended") {
+        stop();
+        CHECK(kept[1].value() == "b");
+    }
+    SUBCASE("until the group is gone") {
+        stop();
+        group.reset();
+        CHECK(kept[2].copy().value == "c");
+    }
+    CHECK(cluster.records_held() == 3);
+    kept.clear();
+    CHECK(cluster.records_held() == 0);
+    if (group && !outcome.completed) {
+        stop();
+    }
+}
+
+TEST_CASE_FIXTURE(scripted_group, "65,536 records in flight: the channel waits for the oldest") {
+    std::vector<message> held;
+    held.reserve(70000);
+    std::size_t received = 0;
+    latch go_on{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto oldest = co_await of.messages().async_receive();
+        auto const second = co_await of.messages().async_receive();
+        of.ack(*second);
+        received = 2;
+        asio::co_spawn(co_await asio::this_coro::executor, [&]() -> asio::awaitable<void> {
+            co_await go_on.wait();
+            of.ack(*oldest);
+            oldest.reset();
+        }, asio::detached);
+        while (auto const next = co_await of.messages().async_receive()) {
+            ++received;
+            of.ack(*next);
+        }
+    };
+    std::vector<fake_cluster::record> const many(70000);
+    cluster.add_records(t0, many);
+    run_over({t0});
+    CHECK(received == 65536);
+    go_on.open();
+    settle();
+    CHECK(received == 70000);
+    stop();
+    CHECK(cluster.committed(t0) == 70000);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "the first of mark and ack fixes which it is") {
+    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
+        auto const a = co_await of.messages().async_receive();
+        auto const b = co_await of.messages().async_receive();
+        if (of.partition() == 0) {
+            of.mark(*a);
+            of.ack(*b);
+        } else {
+            of.ack(*a);
+            of.ack(*a); // again: no effect
+            of.mark(*b);
+            in.mark_message(*b);
+            in.mark_offset(t1, 2);
+        }
+    };
+    cluster.add_records(t0, "a", "b");
+    cluster.add_records(t1, "c", "d");
+    settings.on_claim_exit = kgroup::claim_exit::keep_others;
+    run_over({t0, t1});
+    CHECK(group->stats().marks_refused == 4);
+    CHECK(count(event_kind::mark_refused) == 2);
+    stop();
+    CHECK(cluster.committed(t0) == 1);
+    CHECK(cluster.committed(t1) == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a message of another claim is refused") {
+    std::optional<message> other;
+    latch there{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        if (of.partition() == 0) {
+            other = co_await of.messages().async_receive();
+            there.open();
+        } else {
+            co_await there.wait();
+            of.mark(*other);
+            of.ack(*other);
+            of.mark(*other, "text");
+            other.reset();
+        }
+        co_await of.messages().async_receive();
+    };
+    cluster.add_records(t0, "a");
+    run_over({t0, t1});
+    CHECK(group->stats().marks_refused == 3);
+    stop();
+    CHECK(cluster.committed(t0) == std::nullopt);
+    CHECK(cluster.committed(t1) == std::nullopt);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made anew") {
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    settle();
+    cluster.make_anew(t0);
+    cluster.add_records(t0, "d");
+    settle();
+    CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b", "t[0]@2 c", "t[0]@0 d"});
+    CHECK(count(event_kind::position_reset) == 1);
+    stop();
+    CHECK(cluster.committed(t0) == 1);
+}
+
+} // namespace

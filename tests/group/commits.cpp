@@ -1,0 +1,356 @@
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+
+// Promise 8 and the truth about commits: what is asked for, what is sent, what came of it.
+
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::claim;
+using kgroup::commit_result;
+using kgroup::commit_status;
+using kgroup::event_kind;
+using kgroup::make_error_code;
+using kgroup::session;
+using request = fake_cluster::request;
+
+// A test marks from outside, through the session of the moment.
+class committing_group : public scripted_group {
+public:
+    session* in = nullptr;
+
+    struct answer {
+        run_outcome outcome;
+        std::vector<commit_result> results;
+    };
+
+    committing_group() {
+        handler.on_setup = [this](session& now) -> asio::awaitable<void> {
+            in = &now;
+            co_return;
+        };
+    }
+
+    std::shared_ptr<answer> commit() {
+        auto const to = std::make_shared<answer>();
+        in->async_commit([to](std::exception_ptr e, std::vector<commit_result> results) {
+            to->outcome = {true, e};
+            to->results = std::move(results);
+        });
+        settle();
+        return to;
+    }
+    lines commits() {
+        auto all = said();
+        std::erase_if(all, [](std::string const& line) { return !line.starts_with("commit"); });
+        return all;
+    }
+};
+
+TEST_CASE_FIXTURE(committing_group, "marks are committed by the clock, all of them in one request, and nothing twice") {
+    settings.auto_commit_interval = 10min;
+    run_over({t0, t1, t2});
+    in->mark_offset(t0, 3);
+    in->mark_offset(t2, 1);
+    advance(9min);
+    CHECK(commits().empty());
+    advance(1min);
+    CHECK(commits() == lines{"commit t[0]=3 t[2]=1"});
+    advance(10min);
+    CHECK(commits().empty());
+    in->mark_offset(t1, 5);
+    in->mark_offset(t0, 3);
+    advance(10min);
+    CHECK(commits() == lines{"commit t[1]=5"});
+    CHECK(group->stats().commits == 2);
+    CHECK(group->stats().offsets_committed == 3);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "without an interval only the end commits, and if told so not even that") {
+    settings.auto_commit_interval = 0ms;
+    SUBCASE("at the end") {
+        run_over({t0});
+        in->mark_offset(t0, 3);
+        advance(24h);
+        CHECK(commits().empty());
+        stop();
+        CHECK(cluster.committed(t0) == 3);
+    }
+    SUBCASE("never") {
+        settings.commit_at_end = false;
+        run_over({t0});
+        in->mark_offset(t0, 3);
+        CHECK(commit()->results.at(0).status == commit_status::committed);
+        in->mark_offset(t0, 4);
+        cluster.revoke();
+        settle();
+        stop();
+        CHECK(cluster.committed(t0) == 3);
+    }
+}
+
+TEST_CASE_FIXTURE(committing_group, "never two requests at a time: who asks meanwhile shares the next") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    auto const first = commit();
+    in->mark_offset(t0, 2);
+    auto const second = commit();
+    in->mark_offset(t0, 3);
+    auto const third = commit();
+    advance(2s); // the periodic one has to wait, too
+    CHECK(commits() == lines{"commit t[0]=1"});
+    CHECK_FALSE(first->outcome.completed);
+    cluster.release(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=3"});
+    CHECK(first->results.at(0).offset == 1);
+    CHECK(second->results.at(0).offset == 3);
+    CHECK(third->results.at(0).offset == 3);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "async_commit tells of each partition") {
+    cluster.set_committed(t1, 7);
+    run_over({t0, t1, t2, {"t", 3}});
+    CHECK(commit()->results.size() == 1); // t[1]: committed before
+    in->mark_offset(t0, 1);
+    in->mark_offset(t1, 8);
+    in->mark_offset(t2, 2);
+    cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+    cluster.fail_commits_of(t2, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    auto const done = commit();
+    CHECK_FALSE(done->outcome.failure);
+    REQUIRE(done->results.size() == 3);
+    CHECK(done->results[0].where == t0);
+    CHECK(done->results[0].status == commit_status::stale_generation);
+    CHECK(done->results[0].offset == 1);
+    CHECK(done->results[0].error == make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+    CHECK(done->results[1].where == t1);
+    CHECK(done->results[1].status == commit_status::committed);
+    CHECK(done->results[1].offset == 8);
+    CHECK(done->results[2].status == commit_status::failed);
+    CHECK(group->stats().commits_failed == 1);
+
+    said();
+    auto const again = commit(); // what failed stays marked
+    CHECK(commits() == lines{"commit t[0]=1 t[2]=2"});
+    CHECK(again->results.at(2).status == commit_status::committed);
+    CHECK(count(event_kind::commit_failed) == 1);
+    CHECK(count(event_kind::commit_recovered) == 1);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is committed, all stays marked") {
+    run_over({t0, t1});
+    in->mark_offset(t0, 1);
+    in->mark_offset(t1, 1);
+    cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE));
+    auto const done = commit();
+    REQUIRE(done->results.size() == 2);
+    CHECK(done->results[0].status == commit_status::retriable);
+    CHECK(done->results[1].status == commit_status::retriable);
+    CHECK(cluster.committed(t0) == std::nullopt);
+    said();
+    advance(1min);
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit that is not answered times out, and a late answer changes nothing") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    auto const done = commit();
+    advance(5s);
+    CHECK(done->outcome.error() == kgroup::errc::commit_timed_out);
+    CHECK(group->stats().commits_failed == 1);
+    in->mark_offset(t0, 2);
+    cluster.release(request::commit); // the broker has it now; but nobody relies on that
+    settle();
+    CHECK(cluster.committed(t0) == 1);
+    said();
+    stop();
+    CHECK(commits() == lines{"commit t[0]=2"});
+    CHECK(cluster.committed(t0) == 2);
+}
+
+TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may help") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    SUBCASE("it helps") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 3);
+        group->stop();
+        settle();
+        for (int i = 0; i != 3; ++i) {
+            CHECK_FALSE(outcome.completed);
+            advance(100ms);
+        }
+        CHECK(outcome.completed);
+        CHECK(cluster.committed(t0) == 1);
+        CHECK(commits().size() == 4);
+    }
+    SUBCASE("it does not help: the partitions are given back without it") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 100);
+        cluster.revoke();
+        settle();
+        for (int i = 0; i != 10; ++i) {
+            advance(100ms);
+        }
+        CHECK(cluster.assigned().empty());
+        CHECK(count(event_kind::commit_failed) == 1);
+    }
+    SUBCASE("it cannot help") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), 100);
+        cluster.revoke();
+        settle();
+        CHECK(cluster.assigned().empty());
+        CHECK(commits().size() == 1);
+    }
+    SUBCASE("it is never answered: commit_timeout") {
+        cluster.hold(request::commit);
+        cluster.revoke();
+        settle();
+        advance(4900ms);
+        CHECK_FALSE(cluster.assigned().empty());
+        advance(100ms);
+        CHECK(cluster.assigned().empty());
+        SUBCASE("and answered late, when another may have it: nothing is committed on top") {
+            cluster.assign({t0});
+            settle();
+            cluster.release(request::commit);
+            settle();
+            CHECK(group->stats().commits == 0);
+        }
+        cluster.release(request::commit);
+    }
+    if (!outcome.completed) {
+        stop();
+    }
+}
+
+TEST_CASE_FIXTURE(committing_group, "the last commit comes behind one that is under way") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    auto const waiting = commit();
+    in->mark_offset(t0, 2);
+    auto const shared = commit();
+    cluster.revoke();
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1"});
+    cluster.release(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=2"});
+    CHECK(waiting->outcome.completed);
+    CHECK(shared->outcome.completed); // one way or the other: nobody waits for ever
+    CHECK(cluster.committed(t0) == 2);
+    CHECK(cluster.assigned().empty());
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit of a claim that is lost meanwhile says so") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    latch end{context};
+    handler.on_cleanup = [&](session&) -> asio::awaitable<void> { co_await end.wait(); };
+    auto const done = commit();
+    cluster.lose();
+    cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID));
+    settle();
+    cluster.release(request::commit);
+    settle();
+    REQUIRE(done->outcome.completed);
+    REQUIRE(done->results.size() == 1);
+    CHECK(done->results[0].status == commit_status::lost);
+    end.open();
+    settle();
+    CHECK(cluster.committed(t0) == std::nullopt);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a session that is over commits nothing, and says so") {
+    std::error_code refused;
+    latch stuck{context};
+    settings.rebalance_deadline = 1s;
+    handler.on_claim = [&](session& mine, claim&) -> asio::awaitable<void> {
+        co_await stuck.wait_deaf();
+        try {
+            co_await mine.async_commit();
+        } catch (std::system_error const& e) {
+            refused = e.code();
+        }
+    };
+    run_over({t0});
+    cluster.revoke();
+    settle();
+    advance(1s);
+    advance(1s);
+    SUBCASE("between sessions") {
+        stuck.open();
+        settle();
+        CHECK(refused == kgroup::errc::session_ended);
+        stop();
+    }
+    SUBCASE("when another one is there: it is not taken for it") {
+        handler.on_claim = nullptr;
+        cluster.assign({t0});
+        settle();
+        in->mark_offset(t0, 1);
+        said();
+        stuck.open();
+        settle();
+        CHECK(refused == kgroup::errc::session_ended);
+        CHECK(commits().empty());
+        stop();
+    }
+    SUBCASE("when the run is over") {
+        group->stop();
+        settle();
+        advance(15s);
+        CHECK(outcome.completed);
+        stuck.open();
+        settle();
+        CHECK(refused == kgroup::errc::session_ended);
+    }
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit may be cancelled; it may have taken effect") {
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    asio::cancellation_signal signal;
+    run_outcome done;
+    in->async_commit(asio::bind_cancellation_slot(
+        signal.slot(), [&](std::exception_ptr e, std::vector<commit_result>) { done = {true, e}; }));
+    settle();
+    signal.emit(asio::cancellation_type::terminal);
+    settle();
+    CHECK(done.error() == asio::error::operation_aborted);
+    cluster.release(request::commit);
+    settle();
+    CHECK(cluster.committed(t0) == 1);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a handler commits for itself, and awaits it") {
+    handler.on_claim = [&](session& mine, claim& of) -> asio::awaitable<void> {
+        while (auto const next = co_await of.messages().async_receive()) {
+            of.mark(*next);
+            auto const results = co_await mine.async_commit();
+            CHECK(results.at(0).status == commit_status::committed);
+            CHECK(cluster.committed(t0) == next->offset() + 1);
+        }
+    };
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    CHECK(commits().size() == 3);
+    stop();
+}
+
+} // namespace
