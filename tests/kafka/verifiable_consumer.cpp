@@ -1,480 +1,770 @@
-// Kafka's VerifiableConsumer, in kgroup: a member of a group that reports its life as JSON lines on standard output, so that a
-// test can see whether what it says can be true. Flags, event names and fields are those of Kafka's own tool; `--help` lists them
-// and what is added.
+// Kafka's VerifiableConsumer in kgroup: a member of a group that tells its life on standard output, a JSON object a line, for system
+// tests. Flags, names and meaning of the lines are those of org.apache.kafka.tools.VerifiableConsumer; see --help for what is more.
+// SIGTERM and SIGINT end it in order, with status 0.
 
-#include <kgroup/app_config.hpp>
 #include <kgroup/kgroup.hpp>
 
-#include <CLI/CLI.hpp>
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/error.hpp>
+#include <asio/io_context.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
-#include <asio/thread_pool.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <csignal>
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
-#include <functional>
 #include <iostream>
+#include <iterator>
+#include <list>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
-#include <sstream>
-#include <stdexcept>
+#include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 namespace {
 
-using nlohmann::json;
-using namespace std::chrono_literals;
+using json = nlohmann::ordered_json;
+using std::chrono::milliseconds;
+using steady = std::chrono::steady_clock;
 
-// ---- what it is asked for
+enum class finishing { in_order, out_of_order };
 
-struct pause_at {
-    std::chrono::milliseconds how_long{};
+/// A delay at the records of one offset.
+struct incident {
+    milliseconds time{0};
     std::int64_t offset = -1;
-    std::atomic<bool> done{false};
 };
 
 struct options {
-    std::string brokers;
-    std::string topic;
-    std::string group_id;
-    std::string protocol = "classic";
-    std::string instance_id;
-    std::string reset_policy = "earliest";
-    std::string strategies = "range";
-    std::string mode = "mark";
-    std::string delay = "0:0";
-    std::string await_at;
-    std::string block_at;
-    std::int64_t max_messages = -1;
-    std::int64_t session_timeout = 30000;
-    unsigned threads = 1;
-    bool auto_commit = false;
+    kgroup::config group;
+    milliseconds commit_interval{0};
+    bool commits_itself = true;
     bool verbose = false;
     bool event_log = false;
-    std::vector<std::string> properties;
+    std::int64_t max_messages = -1;
+    int threads = 1;
+    finishing mode = finishing::in_order;
+    std::pair<milliseconds, milliseconds> delay{0, 0};
+    incident awaits;
+    incident blocks;
 };
 
-void parse(std::string const& text, pause_at& pause) {
-    if (text.empty()) {
-        return;
-    }
-    auto const at = text.find('@');
-    if (at == std::string::npos) {
-        throw std::invalid_argument{"MILLISECONDS@OFFSET was expected instead of '" + text + "'"};
-    }
-    pause.how_long = std::chrono::milliseconds{std::stol(text.substr(0, at))};
-    pause.offset = std::stol(text.substr(at + 1));
-}
-
-// Java's class names, and ours.
-std::string assignor_named(std::string const& name) {
-    static std::map<std::string, std::string> const known{
-        {"RangeAssignor", "range"},           {"range", "range"},
-        {"RoundRobinAssignor", "roundrobin"}, {"roundrobin", "roundrobin"},
-        {"CooperativeStickyAssignor", "cooperative_sticky"}, {"cooperative-sticky", "cooperative_sticky"},
-        {"cooperative_sticky", "cooperative_sticky"}};
-    auto const found = known.find(name.substr(name.rfind('.') + 1));
-    if (found == known.end()) {
-        throw std::invalid_argument{"--assignment-strategy: '" + name + "' is not known"};
-    }
-    return found->second;
-}
-
-kgroup::config make_config(options const& given) {
-    json document{{"brokers", given.brokers},
-                  {"group_id", given.group_id},
-                  {"topics", {given.topic}},
-                  {"initial_offset", given.reset_policy},
-                  {"protocol", given.protocol},
-                  {"properties", json::object()}};
-    if (!given.auto_commit) {
-        document["auto_commit_interval"] = 0; // it commits by itself, to report each commit
-    }
-    if (!given.instance_id.empty()) {
-        document["group_instance_id"] = given.instance_id;
-    }
-    if (given.protocol == "classic") {
-        document["properties"]["session.timeout.ms"] = given.session_timeout;
-        std::istringstream names{given.strategies};
-        for (std::string name; std::getline(names, name, ',');) {
-            document["assignors"].push_back(assignor_named(name));
-        }
-    }
-    for (auto const& each : given.properties) {
-        auto const equals = each.find('=');
-        if (equals == std::string::npos) {
-            throw std::invalid_argument{"--property: NAME=VALUE was expected instead of '" + each + "'"};
-        }
-        auto const name = each.substr(0, equals);
-        auto const value = each.substr(equals + 1);
-        if (name.find('.') != std::string::npos) {
-            document["properties"][name] = value;
-        } else {
-            auto const parsed = json::parse(value, nullptr, false);
-            document[name] = parsed.is_discarded() ? json(value) : parsed;
-        }
-    }
-    return kgroup::parse_app_config(document.dump(), "options").group;
-}
-
-// ---- what it says
-
-class journal {
+/// The lines, from whatever thread, one at a time. Once the end is told nothing is told any more.
+class teller {
 public:
-    explicit journal(bool verbose) : verbose_(verbose) {}
-
-    void say(std::string_view name, json fields = json::object()) {
+    void tell(std::string_view name, json const& what = json::object()) {
+        auto const now = std::chrono::system_clock::now().time_since_epoch();
+        json line{{"timestamp", std::chrono::duration_cast<milliseconds>(now).count()}, {"name", name}};
+        line.update(what);
+        auto const text = line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
         std::lock_guard const lock{mutex_};
-        write(name, std::move(fields));
-    }
-
-    // Delivered, and about to be handled.
-    void consume(kgroup::message const& message) {
-        std::lock_guard const lock{mutex_};
-        auto const [found, added] = consumed_.try_emplace({message.topic(), message.partition()}, range{0, message.offset(), 0});
-        ++found->second.count;
-        found->second.last = message.offset();
-    }
-
-    void handled(kgroup::message const& message) {
-        if (!verbose_) {
-            return;
+        if (!ended_) {
+            ended_ = name == "shutdown_complete";
+            std::fwrite(text.data(), 1, text.size(), stdout);
+            std::fflush(stdout);
         }
-        auto const text = [](bool there, std::string_view bytes) { return there ? json(std::string{bytes}) : json(nullptr); };
-        say("record_data", {{"topic", message.topic()},
-                            {"partition", message.partition()},
-                            {"offset", message.offset()},
-                            {"key", text(message.has_key(), message.key())},
-                            {"value", text(message.has_value(), message.value())}});
     }
 
-    // What was committed was consumed before: that is said first.
-    void committed(std::vector<kgroup::commit_result> const& results) {
-        if (results.empty()) {
-            return;
+private:
+    std::mutex mutex_;
+    bool ended_ = false;
+};
+
+json as_json(kgroup::topic_partition const& where) { return {{"topic", where.topic}, {"partition", where.partition}}; }
+
+template <typename Partitions>
+json as_json(Partitions const& partitions) {
+    auto list = json::array();
+    for (auto const& each : partitions) {
+        list.push_back(as_json(each));
+    }
+    return {{"partitions", list}};
+}
+
+kgroup::topic_partition place_of(kgroup::claim const& claim) { return {claim.topic(), claim.partition()}; }
+
+void tell_consumed(teller& out, kgroup::claim const& claim, std::size_t count, std::int64_t first, std::int64_t last) {
+    auto part = as_json(place_of(claim));
+    part.update({{"count", count}, {"minOffset", first}, {"maxOffset", last}});
+    out.tell("records_consumed", {{"count", count}, {"partitions", json::array({part})}});
+}
+
+void tell_record(teller& out, kgroup::message const& record) {
+    json line{{"key", nullptr}, {"value", nullptr}, {"topic", record.topic()}, {"partition", record.partition()},
+              {"offset", record.offset()}};
+    if (record.has_key()) {
+        line["key"] = record.key();
+    }
+    if (record.has_value()) {
+        line["value"] = record.value();
+    }
+    out.tell("record_data", line);
+}
+
+/// Records are told as consumed, and marked, some at a time: when there are so many, or the first of them has waited so long.
+constexpr std::size_t round_size = 100;
+constexpr milliseconds round_time{100};
+
+/// Whether marks still count.
+bool ours(kgroup::claim const& claim) {
+    return claim.end_reason() != kgroup::end_reason::lost && claim.end_reason() != kgroup::end_reason::group_failed;
+}
+
+/// Records of a claim that are finished in order. They are told as consumed before they are marked.
+class marked_round {
+public:
+    marked_round(teller& out, kgroup::claim& claim) : out_(out), claim_(claim) {}
+    marked_round(marked_round const&) = delete;
+    marked_round& operator=(marked_round const&) = delete;
+    ~marked_round() { finish(); }
+
+    void add(kgroup::message record) {
+        if (count_++ == 0) {
+            first_ = record.offset();
+            due_ = steady::now() + round_time;
         }
-        std::lock_guard const lock{mutex_};
-        write_consumed();
-        json done = json::array();
-        std::error_code error;
-        for (auto const& each : results) {
-            auto const owned = committed_.find(each.where);
-            if (owned == committed_.end()) {
-                continue; // its handler has ended meanwhile, and has said so
+        last_ = std::move(record);
+        if (count_ == round_size) {
+            finish();
+        }
+    }
+
+    void finish() {
+        if (count_ != 0) {
+            tell_consumed(out_, claim_, std::exchange(count_, 0), first_, last_->offset());
+            if (ours(claim_)) {
+                claim_.mark(*last_);
             }
-            if (each.error) {
-                error = each.error;
-            } else if (std::exchange(owned->second, each.offset) != each.offset) {
-                done.push_back({{"topic", each.where.topic}, {"partition", each.where.partition}, {"offset", each.offset}});
+            last_.reset();
+        }
+    }
+
+    /// When it has to be finished.
+    std::optional<steady::time_point> due() const { return count_ == 0 ? std::nullopt : std::optional{due_}; }
+
+private:
+    teller& out_;
+    kgroup::claim& claim_;
+    std::size_t count_ = 0;
+    std::int64_t first_ = -1;
+    steady::time_point due_;
+    std::optional<kgroup::message> last_;
+};
+
+/// Records of a claim that are finished in any order, and acknowledged as they are: but for the oldest one, which holds up what may be
+/// committed until the unbroken run that it begins is told as consumed.
+class acknowledged_round {
+public:
+    struct entry {
+        explicit entry(kgroup::message of) : record(std::move(of)), offset(record->offset()) {}
+
+        std::optional<kgroup::message> record; // until it is acknowledged
+        std::int64_t offset;
+        bool finished = false;
+    };
+    using place = std::list<entry>::iterator;
+
+    acknowledged_round(teller& out, kgroup::claim& claim) : out_(out), claim_(claim) {}
+
+    place begin(kgroup::message record) { return open_.emplace(open_.end(), std::move(record)); }
+
+    void finish(place where) {
+        where->finished = true;
+        if (where == open_.begin()) {
+            due_ = steady::now() + round_time;
+        } else {
+            acknowledge(*where);
+        }
+        if (run().first == round_size) {
+            tell();
+        }
+    }
+
+    void tell() {
+        auto const [size, end] = run();
+        if (size != 0) {
+            tell_consumed(out_, claim_, size, open_.front().offset, std::prev(end)->offset);
+            acknowledge(open_.front());
+            open_.erase(open_.begin(), end);
+        }
+    }
+
+    /// When the oldest has to be told.
+    std::optional<steady::time_point> due() const { return run().first == 0 ? std::nullopt : std::optional{due_}; }
+
+private:
+    void acknowledge(entry& what) {
+        if (ours(claim_)) {
+            claim_.ack(*what.record);
+        }
+        what.record.reset();
+    }
+
+    // How many are finished from the oldest on without a gap, and where that ends.
+    std::pair<std::size_t, std::list<entry>::const_iterator> run() const {
+        auto end = open_.begin();
+        std::size_t size = 0;
+        while (end != open_.end() && end->finished) {
+            ++end;
+            ++size;
+        }
+        return {size, end};
+    }
+
+    teller& out_;
+    kgroup::claim& claim_;
+    std::list<entry> open_;
+    steady::time_point due_;
+};
+
+/// Something that coroutines on one strand wait for. `notify` wakes all that wait at that moment.
+class condition {
+public:
+    explicit condition(asio::any_io_executor const& executor) : timer_(executor, steady::time_point::max()) {}
+
+    void notify() { timer_.cancel(); }
+
+    template <typename Holds>
+    asio::awaitable<void> wait(Holds holds) {
+        while (!holds()) { // once cancelled, the next wait throws
+            std::error_code ended;
+            co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+        }
+    }
+
+private:
+    asio::steady_timer timer_;
+};
+
+/// Commits of a session while it lives, one at a time, told as they are confirmed. On the session's strand.
+class committer : public std::enable_shared_from_this<committer> {
+public:
+    committer(asio::any_io_executor strand, kgroup::session& session, teller& out, milliseconds interval)
+        : strand_(strand), session_(session), out_(out), interval_(interval), timer_(strand), changed_(strand) {}
+
+    void start() { asio::co_spawn(strand_, repeat(shared_from_this()), asio::detached); }
+
+    /// Ends when there will be no commit any more.
+    asio::awaitable<void> stop() {
+        ending_ = true;
+        timer_.cancel();
+        co_await changed_.wait([this] { return ended_; });
+    }
+
+    /// Ends when none is under way; from any strand.
+    asio::awaitable<void> settle() {
+        co_await asio::co_spawn(
+            strand_, [self = shared_from_this()] { return self->changed_.wait([self] { return !self->busy_; }); },
+            asio::use_awaitable);
+    }
+
+private:
+    static asio::awaitable<void> repeat(std::shared_ptr<committer> self) {
+        while (!self->ending_) {
+            std::error_code ended;
+            self->timer_.expires_after(self->interval_);
+            co_await self->timer_.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+            if (!self->ending_) {
+                self->busy_ = true;
+                co_await self->commit();
+                self->busy_ = false;
+                self->changed_.notify();
+            }
+        }
+        self->ended_ = true;
+        self->changed_.notify();
+    }
+
+    asio::awaitable<void> commit() {
+        try {
+            tell(co_await session_.async_commit());
+        } catch (std::system_error const& error) {
+            out_.tell("offsets_committed", {{"success", false}, {"error", error.what()}, {"offsets", json::array()}});
+        }
+    }
+
+    void tell(std::vector<kgroup::commit_result> const& results) {
+        auto done = json::array();
+        auto failed = json::array();
+        std::string error;
+        for (auto const& each : results) {
+            auto entry = as_json(each.where);
+            entry["offset"] = each.offset;
+            if (each.status != kgroup::commit_status::committed) {
+                failed.push_back(entry);
+                error = each.error.message();
+            } else if (auto& before = told_[each.where]; before != each.offset) {
+                before = each.offset;
+                done.push_back(entry);
             }
         }
         if (!done.empty()) {
-            write("offsets_committed", {{"success", true}, {"error", nullptr}, {"offsets", done}});
+            out_.tell("offsets_committed", {{"success", true}, {"error", nullptr}, {"offsets", done}});
         }
-        if (error) {
-            write("offsets_committed", {{"success", false}, {"error", error.message()}, {"offsets", json::array()}});
-        }
-    }
-
-    // Of these, those that were not told yet.
-    void assigned(std::vector<kgroup::topic_partition> const& claims) {
-        std::lock_guard const lock{mutex_};
-        json partitions = json::array();
-        for (auto const& each : claims) {
-            if (committed_.try_emplace(each, -1).second) {
-                partitions.push_back({{"topic", each.topic}, {"partition", each.partition}});
-            }
-        }
-        if (!partitions.empty() || claims.empty()) {
-            write("partitions_assigned", {{"partitions", partitions}});
+        if (!failed.empty()) {
+            out_.tell("offsets_committed", {{"success", false}, {"error", error}, {"offsets", failed}});
         }
     }
 
-    void revoked(std::vector<kgroup::topic_partition> const& claims) {
-        std::lock_guard const lock{mutex_};
-        write_consumed();
-        json partitions = json::array();
-        for (auto const& each : claims) {
-            if (committed_.erase(each) != 0) {
-                partitions.push_back({{"topic", each.topic}, {"partition", each.partition}});
-            }
-        }
-        write("partitions_revoked", {{"partitions", partitions}});
-    }
-
-private:
-    struct range {
-        std::int64_t count;
-        std::int64_t first;
-        std::int64_t last;
-    };
-
-    void write_consumed() {
-        if (consumed_.empty()) {
-            return;
-        }
-        json parts = json::array();
-        std::int64_t count = 0;
-        for (auto const& [where, what] : std::exchange(consumed_, {})) {
-            count += what.count;
-            parts.push_back({{"topic", where.topic},
-                             {"partition", where.partition},
-                             {"count", what.count},
-                             {"minOffset", what.first},
-                             {"maxOffset", what.last}});
-        }
-        write("records_consumed", {{"count", count}, {"partitions", parts}});
-    }
-
-    void write(std::string_view name, json fields) {
-        auto const now = std::chrono::system_clock::now().time_since_epoch();
-        fields["timestamp"] = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-        fields["name"] = name;
-        std::cout << fields.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
-    }
-
-    bool verbose_;
-    std::mutex mutex_;
-    std::map<kgroup::topic_partition, range> consumed_;         // and not told yet
-    std::map<kgroup::topic_partition, std::int64_t> committed_; // of what is owned, as told
+    asio::any_io_executor strand_;
+    kgroup::session& session_;
+    teller& out_;
+    milliseconds interval_;
+    asio::steady_timer timer_;
+    condition changed_;
+    std::map<kgroup::topic_partition, std::int64_t> told_;
+    bool busy_ = false;
+    bool ending_ = false;
+    bool ended_ = false;
 };
 
-// ---- what it does
-
-class member {
+/// The member's work: it takes its time over a record, tells that it is handled, and marks or acknowledges it.
+class worker {
 public:
-    member(options const& given, journal& to)
-        : acks_(given.mode == "ack"), commits_(!given.auto_commit), max_messages_(given.max_messages), journal_(to) {
-        parse(given.await_at, await_);
-        parse(given.block_at, block_);
-        if (given.mode != "mark" && given.mode != "ack") {
-            throw std::invalid_argument{"--mode: mark or ack was expected"};
-        }
-        auto const colon = given.delay.find(':');
-        if (colon == std::string::npos) {
-            throw std::invalid_argument{"--handler-delay-ms: MIN:MAX was expected"};
-        }
-        delay_ = {std::stod(given.delay.substr(0, colon)), std::stod(given.delay.substr(colon + 1))};
-    }
+    worker(options const& given, teller& out) : given_(given), out_(out) {}
 
-    void stops(std::function<void()> stop) { stop_ = std::move(stop); }
+    /// Who is to be stopped when there have been enough messages.
+    void stops(kgroup::consumer_group& group) { group_ = &group; }
 
     asio::awaitable<void> setup(kgroup::session& session) {
-        journal_.assigned(session.claims());
-        co_return;
-    }
-
-    // What ends with the session is told at once, as what began with it was.
-    asio::awaitable<void> cleanup(kgroup::session& session) {
-        co_await commit(session);
-        journal_.revoked(session.claims());
+        own(session.claims());
+        if (given_.commits_itself && given_.commit_interval > milliseconds{0}) {
+            commits_ = std::make_shared<committer>(co_await asio::this_coro::executor, session, out_, given_.commit_interval);
+            commits_->start();
+        }
     }
 
     asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim) {
-        std::vector<kgroup::topic_partition> const place{{claim.topic(), claim.partition()}};
-        journal_.assigned(place);
-        in_flight work{co_await asio::this_coro::executor};
-        std::exception_ptr failure;
-        try {
-            while (!claim.messages().ended()) {
-                if (auto message = co_await claim.messages().async_receive_for(commit_interval)) {
-                    auto const number = ++messages_;
-                    if (max_messages_ >= 0 && number > max_messages_) {
-                        co_await session.async_wait_stopping(); // one too many: neither handled nor marked
-                        break;
-                    }
-                    journal_.consume(*message);
-                    if (acks_) {
-                        co_await work.room();
-                        ++work.count;
-                        asio::co_spawn(work.changed.get_executor(), acknowledge(claim, std::move(*message), work), asio::detached);
-                    } else {
-                        co_await handle(*message);
-                        claim.mark(*message);
-                    }
-                    if (number == max_messages_) {
-                        stop_();
-                    }
-                }
-                if (commit_is_due()) {
-                    co_await commit(session);
-                }
+        own({place_of(claim)}); // with a cooperative protocol it may be new
+        auto const commits = commits_;
+        if (given_.mode == finishing::in_order) {
+            co_await in_order(session, claim);
+        } else {
+            co_await out_of_order(session, claim);
+        }
+        if (!session.stopping()) { // else all that it owns goes at once, see cleanup
+            if (commits) {
+                co_await commits->settle();
             }
-        } catch (...) {
-            failure = std::current_exception();
+            disown({place_of(claim)});
         }
-        // Whatever ended it, what is in flight refers to the claim.
-        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-        co_await asio::this_coro::throw_if_cancelled(false);
-        co_await work.none();
-        if (!session.stopping()) {
-            co_await commit(session);
-            journal_.revoked(place);
+    }
+
+    asio::awaitable<void> cleanup(kgroup::session&) {
+        if (auto const commits = std::exchange(commits_, nullptr)) {
+            co_await commits->stop();
         }
-        if (failure) {
-            std::rethrow_exception(failure);
+        std::vector<kgroup::topic_partition> rest;
+        {
+            std::lock_guard const lock{mutex_};
+            rest.assign(owned_.begin(), owned_.end());
         }
+        disown(rest);
     }
 
 private:
-    static constexpr auto commit_interval = 250ms;
-    static constexpr int most_in_flight = 8;
+    static constexpr std::size_t side_by_side = 8;
 
-    // Of one claim, on its strand.
-    struct in_flight {
-        explicit in_flight(asio::any_io_executor on) : changed(std::move(on), asio::steady_timer::time_point::max()) {}
+    // The next record, when nothing has to be told before.
+    template <typename Round>
+    asio::awaitable<std::optional<kgroup::message>> next(kgroup::claim& claim, Round const& round) {
+        if (auto const due = round.due()) {
+            co_return co_await claim.messages().async_receive_for(*due - steady::now());
+        }
+        co_return co_await claim.messages().async_receive();
+    }
 
-        asio::awaitable<void> until(int most) {
-            while (count > most) {
-                std::error_code ec;
-                co_await changed.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+    asio::awaitable<void> in_order(kgroup::session& session, kgroup::claim& claim) {
+        marked_round round{out_, claim};
+        std::minstd_rand random{std::random_device{}()};
+        asio::steady_timer timer{co_await asio::this_coro::executor};
+        while (!claim.messages().ended()) {
+            auto record = co_await next(claim, round);
+            if (record && !take_ticket()) {
+                round.finish();
+                co_await session.async_wait_stopping();
+                co_return;
+            }
+            if (record) {
+                if (is_incident(*record)) {
+                    round.finish();
+                }
+                co_await work(*record, timer, random);
+                if (given_.verbose) {
+                    tell_record(out_, *record);
+                }
+                round.add(std::move(*record));
+                use_ticket();
+            }
+            if (auto const due = round.due(); due && *due <= steady::now()) {
+                round.finish();
             }
         }
-        asio::awaitable<void> room() { return until(most_in_flight - 1); }
-        asio::awaitable<void> none() { return until(0); }
-
-        int count = 0;
-        asio::steady_timer changed;
-    };
-
-    asio::awaitable<void> acknowledge(kgroup::claim& claim, kgroup::message message, in_flight& work) {
-        {
-            auto const held = std::move(message);
-            co_await handle(held);
-            claim.ack(held);
-        }
-        --work.count;
-        work.changed.cancel();
     }
 
-    asio::awaitable<void> handle(kgroup::message const& message) {
-        asio::steady_timer timer{co_await asio::this_coro::executor};
-        if (delay_.second > 0) {
-            thread_local std::mt19937_64 random{std::random_device{}()};
-            std::uniform_real_distribution<> how_long{delay_.first, delay_.second};
-            timer.expires_after(std::chrono::microseconds{static_cast<std::int64_t>(how_long(random) * 1000)});
-            co_await timer.async_wait(asio::use_awaitable);
-        }
-        if (is_first(await_, message)) {
-            timer.expires_after(await_.how_long);
-            co_await timer.async_wait(asio::use_awaitable);
-        }
-        if (is_first(block_, message)) {
-            std::this_thread::sleep_for(block_.how_long); // what a handler should not do, on purpose
-        }
-        journal_.handled(message);
-    }
-
-    // Once: after a loss the record comes again.
-    static bool is_first(pause_at& pause, kgroup::message const& message) {
-        return message.offset() == pause.offset && !pause.done.exchange(true);
-    }
-
-    // One claim commits for all.
-    bool commit_is_due() {
-        auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
-        auto next = next_commit_.load();
-        return commits_ && now >= next &&
-               next_commit_.compare_exchange_strong(next, now + std::chrono::steady_clock::duration{commit_interval}.count());
-    }
-
-    asio::awaitable<void> commit(kgroup::session& session) {
-        if (!commits_) {
-            co_return;
-        }
+    asio::awaitable<void> out_of_order(kgroup::session& session, kgroup::claim& claim) {
+        auto const executor = co_await asio::this_coro::executor;
+        acknowledged_round round{out_, claim};
+        condition changed{executor};
+        std::size_t busy = 0;
+        std::exception_ptr interrupted;
         try {
-            journal_.committed(co_await session.async_commit());
-        } catch (std::system_error const& e) {
-            journal_.say("offsets_committed", {{"success", false}, {"error", e.what()}, {"offsets", json::array()}});
+            while (!claim.messages().ended()) {
+                auto record = co_await next(claim, round);
+                if (record && !take_ticket()) {
+                    co_await session.async_wait_stopping();
+                    break;
+                }
+                if (record) {
+                    ++busy;
+                    asio::co_spawn(executor, finish(round, round.begin(std::move(*record))), [&](std::exception_ptr) {
+                        --busy;
+                        changed.notify();
+                    });
+                    co_await changed.wait([&] { return busy < side_by_side; });
+                }
+                if (auto const due = round.due(); due && *due <= steady::now()) {
+                    round.tell();
+                }
+            }
+        } catch (...) {
+            interrupted = std::current_exception();
+        }
+        // They hold on to what is here.
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+        co_await changed.wait([&] { return busy == 0; });
+        round.tell();
+        if (interrupted) {
+            std::rethrow_exception(interrupted);
         }
     }
 
-    bool acks_;
-    bool commits_;
-    std::int64_t max_messages_;
-    pause_at await_;
-    pause_at block_;
-    std::pair<double, double> delay_;
-    journal& journal_;
-    std::function<void()> stop_;
-    std::atomic<std::int64_t> messages_{0};
-    std::atomic<std::chrono::steady_clock::rep> next_commit_{0};
+    asio::awaitable<void> finish(acknowledged_round& round, acknowledged_round::place where) {
+        thread_local std::minstd_rand random{std::random_device{}()};
+        asio::steady_timer timer{co_await asio::this_coro::executor};
+        co_await work(*where->record, timer, random);
+        if (given_.verbose) {
+            tell_record(out_, *where->record);
+        }
+        round.finish(where);
+        use_ticket();
+    }
+
+    bool is_incident(kgroup::message const& record) const {
+        return (record.offset() == given_.awaits.offset && !awaited_) || (record.offset() == given_.blocks.offset && !blocked_);
+    }
+
+    asio::awaitable<void> work(kgroup::message const& record, asio::steady_timer& timer, std::minstd_rand& random) {
+        auto delay = std::chrono::microseconds{0};
+        if (given_.delay.second > milliseconds{0}) {
+            using microseconds = std::chrono::microseconds;
+            std::uniform_int_distribution between{microseconds{given_.delay.first}.count(), microseconds{given_.delay.second}.count()};
+            delay = microseconds{between(random)};
+        }
+        if (record.offset() == given_.awaits.offset && !awaited_.exchange(true)) {
+            delay = given_.awaits.time;
+        }
+        if (record.offset() == given_.blocks.offset && !blocked_.exchange(true)) {
+            std::this_thread::sleep_for(given_.blocks.time);
+        }
+        if (delay.count() != 0) {
+            timer.expires_after(delay);
+            co_await timer.async_wait(asio::use_awaitable);
+        }
+    }
+
+    // As many are handled as there are tickets.
+    bool take_ticket() { return given_.max_messages < 0 || taken_++ < given_.max_messages; }
+    void use_ticket() {
+        if (++used_ == given_.max_messages) {
+            group_->stop();
+        }
+    }
+
+    void own(std::vector<kgroup::topic_partition> const& partitions) {
+        std::lock_guard const lock{mutex_};
+        std::set<kgroup::topic_partition> added;
+        for (auto const& each : partitions) {
+            if (owned_.insert(each).second) {
+                added.insert(each);
+            }
+        }
+        if (!added.empty()) {
+            out_.tell("partitions_assigned", as_json(added));
+        }
+    }
+
+    void disown(std::vector<kgroup::topic_partition> const& partitions) {
+        std::lock_guard const lock{mutex_};
+        std::set<kgroup::topic_partition> removed;
+        for (auto const& each : partitions) {
+            if (owned_.erase(each) != 0) {
+                removed.insert(each);
+            }
+        }
+        if (!removed.empty()) {
+            out_.tell("partitions_revoked", as_json(removed));
+        }
+    }
+
+    options const& given_;
+    teller& out_;
+    kgroup::consumer_group* group_ = nullptr;
+    std::shared_ptr<committer> commits_;        // setup writes it before any claim, cleanup after all of them
+    std::mutex mutex_;
+    std::set<kgroup::topic_partition> owned_;   // under the mutex
+    std::atomic<std::int64_t> taken_{0};
+    std::atomic<std::int64_t> used_{0};
+    std::atomic<bool> awaited_{false};          // each incident happens once, or the record would never be done
+    std::atomic<bool> blocked_{false};
 };
 
-constexpr std::array level_names{"debug", "info", "warning", "error"};
+// The command line.
 
-int run(options const& given) {
-    journal says{given.verbose};
-    auto config = make_config(given);
-    if (given.event_log) {
-        config.on_event = [&says](kgroup::event const& what) {
-            says.say("event", {{"kind", to_string(what.kind)},
-                               {"level", level_names[static_cast<std::size_t>(what.level)]},
-                               {"topic", what.where ? json(what.where->topic) : json(nullptr)},
-                               {"partition", what.where ? json(what.where->partition) : json(nullptr)},
-                               {"error", what.error ? json(what.error.message()) : json(nullptr)},
-                               {"text", what.text}});
-        };
+std::int64_t as_number(std::string_view text, std::string const& what) {
+    std::int64_t number = 0;
+    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size()) {
+        throw CLI::ValidationError{what, "'" + std::string{text} + "' is not a number"};
     }
-    member handler{given, says};
-    asio::thread_pool pool{given.threads};
-    kgroup::consumer_group group{pool, std::move(config)};
-    handler.stops([&group] { group.stop(); });
-    asio::signal_set signals{asio::make_strand(pool), SIGINT, SIGTERM};
+    return number;
+}
+
+std::pair<std::string, std::string> split(std::string const& text, char at, std::string const& what) {
+    auto const place = text.find(at);
+    if (place == std::string::npos) {
+        throw CLI::ValidationError{what, "'" + text + "' has no '" + at + "'"};
+    }
+    return {text.substr(0, place), text.substr(place + 1)};
+}
+
+std::pair<milliseconds, milliseconds> as_range(std::string const& text, std::string const& what) {
+    auto const [least, most] = split(text, ':', what);
+    std::pair const range{milliseconds{as_number(least, what)}, milliseconds{as_number(most, what)}};
+    if (range.first < milliseconds{0} || range.first > range.second) {
+        throw CLI::ValidationError{what, "'" + text + "' is not MIN:MAX"};
+    }
+    return range;
+}
+
+incident as_incident(std::string const& text, std::string const& what) {
+    auto const [time, offset] = split(text, '@', what);
+    return {milliseconds{as_number(time, what)}, as_number(offset, what)};
+}
+
+std::vector<kgroup::assignor> as_assignors(std::string text) {
+    static std::map<std::string, kgroup::assignor> const known{
+        {"range", kgroup::assignor::range},
+        {"org.apache.kafka.clients.consumer.RangeAssignor", kgroup::assignor::range},
+        {"roundrobin", kgroup::assignor::roundrobin},
+        {"org.apache.kafka.clients.consumer.RoundRobinAssignor", kgroup::assignor::roundrobin},
+        {"cooperative-sticky", kgroup::assignor::cooperative_sticky},
+        {"cooperative_sticky", kgroup::assignor::cooperative_sticky},
+        {"org.apache.kafka.clients.consumer.CooperativeStickyAssignor", kgroup::assignor::cooperative_sticky},
+    };
+    std::vector<kgroup::assignor> chosen;
+    for (auto const& name : CLI::detail::split(text, ',')) {
+        auto const found = known.find(name);
+        if (found == known.end()) {
+            throw CLI::ValidationError{"--assignment-strategy", "'" + name + "' is not known to librdkafka"};
+        }
+        chosen.push_back(found->second);
+    }
+    return chosen;
+}
+
+/// A field of `kgroup::config`, or else a property of librdkafka.
+void set_property(options& to, std::string const& text) {
+    std::string const what = "--property";
+    auto const [key, value] = split(text, '=', what);
+    auto const time = [&, &value = value] { return milliseconds{as_number(value, what)}; };
+    auto& group = to.group;
+    if (key == "auto_commit_interval") {
+        to.commit_interval = time();
+    } else if (key == "commit_at_end") {
+        group.commit_at_end = value == "true";
+    } else if (key == "rebalance_deadline") {
+        group.rebalance_deadline = time();
+    } else if (key == "commit_timeout") {
+        group.commit_timeout = time();
+    } else if (key == "close_timeout") {
+        group.close_timeout = time();
+    } else if (key == "buffer_bytes") {
+        group.buffer_bytes = static_cast<std::size_t>(as_number(value, what));
+    } else if (key == "expected_partitions") {
+        group.expected_partitions = static_cast<std::size_t>(as_number(value, what));
+    } else if (key == "on_claim_exit") {
+        group.on_claim_exit = value == "keep_others" ? kgroup::claim_exit::keep_others : kgroup::claim_exit::end_session;
+    } else {
+        group.properties[key] = value;
+    }
+}
+
+char const* name_of(kgroup::severity level) {
+    switch (level) {
+    case kgroup::severity::debug: return "debug";
+    case kgroup::severity::info: return "info";
+    case kgroup::severity::warning: return "warning";
+    case kgroup::severity::error: return "error";
+    }
+    return "unknown";
+}
+
+void tell_event(teller& out, kgroup::event const& what) {
+    json line{{"kind", kgroup::to_string(what.kind)}, {"level", name_of(what.level)}, {"text", what.text}};
+    if (what.where) {
+        line.update(as_json(*what.where));
+    }
+    if (what.error) {
+        line["error"] = what.error.message();
+    }
+    if (what.suppressed != 0) {
+        line["suppressed"] = what.suppressed;
+    }
+    out.tell("event", line);
+}
+
+/// Throws `CLI::ParseError` for what the command line has wrong, and for --help.
+options parse(int argc, char** argv) {
+    options given;
+    given.commit_interval = given.group.auto_commit_interval;
+    std::string topic;
+    std::string protocol = "classic";
+    std::string reset = "earliest";
+    std::string assignors = "range";
+    std::string mode = "mark";
+    std::string delay = "0:0";
+    std::string awaits;
+    std::string blocks;
+    std::vector<std::string> properties;
+    std::int64_t session_timeout = 30000;
+    bool autocommit = false;
+
+    CLI::App app{"A member of a consumer group that tells its life as JSON lines."};
+    app.add_option("--bootstrap-server", given.group.brokers, "HOST:PORT,...")->required();
+    app.add_option("--topic", topic, "the topic to consume")->required();
+    app.add_option("--group-id", given.group.group_id, "the group to join")->required();
+    app.add_option("--group-protocol", protocol, "classic or consumer")
+        ->check(CLI::IsMember({"classic", "consumer"}, CLI::ignore_case))
+        ->capture_default_str();
+    app.add_option("--group-instance-id", given.group.group_instance_id, "makes the member static");
+    app.add_option("--max-messages", given.max_messages, "how many to consume before it ends; -1: no limit")->capture_default_str();
+    app.add_option("--session-timeout", session_timeout, "milliseconds; not with --group-protocol consumer")->capture_default_str();
+    app.add_option("--reset-policy", reset, "earliest, latest or none")
+        ->check(CLI::IsMember({"earliest", "latest", "none"}))
+        ->capture_default_str();
+    app.add_option("--assignment-strategy", assignors, "range, roundrobin or cooperative-sticky, or Java's classes; comma separated")
+        ->capture_default_str();
+    app.add_flag("--enable-autocommit", autocommit, "let the library commit in the background; its commits are not told");
+    app.add_flag("--verbose", given.verbose, "tell each record");
+    app.add_option("--handler-delay-ms", delay, "MIN:MAX, how long a record takes")->capture_default_str();
+    app.add_option("--handler-await-ms", awaits, "MS@OFFSET, the first record of that offset takes so long");
+    app.add_option("--handler-block-ms", blocks, "MS@OFFSET, the same, and blocks its thread");
+    app.add_option("--mode", mode, "mark: one record at a time; ack: up to eight of a partition side by side")
+        ->check(CLI::IsMember({"mark", "ack"}))
+        ->capture_default_str();
+    app.add_option("--threads", given.threads, "how many run the handlers")->check(CLI::Range(1, 1024))->capture_default_str();
+    app.add_flag("--event-log", given.event_log, "tell each event of the group");
+    app.add_option("--property", properties, "KEY=VALUE, a field of kgroup::config or a property of librdkafka; may be repeated")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.parse(argc, argv);
+
+    auto& group = given.group;
+    group.topics = {topic};
+    group.initial_offset = reset == "earliest" ? kgroup::offset_reset::earliest
+                           : reset == "latest" ? kgroup::offset_reset::latest
+                                               : kgroup::offset_reset::none;
+    if (CLI::detail::to_lower(protocol) == "consumer") {
+        group.protocol = kgroup::group_protocol::consumer;
+    } else {
+        group.assignors = as_assignors(assignors);
+        group.properties["session.timeout.ms"] = std::to_string(session_timeout);
+    }
+    given.delay = as_range(delay, "--handler-delay-ms");
+    if (!awaits.empty()) {
+        given.awaits = as_incident(awaits, "--handler-await-ms");
+    }
+    if (!blocks.empty()) {
+        given.blocks = as_incident(blocks, "--handler-block-ms");
+    }
+    given.mode = mode == "ack" ? finishing::out_of_order : finishing::in_order;
+    for (auto const& each : properties) {
+        set_property(given, each);
+    }
+    given.commits_itself = !autocommit;
+    group.auto_commit_interval = autocommit ? given.commit_interval : milliseconds{0};
+    return given;
+}
+
+void run(options given) {
+    teller out;
+    if (given.event_log) {
+        given.group.on_event = [&out](kgroup::event const& what) { tell_event(out, what); };
+    }
+    asio::io_context context{given.threads};
+    kgroup::consumer_group group{context, given.group};
+    worker handler{given, out};
+    handler.stops(group);
+
+    asio::signal_set signals{context, SIGTERM, SIGINT};
     signals.async_wait([&](std::error_code, int) { group.stop(); });
-    says.say("startup_complete");
+    out.tell("startup_complete");
+
     std::exception_ptr failure;
-    group.async_run(handler, asio::bind_executor(signals.get_executor(), [&](std::exception_ptr e) {
-        failure = std::move(e);
-        signals.cancel();
-    }));
-    pool.join();
+    group.async_run(handler, [&](std::exception_ptr error) {
+        failure = error;
+        context.stop(); // a handler that was abandoned may wait for ever
+    });
+    {
+        std::vector<std::jthread> others;
+        for (int i = 1; i < given.threads; ++i) {
+            others.emplace_back([&] { context.run(); });
+        }
+        context.run();
+    }
+    out.tell("shutdown_complete");
     if (failure) {
         std::rethrow_exception(failure);
     }
-    says.say("shutdown_complete");
-    return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
     options given;
-    CLI::App app{"A member of a Kafka consumer group that reports its life as JSON lines."};
-    app.add_option("--bootstrap-server", given.brokers, "HOST:PORT[,HOST:PORT…]")->required();
-    app.add_option("--topic", given.topic)->required();
-    app.add_option("--group-id", given.group_id)->required();
-    app.add_option("--group-protocol", given.protocol, "classic or consumer")->transform(CLI::IsMember({"classic", "consumer"}, CLI::ignore_case));
-    app.add_option("--group-instance-id", given.instance_id, "makes the member static");
-    app.add_option("--max-messages", given.max_messages, "stop after so many; -1: never");
-    app.add_option("--session-timeout", given.session_timeout, "milliseconds; classic only");
-    app.add_option("--reset-policy", given.reset_policy, "earliest, latest or none");
-    app.add_option("--assignment-strategy", given.strategies, "range, roundrobin or cooperative-sticky, or Java's class names, comma separated");
-    app.add_flag("--enable-autocommit", given.auto_commit, "commit in the background instead of reporting each commit");
-    app.add_flag("--verbose", given.verbose, "a record_data line for each record");
-    app.add_option("--handler-delay-ms", given.delay, "MIN:MAX: what handling a record takes");
-    app.add_option("--handler-await-ms", given.await_at, "N@OFFSET: the handler awaits so long at that offset");
-    app.add_option("--handler-block-ms", given.block_at, "N@OFFSET: the handler blocks its thread so long at that offset");
-    app.add_option("--mode", given.mode, "mark, or ack: several at once, finished out of order");
-    app.add_option("--threads", given.threads, "of the pool")->check(CLI::PositiveNumber);
-    app.add_flag("--event-log", given.event_log, "an event line for each of kgroup's events");
-    app.add_option("--property", given.properties, "NAME=VALUE: a property of librdkafka's, or a field of kgroup::config; repeatable");
-    CLI11_PARSE(app, argc, argv);
     try {
-        return run(given);
-    } catch (std::exception const& e) {
-        std::cerr << e.what() << '\n';
+        given = parse(argc, argv);
+    } catch (CLI::ParseError const& error) {
+        return CLI::App{}.exit(error);
+    }
+    try {
+        run(std::move(given));
+    } catch (std::exception const& error) {
+        std::cerr << error.what() << '\n';
         return 1;
     }
 }

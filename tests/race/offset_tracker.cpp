@@ -317,13 +317,15 @@ bool wait_until(Condition condition) {
     return true;
 }
 
-/// Again and again, as the budget allows: `here(tracker)` on this thread and `there(tracker)` on another as
-/// nearly at once as can be, on a fresh tracker whose records 0 and 1 were delivered and prepared by
-/// `before`; then `after`.
+/// Again and again, as the budget allows: `here(tracker)` on this thread and `there(tracker)` on another, at
+/// the same time by the clock or a little sooner or later, on a fresh tracker with two records delivered that
+/// `before` prepared; then `after`. Every eighth time the one is certainly over before the other begins.
 template <typename Before, typename Here, typename There, typename After>
 void at_once(Before before, Here here, There there, After after) {
-    constexpr std::size_t most_rounds = 200'000;
+    using clock = std::chrono::steady_clock;
+    constexpr std::size_t most_rounds = 50'000;
     std::optional<offset_tracker> tracker;
+    clock::time_point moment;
     std::atomic<std::size_t> begun{0};
     std::atomic<std::size_t> through{0};
     std::atomic<bool> over{false};
@@ -333,21 +335,29 @@ void at_once(Before before, Here here, There there, After after) {
             if (begun.load() <= round) {
                 return;
             }
+            wait_until([&] { return clock::now() >= moment; });
             there(*tracker);
             through.store(round + 1);
         }
     }};
-    auto const until = std::chrono::steady_clock::now() + budget;
-    for (std::size_t round = 0; round != most_rounds && std::chrono::steady_clock::now() < until; ++round) {
+    auto const until = clock::now() + budget;
+    for (std::size_t round = 0; round != most_rounds && clock::now() < until; ++round) {
         tracker.emplace(1);
         tracker->deliver(0);
         tracker->deliver(1);
         before(*tracker);
-        begun.store(round + 1);
-        for (std::size_t delay = 0; delay != round % 2048; ++delay) {
-            over.load();  // the other is somewhat late, nobody knows how much
+        bool const first = round % 16 == 0;
+        bool const last = round % 16 == 8;
+        if (first) {
+            here(*tracker);
         }
-        here(*tracker);
+        moment = clock::now() + std::chrono::microseconds{5};
+        std::chrono::nanoseconds const later{static_cast<int>(round % 64) * 20 - 640};
+        begun.store(round + 1);
+        if (!first) {
+            wait_until([&] { return last ? through.load() > round : clock::now() >= moment + later; });
+            here(*tracker);
+        }
         wait_until([&] { return through.load() > round; });
         after(*tracker);
     }

@@ -162,7 +162,7 @@ public:
         std::lock_guard const lock{client_mutex_};
         return client_.generation_id();
     }
-    asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<detail::session_state const> of) override {
+    asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<session_state const> of) override {
         auto const self = this->shared_from_this();
         auto const waiter = std::make_shared<commit_waiter>();
         asio::post(strand_, [self, waiter, of = std::move(of)] {

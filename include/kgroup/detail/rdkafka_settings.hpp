@@ -140,6 +140,7 @@ private:
         refuse_given("max.partition.fetch.bytes", "buffer_bytes");
         constexpr auto marks = "how kgroup commits: it marks and commits by itself";
         must("enable.auto.commit", "false", marks);
+        refuse_given("auto.commit.interval.ms", "auto_commit_interval");
         must("enable.auto.offset.store", "false", marks);
         must("enable.partition.eof", "false", "how kgroup reads");
         // Without this librdkafka answers rebalances by itself.
@@ -192,10 +193,11 @@ private:
     }
 
     void must(std::string const& name, std::string const& value, std::string const& field) {
-        if (auto const found = given_.properties.find(name); found != given_.properties.end() && found->second != value) {
+        auto const before = get(name.c_str());
+        set(name.c_str(), value, !quietly);
+        if (get(name.c_str()) != before) {
             refuse_given(name, field);
         }
-        set(name.c_str(), value, !quietly);
     }
 
     void refuse_given(std::string const& name, std::string const& field) const {
@@ -204,10 +206,16 @@ private:
         }
     }
 
+    // As librdkafka writes it; empty: unset, or not a property.
     std::string get(char const* name) const {
-        char value[64];
-        auto size = sizeof value;
-        return rd_kafka_conf_get(made_.conf.get(), name, value, &size) == RD_KAFKA_CONF_OK ? value : "";
+        std::size_t size = 0;
+        if (rd_kafka_conf_get(made_.conf.get(), name, nullptr, &size) != RD_KAFKA_CONF_OK) {
+            return {};
+        }
+        std::string value(size, '\0');
+        rd_kafka_conf_get(made_.conf.get(), name, value.data(), &size);
+        value.resize(value.find('\0'));
+        return value;
     }
 
     config const& given_;

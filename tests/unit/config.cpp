@@ -1,0 +1,230 @@
+#include <kgroup/config.hpp>
+#include <kgroup/detail/rdkafka_settings.hpp>
+#include <kgroup/error.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+using namespace std::chrono_literals;
+using kgroup::assignor;
+using kgroup::config;
+using kgroup::errc;
+using kgroup::group_protocol;
+using kgroup::offset_reset;
+using kgroup::detail::rdkafka_settings_maker;
+
+namespace {
+
+config good() {
+    return {.brokers = "127.0.0.1:9092", .group_id = "group", .topics = {"orders"}, .initial_offset = offset_reset::earliest};
+}
+
+config with(std::function<void(config&)> const& change) {
+    auto given = good();
+    change(given);
+    return given;
+}
+
+config with_property(std::string const& name, std::string const& value) {
+    return with([&](config& given) { given.properties[name] = value; });
+}
+
+/// The words with which a configuration is refused; empty: it is not.
+std::string refusal(config const& given) {
+    try {
+        rdkafka_settings_maker::make(given);
+    } catch (std::system_error const& e) {
+        CHECK_MESSAGE((e.code() == errc::invalid_config || e.code() == errc::unsupported_by_librdkafka), e.what());
+        return e.what();
+    }
+    return {};
+}
+
+bool says(std::string const& text, std::string const& sentence) {
+    return text.find(sentence) != std::string::npos;
+}
+
+/// What librdkafka was told.
+std::string property_of(config const& given, char const* name) {
+    auto const made = rdkafka_settings_maker::make(given);
+    char value[512];
+    auto size = sizeof value;
+    return rd_kafka_conf_get(made.conf.get(), name, value, &size) == RD_KAFKA_CONF_OK ? value : "";
+}
+
+} // namespace
+
+TEST_CASE("config: the least that is needed is enough") {
+    CHECK(refusal(good()) == "");
+}
+
+TEST_CASE("config: a field that is missing or malformed is refused by its name") {
+    struct bad {
+        std::function<void(config&)> change;
+        char const* sentence;
+    };
+    std::vector<bad> const all{
+        {[](config& c) { c.brokers.clear(); }, "brokers: must not be empty"},
+        {[](config& c) { c.group_id.clear(); }, "group_id: must not be empty"},
+        {[](config& c) { c.topics.clear(); }, "topics: at least one is needed"},
+        {[](config& c) { c.topics = {"orders", ""}; }, "topics: a name must not be empty"},
+        {[](config& c) { c.topics = {"or ders"}; }, "topics: 'or ders' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most)"},
+        {[](config& c) { c.topics = {std::string(250, 'a')}; }, "is not a topic's name"},
+        {[](config& c) { c.topics = {"orders", "orders"}; }, "topics: 'orders' is named twice"},
+        {[](config& c) { c.initial_offset.reset(); }, "initial_offset: must be set: earliest, latest or none"},
+        {[](config& c) { c.group_instance_id = "a/b"; }, "group_instance_id: only letters, digits, '.', '_' and '-' are allowed, 249 at most"},
+        {[](config& c) { c.group_instance_id = std::string(250, 'a'); }, "group_instance_id: only letters"},
+        {[](config& c) { c.assignors.clear(); }, "assignors: at least one is needed"},
+        {[](config& c) { c.assignors = {assignor::cooperative_sticky, assignor::range}; },
+         "assignors: cooperative_sticky cannot be offered together with range or roundrobin"},
+        {[](config& c) { c.auto_commit_interval = -1ms; }, "auto_commit_interval: must not be negative (0 turns periodic commits off)"},
+        {[](config& c) { c.commit_timeout = 0ms; }, "commit_timeout: must be positive"},
+        {[](config& c) { c.close_timeout = 0ms; }, "close_timeout: must be positive"},
+        {[](config& c) { c.rebalance_deadline = 0ms; }, "rebalance_deadline: must be positive"},
+        {[](config& c) { c.rebalance_deadline = 200s; },
+         "rebalance_deadline: 200000 ms is more than half of max.poll.interval.ms (300000)"},
+        {[](config& c) { c.expected_partitions = 0; }, "expected_partitions: must not be 0"},
+        {[](config& c) { c.buffer_bytes = 1 << 20; c.expected_partitions = 65; },
+         "buffer_bytes: must be at least 16 KiB for each of expected_partitions"},
+    };
+    for (auto const& each : all) {
+        auto const text = refusal(with(each.change));
+        CHECK_MESSAGE(says(text, each.sentence), "expected: ", each.sentence, "\nsaid: ", text);
+    }
+}
+
+TEST_CASE("config: what is unusual and right is accepted") {
+    CHECK(refusal(with([](config& c) { c.topics = {"^orders-[0-9]+$", "^.*"}; })) == "");
+    CHECK(refusal(with([](config& c) { c.topics = {std::string(249, 'a'), "A.b_c-9"}; })) == "");
+    CHECK(refusal(with([](config& c) { c.group_instance_id = "host-1.example_2"; })) == "");
+    CHECK(refusal(with([](config& c) { c.auto_commit_interval = 0ms; })) == "");
+    CHECK(refusal(with([](config& c) { c.rebalance_deadline = 150s; })) == "");
+    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{16384} * 64; })) == "");
+    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{1} << 40; c.expected_partitions = 1; })) == "");
+}
+
+TEST_CASE("config: a property that is unknown or has a bad value is refused by its name") {
+    CHECK(says(refusal(with_property("session.timeout", "6000")),
+               std::string{"properties: 'session.timeout' is not a property of librdkafka "} + rd_kafka_version_str()));
+    CHECK(says(refusal(with_property("session.timeout.ms", "soon")), "session.timeout.ms"));
+    CHECK(says(refusal(with_property("session.timeout.ms", "0")), "session.timeout.ms"));
+    CHECK(says(refusal(with_property("security.protocol", "plain")), "security.protocol"));
+    CHECK(says(refusal(with_property("rebalance_cb", "x")), "rebalance_cb"));
+}
+
+TEST_CASE("config: a property that contradicts a field, or how kgroup works, is refused and the field named") {
+    struct bad {
+        char const* name;
+        char const* value;
+        char const* field;
+    };
+    std::vector<bad> const all{
+        {"bootstrap.servers", "other:9092", "brokers"},
+        {"metadata.broker.list", "127.0.0.1:9092", "brokers"},
+        {"group.id", "other", "group_id"},
+        {"group.instance.id", "one", "group_instance_id"},
+        {"auto.offset.reset", "latest", "initial_offset"},
+        {"partition.assignment.strategy", "cooperative-sticky", "assignors"},
+        {"enable.auto.commit", "true", "how kgroup commits"},
+        {"enable.auto.offset.store", "true", "how kgroup commits"},
+        {"auto.commit.interval.ms", "100", "auto_commit_interval"},
+        {"enable.partition.eof", "true", "how kgroup reads"},
+        {"queued.max.messages.kbytes", "65536", "buffer_bytes"},
+        {"fetch.message.max.bytes", "1048576", "buffer_bytes"},
+        {"max.partition.fetch.bytes", "1048576", "buffer_bytes"},
+    };
+    for (auto const& each : all) {
+        auto const text = refusal(with_property(each.name, each.value));
+        auto const sentence = "properties: '" + std::string{each.name} + "' contradicts " + each.field;
+        CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
+    }
+    auto reporting = with_property("log.queue", "false");
+    reporting.on_event = [](kgroup::event const&) {};
+    CHECK(says(refusal(reporting), "properties: 'log.queue' contradicts on_event"));
+}
+
+TEST_CASE("config: a property that says the same as a field is no contradiction") {
+    for (auto const& [name, value] : {std::pair{"bootstrap.servers", "127.0.0.1:9092"}, {"group.id", "group"}, {"enable.auto.commit", "false"},
+                                      {"enable.auto.commit", "0"}, {"auto.offset.reset", "earliest"}, {"auto.offset.reset", "smallest"},
+                                      {"partition.assignment.strategy", "range,roundrobin"}}) {
+        CHECK_MESSAGE(refusal(with_property(name, value)) == "", name);
+    }
+}
+
+TEST_CASE("config: what the fields mean to librdkafka") {
+    CHECK(property_of(good(), "bootstrap.servers") == "127.0.0.1:9092");
+    CHECK(property_of(good(), "enable.auto.commit") == "false");
+    CHECK(property_of(good(), "enable.auto.offset.store") == "false");
+    CHECK(property_of(good(), "partition.assignment.strategy") == "range,roundrobin");
+    CHECK(property_of(good(), "auto.offset.reset") == "smallest");
+    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::latest; }), "auto.offset.reset") == "largest");
+    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::none; }), "auto.offset.reset") == "error");
+    CHECK(property_of(with([](config& c) { c.group_instance_id = "one"; }), "group.instance.id") == "one");
+    CHECK(property_of(with_property("client.id", "mine"), "client.id") == "mine");
+    CHECK(property_of(with_property("reconnect.backoff.max.ms", "300"), "reconnect.backoff.max.ms") == "300");
+}
+
+TEST_CASE("config: the deadline of a rebalance follows max.poll.interval.ms unless it is set") {
+    CHECK(rdkafka_settings_maker::make(good()).rebalance_deadline == 10s);
+    CHECK(rdkafka_settings_maker::make(with([](config& c) {
+              c.properties = {{"max.poll.interval.ms", "6000"}, {"session.timeout.ms", "6000"}};
+          })).rebalance_deadline == 2s);
+    CHECK(rdkafka_settings_maker::make(with([](config& c) { c.rebalance_deadline = 3s; })).rebalance_deadline == 3s);
+}
+
+TEST_CASE("config: what this librdkafka cannot do is refused with the version that is needed") {
+    auto const cooperative = refusal(with([](config& c) { c.assignors = {assignor::cooperative_sticky}; }));
+    if (rd_kafka_version() < 0x020a0000) {
+        CHECK(says(cooperative, "assignors: cooperative_sticky needs librdkafka 2.10 at run time"));
+        CHECK(says(cooperative, std::string{"and this is "} + rd_kafka_version_str()));
+    } else {
+        CHECK(cooperative == "");
+    }
+    auto const consumer = with([](config& c) { c.protocol = group_protocol::consumer; });
+    if (rd_kafka_version() < 0x020c0000) {
+        CHECK(says(refusal(consumer), "protocol: group_protocol::consumer needs librdkafka 2.12 at run time"));
+    } else {
+        CHECK(refusal(consumer) == "");
+        auto mixed = consumer;
+        mixed.properties["partition.assignment.strategy"] = "range";
+        CHECK(says(refusal(mixed), "properties: 'partition.assignment.strategy' contradicts protocol (the broker divides the partitions)"));
+    }
+    // librdkafka before 2.4 does not know the property, later ones do: refused either way.
+    CHECK(says(refusal(with_property("group.protocol", "consumer")), "group.protocol"));
+}
+
+TEST_CASE("config: a refusal shows no secret, whatever else is wrong beside it") {
+    auto const secret = std::string{"hunter2-swordfish"};
+    for (auto const* const name : {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.username", "ssl.key.pem",
+                                   "ssl.certificate.pem", "sasl.oauthbearer.config", "sasl.oauthbearer.client.secret"}) {
+        for (auto const& [other, value] : {std::pair{"session.timeout.ms", "soon"}, {"no.such.property", "x"}, {"enable.auto.commit", "true"},
+                                           {"client.id", "fine"}}) {
+            auto given = with_property(name, secret);
+            given.properties[other] = value;
+            auto const text = refusal(given);
+            CHECK_MESSAGE(!says(text, secret), text);
+        }
+    }
+}
+
+TEST_CASE("config: librdkafka is woken where it would look at a full queue once a second only, and with the credentials it has") {
+    auto const old = rd_kafka_version() < 0x02020000;
+    CHECK(rdkafka_settings_maker::make(good()).refill.has_value() == old);
+    auto const plain = with([](config& c) {
+        c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "PLAIN"}, {"sasl.username", "me"}, {"sasl.password", "x"}};
+    });
+    auto const notice = rdkafka_settings_maker::make(plain).refill;
+    CHECK(notice.has_value() == old);
+    if (notice) {
+        CHECK(notice->username == "me");
+        CHECK(notice->password == "x");
+    }
+    CHECK_FALSE(rdkafka_settings_maker::make(with([](config& c) {
+                    c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "OAUTHBEARER"}};
+                })).refill);
+}
