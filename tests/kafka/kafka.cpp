@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -198,29 +198,45 @@ void kafka::flush() {
     wait_for_all(producer_.get());
 }
 
-void kafka::fill(std::string const& topic, std::int32_t partitions, std::size_t records, std::size_t size) {
+void kafka::fill(std::string const& topic, std::vector<std::size_t> const& records, std::size_t size) {
     auto const writer = make_producer({{"linger.ms", "100"}, {"batch.size", "16384"}, {"queue.buffering.max.messages", "500000"}});
     std::unique_ptr<rd_kafka_topic_t, detail::rdkafka_deleter<rd_kafka_topic_destroy>> const to{
         rd_kafka_topic_new(writer.get(), topic.c_str(), nullptr)};
-    std::string const value(size, 'x');
-    std::vector<rd_kafka_message_t> run;
-    for (std::size_t sent = 0; sent < records; sent += run.size()) {
-        run.assign(std::min<std::size_t>(1000, records - sent), {});
-        for (std::int32_t partition = 0; partition != partitions; ++partition) {
-            for (auto& each : run) {
-                each = {};
-                each.payload = const_cast<char*>(value.data());
-                each.len = value.size();
+    std::string value(size, 'x');
+    constexpr std::size_t most = 1000;
+    std::vector<rd_kafka_message_t> run(most);
+    auto left = records;
+    while (std::ranges::any_of(left, [](std::size_t count) { return count != 0; })) {
+        for (std::size_t partition = 0; partition != left.size(); ++partition) {
+            auto const count = std::min(most, left[partition]);
+            for (std::size_t i = 0; i != count; ++i) {
+                run[i] = {};
+                run[i].payload = value.data();
+                run[i].len = value.size();
             }
-            for (std::size_t done = 0; done != run.size();) {
-                done += static_cast<std::size_t>(rd_kafka_produce_batch(to.get(), partition, RD_KAFKA_MSG_F_COPY, run.data() + done,
-                                                                       static_cast<int>(run.size() - done)));
-                // What did not fit is the tail, in order.
-                rd_kafka_poll(writer.get(), done == run.size() ? 0 : 10);
-            }
+            // They are all alike: it matters only how many were taken.
+            left[partition] -= static_cast<std::size_t>(rd_kafka_produce_batch(
+                to.get(), static_cast<std::int32_t>(partition), RD_KAFKA_MSG_F_COPY, run.data(), static_cast<int>(count)));
+            rd_kafka_poll(writer.get(), run[0].err || run[count == 0 ? 0 : count - 1].err ? 10 : 0);
         }
     }
     wait_for_all(writer.get());
+}
+
+std::string kafka::filled_topic(std::string const& name, std::int32_t partitions, std::size_t records, std::size_t size) {
+    try {
+        create_topic(name, partitions);
+    } catch (std::system_error const& e) {
+        if (e.code() != make_error_code(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)) {
+            throw;
+        }
+    }
+    std::vector<std::size_t> missing;
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        missing.push_back(records - std::min(records, static_cast<std::size_t>(log_end(name, partition))));
+    }
+    fill(name, missing, size);
+    return name;
 }
 
 std::optional<std::int64_t> kafka::committed(std::string const& group, std::string const& topic, std::int32_t partition) {

@@ -78,8 +78,10 @@ public:
     void produce(std::string const& topic, std::int32_t partition, std::vector<kafka_record> const& records);
     /// The same for records that have only a value.
     void produce_values(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values);
-    /// Appends so many records of `size` bytes to each partition, in batches of 16 KiB as Java's producer makes them.
-    void fill(std::string const& topic, std::int32_t partitions, std::size_t records, std::size_t size);
+    /// Appends so many records of `size` bytes to partition 0, 1, …, in batches of 16 KiB as Java's producer makes them.
+    void fill(std::string const& topic, std::vector<std::size_t> const& records, std::size_t size);
+    /// A topic that holds so many records of `size` bytes in each partition: made once, and found again by later runs.
+    std::string filled_topic(std::string const& name, std::int32_t partitions, std::size_t records, std::size_t size);
     /// Sends one and does not wait for it.
     void send(std::string const& topic, std::int32_t partition, std::string_view value);
     void flush();

@@ -302,7 +302,7 @@ TEST_CASE("stop: a handler that ignores its cancellation is abandoned, and harml
 TEST_CASE("destruction: the context goes away in the middle of everything, and nothing hangs") {
     kafka brokers;
     auto const topic = brokers.create_topic(20);
-    brokers.fill(topic, 20, 2000, 100);
+    brokers.fill(topic, std::vector<std::size_t>(20, 2000), 100);
     auto const rounds = brokers.is_real() ? 5 : 2;
     for (int round = 0; round != rounds; ++round) {
         std::vector<std::unique_ptr<member>> members;

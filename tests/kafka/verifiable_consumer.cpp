@@ -648,7 +648,7 @@ void tell_event(teller& out, kgroup::event const& what) {
 }
 
 /// Throws `CLI::ParseError` for what the command line has wrong, and for --help.
-options parse(int argc, char** argv) {
+options parse(CLI::App& app, int argc, char** argv) {
     options given;
     given.commit_interval = given.group.auto_commit_interval;
     std::string topic;
@@ -663,7 +663,6 @@ options parse(int argc, char** argv) {
     std::int64_t session_timeout = 30000;
     bool autocommit = false;
 
-    CLI::App app{"A member of a consumer group that tells its life as JSON lines."};
     app.add_option("--bootstrap-server", given.group.brokers, "HOST:PORT,...")->required();
     app.add_option("--topic", topic, "the topic to consume")->required();
     app.add_option("--group-id", given.group.group_id, "the group to join")->required();
@@ -755,11 +754,12 @@ void run(options given) {
 } // namespace
 
 int main(int argc, char** argv) {
+    CLI::App app{"A member of a consumer group that tells its life as JSON lines."};
     options given;
     try {
-        given = parse(argc, argv);
+        given = parse(app, argc, argv);
     } catch (CLI::ParseError const& error) {
-        return CLI::App{}.exit(error);
+        return app.exit(error);
     }
     try {
         run(std::move(given));

@@ -2098,6 +2098,6 @@ void check_reach(world::tally const& seen) {
 
 } // namespace
 
-TEST_CASE("session_machine: random schedules of an eager group") { check_reach(run_worlds(false, 600'000)); }
+TEST_CASE("session_machine: random schedules of an eager group") { check_reach(run_worlds(false, 500'000)); }
 
-TEST_CASE("session_machine: random schedules of a cooperative group") { check_reach(run_worlds(true, 600'000)); }
+TEST_CASE("session_machine: random schedules of a cooperative group") { check_reach(run_worlds(true, 500'000)); }

@@ -616,6 +616,7 @@ private:
                 add(&group_stats::records_received, found->second->delivered());
                 session_state_->claims.erase(found);
             }
+            orphans_.erase(each);
         }
     }
 

@@ -94,12 +94,12 @@ public:
     struct begin_session {
         partition_set partitions;
     };
-    /// Answer the assignment; then start the handlers of `claims` (all of them assigned now, some perhaps before).
+    /// Answer the assignment; then start the handlers of `claims`: those of `assignment`, and others assigned before.
     struct start_claims {
         partition_set assignment;
         partition_set claims;
         bool cooperative = false;
-        bool answers = true;  // false: nothing was assigned now, there is nothing to answer
+        bool answers = true;  // false: there is nothing to tell the client
     };
     /// Answer an assignment that nobody will read.
     struct accept_unread {
