@@ -364,6 +364,6 @@ WORKLOADS = [
     Workload("rest", "resident memory of a member at rest with 1 and with 1,000 empty partitions",
              lambda bench, _: at_rest(bench), ("rss_1_mib", "rss_1000_mib", "kib_per_claim"), most_rounds=2),
     Workload("soak", "10 minutes at 50,000 records/s with 10 µs of CPU a record: resident memory from second to second",
-             lambda bench, _: soak(bench, 50_000, 600), ("rss_mib_per_hour", "cpu_ns_per_msg", "peak_rss_mib"),
+             lambda bench, scale: soak(bench, 50_000, 600 * scale), ("rss_mib_per_hour", "cpu_ns_per_msg", "peak_rss_mib"),
              only=("kgroup", "kgroup-batch"), most_rounds=1),
 ]

@@ -107,7 +107,7 @@ void find_librdkafka() {
 /// Counts on this thread from the `begin`th record on, for so many records.
 class window {
 public:
-    window(std::size_t begin, std::size_t size) : begin_(begin), end_(begin + size) {}
+    window(std::size_t begin, std::size_t length) : begin_(begin), end_(begin + length) {}
 
     void pass(std::size_t records) {
         auto const before = passed_;

@@ -1,10 +1,11 @@
 #pragma once
 
-#include <asio/basic_waitable_timer.hpp>
-#include <asio/wait_traits.hpp>
-
+// The standard library first: with Asio 1.22 and libstdc++ it depends on that how Asio allocates, and all files of a program must agree.
 #include <atomic>
 #include <chrono>
+
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/wait_traits.hpp>
 
 namespace kgroup::detail {
 

@@ -606,17 +606,24 @@ private:
     }
 
     void perform(machine::drop_claims const& what) {
-        std::lock_guard const lock{session_state_->mutex};
-        for (auto const& each : what.claims) {
-            if (auto const found = session_state_->claims.find(each); found != session_state_->claims.end()) {
-                found->second->end(end_reason::revoked);
-                if (auto* const source = found->second->source()) {
-                    source->close();
+        std::vector<std::shared_ptr<partition_state>> dropped;
+        {
+            std::lock_guard const lock{shared_}; // the outer one, as in stats()
+            std::lock_guard const claims{session_state_->mutex};
+            for (auto const& each : what.claims) {
+                if (auto const found = session_state_->claims.find(each); found != session_state_->claims.end()) {
+                    stats_.records_received += found->second->delivered();
+                    dropped.push_back(std::move(found->second));
+                    session_state_->claims.erase(found);
                 }
-                add(&group_stats::records_received, found->second->delivered());
-                session_state_->claims.erase(found);
             }
-            orphans_.erase(each);
+        }
+        for (auto const& each : dropped) {
+            each->end(end_reason::revoked);
+            if (auto* const source = each->source()) {
+                source->close();
+            }
+            orphans_.erase(each->where());
         }
     }
 

@@ -69,7 +69,7 @@ public:
 
 private:
     friend class partition_state;
-    inline void free_records() noexcept; // defined with partition_state
+    void free_records() noexcept; // defined with partition_state
 
     record* records_;
     std::size_t capacity_;

@@ -1,0 +1,7 @@
+// expect: use of deleted function|call to deleted constructor|attempt to use a deleted function
+
+#include <kgroup/message.hpp>
+
+kgroup::message keep(kgroup::message const& one) {
+    return one;
+}
