@@ -216,11 +216,11 @@ def revoke(bench: Bench, idle: bool) -> dict:
 
 
 def two_members(bench: Bench, kind: TopicKind) -> dict:
-    """One member, then two of one group, on a backlog with 2 µs of CPU a record: how much faster are two?
+    """One member, then two of one group, on a backlog with 3 µs of CPU a record: how much faster are two?
 
     Both rates are of one run: records/s of the first before the second is started, and of both while both read.
     """
-    interval, spin_us = 256, 2.0
+    interval, spin_us = 256, 3.0
     topic, group = bench.kafka.filled(kind), bench.kafka.group()
     members = [bench.start(topic, group, samples=interval, spin_us=spin_us)]
     members[0].wait_for_event("assigned", JOIN_BOUND)
@@ -351,10 +351,10 @@ WORKLOADS = [
     Workload("100B-1p", "3 M records of 100 B, 1 partition, drained", _draining(1, 100, 3_000_000), THROUGHPUT),
     Workload("100B-100p", "3 M records of 100 B, 100 partitions, drained", _draining(100, 100, 3_000_000), THROUGHPUT),
     Workload("100B-1000p", "3 M records of 100 B, 1,000 partitions, drained", _draining(1000, 100, 3_000_000), THROUGHPUT),
-    Workload("steady-1p", "50,000 records/s over 1 partition", _paced(50_000, 1), DELAY),
-    Workload("steady-100p", "50,000 records/s over 100 partitions", _paced(50_000, 100), DELAY),
-    Workload("steady-1000p", "50,000 records/s over 1,000 partitions", _paced(50_000, 1000), DELAY),
-    Workload("two-members", "one member, then two processes of the group, 2 µs of CPU a record: rate of both, and both ÷ one",
+    Workload("steady-1p", "10,000 records/s over 1 partition", _paced(10_000, 1), DELAY),
+    Workload("steady-100p", "10,000 records/s over 100 partitions", _paced(10_000, 100), DELAY),
+    Workload("steady-1000p", "10,000 records/s over 1,000 partitions", _paced(10_000, 1000), DELAY),
+    Workload("two-members", "one member, then two processes of the group, 3 µs of CPU a record: rate of both, and both ÷ one",
              lambda bench, scale: two_members(bench, TopicKind(6, 100, evenly(6_000_000 * scale, 6))),
              ("msgs_per_s", "scaling", "cpu_ns_per_msg", "duplicates"), without=PYTHON),
     Workload("three-brokers", "3 M records of 100 B, 6 partitions over three brokers, drained",

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/on_exit.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
 
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
@@ -139,7 +141,8 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
     template <typename CompletionToken>
     auto async_receive(CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), async_receive(), std::forward<CompletionToken>(token));
+        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive()),
+                              std::forward<CompletionToken>(token));
     }
 
     /// Waits for the next message, for as long as `limit` at most. A message that arrives at the limit is delivered or
@@ -159,7 +162,8 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
     template <typename CompletionToken>
     auto async_receive_for(std::chrono::nanoseconds limit, CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), async_receive_for(limit), std::forward<CompletionToken>(token));
+        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive_for(limit)),
+                              std::forward<CompletionToken>(token));
     }
 
     /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most whatever is asked).
@@ -177,7 +181,8 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
     template <typename CompletionToken>
     auto async_receive_batch(std::size_t max, CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), async_receive_batch(max), std::forward<CompletionToken>(token));
+        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive_batch(max)),
+                              std::forward<CompletionToken>(token));
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt, also when the claim has
@@ -203,7 +208,8 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait(CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), async_wait(), std::forward<CompletionToken>(token));
+        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_wait()),
+                              std::forward<CompletionToken>(token));
     }
 
     /// Whether the claim has ended: nothing will be delivered any more. Any thread.

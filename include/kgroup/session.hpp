@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/end_reason.hpp>
@@ -9,6 +10,7 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/this_coro.hpp>
 
@@ -155,7 +157,8 @@ public:
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_commit(CompletionToken&& token) {
-        return asio::co_spawn(executor_, async_commit(), std::forward<CompletionToken>(token));
+        return asio::co_spawn(executor_, detail::heed_cancellation(asio::enable_partial_cancellation(), async_commit()),
+                              std::forward<CompletionToken>(token));
     }
 
     /// Whether the session is coming to its end: handlers are to finish what they hold.
@@ -173,7 +176,8 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait_stopping(CompletionToken&& token) {
-        return asio::co_spawn(executor_, async_wait_stopping(), std::forward<CompletionToken>(token));
+        return asio::co_spawn(executor_, detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
+                              std::forward<CompletionToken>(token));
     }
 
     /// For the library.

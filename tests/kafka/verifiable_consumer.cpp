@@ -275,13 +275,14 @@ public:
     }
 
     /// Ends when none is under way; from any strand.
-    asio::awaitable<void> settle() {
-        co_await asio::co_spawn(
-            strand_, [self = shared_from_this()] { return self->changed_.wait([self] { return !self->busy_; }); },
-            asio::use_awaitable);
-    }
+    asio::awaitable<void> settle() { co_await asio::co_spawn(strand_, settled(shared_from_this()), asio::use_awaitable); }
 
 private:
+    // A coroutine with a parameter and not a lambda with a capture: g++ 12 destroys that of a lambda within co_await twice.
+    static asio::awaitable<void> settled(std::shared_ptr<committer> self) {
+        co_await self->changed_.wait([&] { return !self->busy_; });
+    }
+
     static asio::awaitable<void> repeat(std::shared_ptr<committer> self) {
         while (!self->ending_) {
             std::error_code ended;

@@ -5,6 +5,7 @@
 #include <asio/detached.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
 
@@ -400,17 +401,23 @@ private:
     std::int64_t others_ = 0;
 };
 
+asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& done) {
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    try {
+        to = co_await of.messages().async_receive();
+    } catch (std::system_error const&) { // cancelled
+    }
+    done = true;
+}
+
 TEST_CASE("100,000 races of an arrival against the cancellation of a receive: none lost, none twice") {
     arrival_race race;
     race.run([steps = 0](claim& of) mutable -> asio::awaitable<std::optional<message>> {
         asio::cancellation_signal signal;
         bool done = false;
         std::optional<message> got;
-        of.messages().async_receive(
-            asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr, std::optional<message> next) {
-                got = std::move(next);
-                done = true;
-            }));
+        asio::co_spawn(co_await asio::this_coro::executor, receive_into(of, got, done),
+                       asio::bind_cancellation_slot(signal.slot(), asio::detached));
         for (int i = 0; i != steps % 4; ++i) {
             co_await asio::post(asio::use_awaitable);
         }

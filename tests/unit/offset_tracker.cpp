@@ -305,6 +305,24 @@ TEST_CASE("offset_tracker: the first acknowledgement may come late, and far ahea
     CHECK(tracker.pending() == tracked_offset{5000});
 }
 
+TEST_CASE("offset_tracker: acknowledged ahead of the window and again within it") {
+    offset_tracker tracker{2};
+    std::vector<delivered_record> const records = deliver_range(tracker, 0, 10);
+    CHECK(ack(tracker, records[5]) == mark_result::accepted);
+    CHECK(ack(tracker, records[9]) == mark_result::accepted);
+    for (std::size_t i = 0; i != 4; ++i) {
+        CHECK(ack(tracker, records[i]) == mark_result::accepted);
+    }
+    CHECK(tracker.pending() == tracked_offset{4});
+    ack(tracker, records[5]);
+    CHECK(ack(tracker, records[4]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{6});
+    for (std::size_t i = 6; i != 9; ++i) {
+        CHECK(ack(tracker, records[i]) == mark_result::accepted);
+    }
+    CHECK(tracker.pending() == tracked_offset{10});
+}
+
 TEST_CASE("offset_tracker: a window that begins within a segment ends within a third one") {
     offset_tracker tracker{2048};
     std::vector<delivered_record> records = deliver_range(tracker, 0, 1024);
