@@ -153,7 +153,7 @@ public:
         if (auto* const record = next_at_hand()) {
             co_return detail::record_access::make(record);
         }
-        if (co_await ready(detail::clock::now() + std::chrono::duration_cast<detail::clock::duration>(limit))) {
+        if (co_await ready(deadline_after(limit))) {
             co_return detail::record_access::make(next_at_hand());
         }
         co_return std::nullopt;
@@ -230,6 +230,12 @@ public:
 private:
     // How many messages are delivered in a row before others on the executor get a turn.
     static constexpr std::uint32_t turn = 256;
+
+    static detail::clock::time_point deadline_after(std::chrono::nanoseconds limit) noexcept {
+        using time_point = detail::clock::time_point;
+        auto const now = detail::clock::now();
+        return limit < time_point::max() - now ? std::chrono::time_point_cast<detail::clock::duration>(now + limit) : time_point::max();
+    }
 
     bool holding() const noexcept { return next_ != filled_; }
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }

@@ -46,6 +46,24 @@ TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or t
     CHECK(seen == lines{"limit", "a", "limit", "end"});
 }
 
+TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a limit may be as long as one likes, or over already") {
+    std::vector<std::string> seen;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        for (auto const limit : {-1h, 0h}) {
+            CHECK_FALSE(co_await of.messages().async_receive_for(limit));
+        }
+        while (auto const next = co_await of.messages().async_receive_for(std::chrono::nanoseconds::max())) {
+            seen.push_back(std::string{next->value()});
+        }
+    };
+    run_over({t0});
+    advance(24h);
+    cluster.add_records(t0, "a");
+    settle();
+    stop();
+    CHECK(seen == lines{"a"});
+}
+
 TEST_CASE_FIXTURE(scripted_group, "async_wait beside a timer takes nothing, whoever wins") {
     std::vector<std::string> seen;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {

@@ -35,6 +35,20 @@ TEST_CASE_FIXTURE(scripted_group, "stopped before it ran, it completes at once a
     CHECK(handler.setups == 0);
 }
 
+TEST_CASE_FIXTURE(scripted_group, "what it was given to keep is let go when the run is over, whether it ran or not") {
+    auto kept = std::make_shared<scripted_handler>();
+    std::weak_ptr<scripted_handler> const left{kept};
+    group.emplace(context, settings);
+    SUBCASE("it ran") {}
+    SUBCASE("it was stopped before") { group->stop(); }
+    group->async_run(std::move(kept), [this](std::exception_ptr e) { outcome = {true, e}; });
+    settle();
+    group->stop();
+    settle();
+    CHECK(outcome.completed);
+    CHECK(left.expired());
+}
+
 // What a group is in the middle of when it is stopped.
 class stopped_group : public scripted_group {
 public:

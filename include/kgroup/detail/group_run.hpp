@@ -95,18 +95,18 @@ public:
         if (started_.exchange(true)) {
             throw std::system_error{errc::already_running};
         }
-        handler_ = std::move(handler);
-        machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
         if (!stop_asked_) {
-            client_.start([weak = this->weak_from_this()] {
-                if (auto const self = weak.lock()) {
-                    self->wake();
-                }
-            });
-            client_started_ = true;
-            next_tick_ = clock::now();
-            schedule_commit();
+            handler_ = std::move(handler);
+            machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
             try {
+                client_.start([weak = this->weak_from_this()] {
+                    if (auto const self = weak.lock()) {
+                        self->wake();
+                    }
+                });
+                client_started_ = true;
+                next_tick_ = clock::now();
+                schedule_commit();
                 co_await loop();
             } catch (...) {
                 keep_failure(std::current_exception());
