@@ -78,7 +78,13 @@ public:
         if (record.acked.exchange(true, std::memory_order_relaxed)) {
             return;
         }
-        auto const result = state_->tracker().ack(record.offset, record.sequence, record.epoch);
+        auto result = mark_result::ignored;
+        try {
+            result = state_->tracker().ack(record.offset, record.sequence, record.epoch);
+        } catch (...) {
+            record.acked.store(false, std::memory_order_relaxed); // it may be tried again
+            throw;
+        }
         report(result);
         if (result == mark_result::accepted && state_->tracker().window_opened()) {
             state_->notify();
