@@ -218,11 +218,19 @@ TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
             for (std::size_t step = 0; step != i % 5; ++step) {
                 co_await asio::post(asio::use_awaitable);
             }
-            cluster.add_records(t0, std::to_string(i));
-            for (std::size_t step = 0; step != i / 5; ++step) {
-                co_await asio::post(asio::use_awaitable);
+            if (i < 10) { // the cancellation comes first
+                signal.emit(types[i % types.size()]);
+                for (std::size_t step = 0; step != i / 2; ++step) {
+                    co_await asio::post(asio::use_awaitable);
+                }
+                cluster.add_records(t0, std::to_string(i));
+            } else {
+                cluster.add_records(t0, std::to_string(i));
+                for (std::size_t step = 0; step != i / 5 - 2; ++step) {
+                    co_await asio::post(asio::use_awaitable);
+                }
+                signal.emit(types[i % types.size()]);
             }
-            signal.emit(types[i % types.size()]);
             while (!done.completed) {
                 co_await asio::post(asio::use_awaitable);
             }
@@ -254,9 +262,12 @@ TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any 
         for (auto const type : types) {
             asio::cancellation_signal signal;
             auto const cancel = [&]() -> asio::awaitable<void> {
-                co_await asio::post(asio::use_awaitable);
+                for (int i = 0; i != 5; ++i) { // until it waits
+                    co_await asio::post(asio::use_awaitable);
+                }
+                auto const before = errors.size();
                 signal.emit(type);
-                for (int i = 0; i != 5; ++i) {
+                while (errors.size() == before) {
                     co_await asio::post(asio::use_awaitable);
                 }
             };

@@ -68,9 +68,7 @@ TEST_CASE("input: a topic that does not exist is waited for and said once; then 
     kafka brokers;
     auto const missing = unique("topic");
     received records;
-    auto given = brokers.member_of_new_group(missing);
-    given.properties["topic.metadata.refresh.interval.ms"] = "500";
-    member one{given, receive_into(records)};
+    member one{brokers.member_of_new_group(missing), receive_into(records)};
     REQUIRE(eventually([&] { return one.count(event_kind::topic_missing) == 1; }));
     CHECK(one.last(event_kind::topic_missing)->text.find(missing) != std::string::npos);
     CHECK_FALSE(one.ends_within(3s));

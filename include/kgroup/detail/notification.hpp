@@ -1,10 +1,12 @@
 #pragma once
 
 #include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/on_exit.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -47,7 +49,8 @@ public:
     asio::awaitable<bool> wait(clock::time_point deadline = clock::time_point::max()) {
         auto const self = std::make_shared<waiter>(co_await asio::this_coro::executor, deadline);
         // On the waiter's own strand, where `happen` cuts it short: the two cannot meet.
-        co_await asio::co_spawn(self->strand, wait_on_strand(self), asio::use_awaitable);
+        co_await asio::co_spawn(self->strand, heed_cancellation(asio::enable_total_cancellation(), wait_on_strand(self)),
+                                asio::use_awaitable);
         co_return happened();
     }
 
