@@ -23,7 +23,7 @@ inline std::size_t run_ready(asio::io_context& context) {
     return context.poll();
 }
 
-/// Moves kgroup's clock ahead, and runs what is ready then: what should have happened in this time happens now, all at
+/// Runs what is ready, moves kgroup's clock ahead, and runs what is ready then: what should have happened in this time happens now, all at
 /// once. So a deadline that only begins when another is over is reached by a second call.
 ///
 /// All of kgroup's own times go by this clock: deadlines, intervals, timeouts, the limit of `async_receive_for`. Timers of the handler's
@@ -31,6 +31,7 @@ inline std::size_t run_ready(asio::io_context& context) {
 ///
 /// *Thread safety.* As `run_ready`.
 inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far) {
+    run_ready(context); // what begins before this time has passed
     detail::clock::lead += std::chrono::duration_cast<detail::clock::duration>(how_far).count();
     // The context looks at its timers when one is set that comes before all others.
     detail::timer look{context, detail::clock::time_point::min()};
