@@ -1,10 +1,10 @@
 #pragma once
 
+#include <utility> // before Asio: see clock.hpp
+
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/this_coro.hpp>
-
-#include <utility>
 
 namespace kgroup::detail {
 
