@@ -133,7 +133,7 @@ public:
             co_return detail::record_access::make(record);
         }
         if (co_await ready(detail::clock::time_point::max())) {
-            co_return detail::record_access::make(next_at_hand());
+            co_return detail::record_access::make(&next());
         }
         co_return std::nullopt;
     }
@@ -154,7 +154,7 @@ public:
             co_return detail::record_access::make(record);
         }
         if (co_await ready(deadline_after(limit))) {
-            co_return detail::record_access::make(next_at_hand());
+            co_return detail::record_access::make(&next());
         }
         co_return std::nullopt;
     }
@@ -172,7 +172,7 @@ public:
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_batch(std::size_t max) {
         auto there = has_next();
-        if (!there) { // apart: g++ 12 does not come back into a co_await on the right of ||
+        if (!there) { // apart: g++ 12 lays out a wrong frame for `a || co_await b`
             there = co_await ready(detail::clock::time_point::max());
         }
         co_return there ? take_batch(max) : message_batch{};
@@ -241,12 +241,14 @@ private:
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
 
     detail::record* next_at_hand() {
-        if (!has_next()) {
-            return nullptr;
-        }
+        return has_next() ? &next() : nullptr;
+    }
+
+    // Without a look at the gate: it may close at any moment, and whoever has seen it open has his record.
+    detail::record& next() {
         state_.deliver(*next_);
         --allowance_;
-        return next_++;
+        return *next_++;
     }
 
     message_batch take_batch(std::size_t max) {
@@ -261,7 +263,8 @@ private:
         return {std::exchange(next_, next_ + size), size};
     }
 
-    // true: there is a message to take, and the caller takes it before anything else can happen on the strand.
+    // true: there is a message to take, and the caller takes it before anything else can happen on the strand, whatever other
+    // threads do to the gate.
     // false: the claim has ended, or the deadline is over.
     asio::awaitable<bool> ready(detail::clock::time_point deadline) {
         if (receiving_) {

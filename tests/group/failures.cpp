@@ -111,7 +111,7 @@ TEST_CASE_FIXTURE(scripted_group, "the first exception is the one that comes out
 
 TEST_CASE_FIXTURE(scripted_group, "a handler that fails at its end, when it is told to end, is a failure") {
     handler.on_claim = [](session&, claim& of) -> asio::awaitable<void> {
-        while (co_await of.messages().async_receive()) {
+        while (auto const next = co_await of.messages().async_receive()) {
         }
         throw std::runtime_error{"cannot flush"};
     };

@@ -293,7 +293,7 @@ TEST_CASE_FIXTURE(scripted_group, "total cancellation is there for those who ask
             cut_short = true;
         }
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-        while (co_await of.messages().async_receive()) {
+        while (auto const next = co_await of.messages().async_receive()) {
         }
     };
     run_over({t0});

@@ -1,5 +1,6 @@
 #include "kafka.hpp"
 #include "member.hpp"
+#include "support/even_race.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
@@ -29,14 +30,13 @@ namespace {
 struct ledger {
     std::vector<std::int64_t> offsets{};
     std::atomic<std::size_t> count{0};
-    std::size_t won = 0;   // a record was there in time
-    std::size_t lost = 0;  // it was not
+    even_race against{};  // the other side, whatever it is
 
     void note(kgroup::message const& one) {
         offsets.push_back(one.offset());
         ++count;
     }
-    void raced(bool arrived) { ++(arrived ? won : lost); }
+    void raced(bool arrived) { arrived ? against.in_time() : against.too_late(); }
 };
 
 /// Sends this many, at moments that races can meet, and checks what became of them.
@@ -58,19 +58,15 @@ void race(kafka& brokers, std::string const& topic, std::size_t records, ledger&
         REQUIRE(of.offsets[i] == static_cast<std::int64_t>(i));
     }
     CHECK(of.offsets.size() == records);
-    MESSAGE(records, " records: they won ", of.won, " races and lost ", of.lost);
-    CHECK(of.won > records / 20);
-    CHECK(of.lost > records / 20);
+    MESSAGE(records, " records: they won ", of.against.won(), " races and lost ", of.against.lost());
+    CHECK(of.against.won() > records / 20);
+    CHECK(of.against.lost() > records / 20);
     CHECK(receiver.stats().wakeups_healed == 0);
 }
 
 constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
 
 constexpr std::size_t races = sanitized ? 3000 : 12000;
-
-std::chrono::microseconds short_time(std::mt19937& random) {
-    return std::chrono::microseconds{random() % 600};
-}
 
 } // namespace
 
@@ -83,7 +79,7 @@ TEST_CASE("arrivals: against the cancellation of async_receive") {
                                                         auto const executor = co_await asio::this_coro::executor;
                                                         while (!claim.messages().ended()) {
                                                             asio::cancellation_signal signal;
-                                                            asio::steady_timer timer{executor, short_time(random)};
+                                                            asio::steady_timer timer{executor, of.against.limit()};
                                                             timer.async_wait([&](std::error_code ec) {
                                                                 if (!ec) {
                                                                     signal.emit(types[random() % types.size()]);
@@ -113,10 +109,9 @@ TEST_CASE("arrivals: against the limit of async_receive_for") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     ledger of;
-    std::mt19937 random{2};
     member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                                                         while (!claim.messages().ended()) {
-                                                            auto const record = co_await claim.messages().async_receive_for(short_time(random));
+                                                            auto const record = co_await claim.messages().async_receive_for(of.against.limit());
                                                             of.raced(record.has_value());
                                                             if (record) {
                                                                 of.note(*record);
@@ -133,11 +128,10 @@ TEST_CASE("arrivals: against a timer beside async_wait") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     ledger of;
-    std::mt19937 random{3};
     member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                                                         asio::steady_timer timer{co_await asio::this_coro::executor};
                                                         while (!claim.messages().ended()) {
-                                                            timer.expires_after(short_time(random));
+                                                            timer.expires_after(of.against.limit());
                                                             co_await (claim.messages().async_wait() || timer.async_wait(asio::use_awaitable));
                                                             auto const record = claim.messages().try_receive();
                                                             of.raced(record.has_value());

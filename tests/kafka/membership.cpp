@@ -220,7 +220,7 @@ TEST_CASE("membership: a position that the log no longer holds: earliest and lat
                                      for (int i = 0; i != 3; ++i) {
                                          claim.mark(*co_await claim.messages().async_receive());
                                      }
-                                     while (co_await claim.messages().async_receive()) {
+                                     while (auto const next = co_await claim.messages().async_receive()) {
                                      }
                                  }}};
             REQUIRE(eventually([&] { return first.stats().offsets_committed != 0; }));

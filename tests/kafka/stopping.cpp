@@ -109,7 +109,7 @@ TEST_CASE("stop: from another thread, with records in the handlers' hands; what 
                            auto const first = co_await claim.messages().async_receive();
                            claim.mark(*first);
                            ++marked;
-                           while (co_await claim.messages().async_receive()) {
+                           while (auto const next = co_await claim.messages().async_receive()) {
                                co_await pause_for(1ms);
                            }
                        }},
@@ -276,7 +276,7 @@ TEST_CASE("stop: a handler that ignores its cancellation is abandoned, and harml
     member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                            auto const record = co_await claim.messages().async_receive();
                            if (claim.partition() != 0) {
-                               while (co_await claim.messages().async_receive()) {
+                               while (auto const next = co_await claim.messages().async_receive()) {
                                }
                                co_return;
                            }

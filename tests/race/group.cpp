@@ -1,3 +1,4 @@
+#include "support/even_race.hpp"
 #include "support/scripted_group.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -176,9 +177,11 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
         for (std::size_t i = 0; i != partitions; ++i) {
             CHECK(cluster.committed(partition(i)) == static_cast<std::int64_t>(records));
         }
-        CHECK(cluster.complaints().empty());
+        for (auto const& each : cluster.complaints()) {
+            FAIL_CHECK(each);
+        }
         CHECK(cluster.records_held() == 0);
-        MESSAGE((cooperative ? "cooperative: " : "eager: ")
+        MESSAGE(std::string{cooperative ? "cooperative: " : "eager: "}
                 << group.stats().rebalances << " rebalances answered, " << group.stats().superseded_rebalances << " overtaken, "
                 << group.stats().sessions << " sessions, " << group.stats().records_received << " records");
     }
@@ -197,7 +200,7 @@ TEST_CASE("marks, commits and questions from foreign threads") {
         }
         asio::awaitable<void> consume_claim(session&, claim& of) {
             there.happen();
-            while (co_await of.messages().async_receive()) {
+            while (auto const next = co_await of.messages().async_receive()) {
             }
         }
         asio::awaitable<void> cleanup(session&) {
@@ -262,7 +265,7 @@ TEST_CASE("stop from another thread, at any moment") {
         }
     };
     asio::thread_pool pool{threads};
-    std::mt19937 random{1};
+    even_race against_the_end;
     std::size_t in_the_middle = 0;
     for (int round = 0; round != 500; ++round) {
         fake_cluster cluster;
@@ -272,8 +275,8 @@ TEST_CASE("stop from another thread, at any moment") {
         auto settings = config_of(cluster);
         settings.close_timeout = 1s; // what a stop between join and assignment waits for is half of it
         fake_group group{pool, settings};
-        std::thread other{[&, pause = random() % 300] {
-            for (unsigned i = 0; i != pause; ++i) {
+        std::thread other{[&, until = std::chrono::steady_clock::now() + against_the_end.limit()] {
+            while (std::chrono::steady_clock::now() < until) {
                 std::this_thread::yield();
             }
             group.stop();
@@ -282,16 +285,20 @@ TEST_CASE("stop from another thread, at any moment") {
         cluster.assign({t0, t1});
         ended.get();
         other.join();
+        std::int64_t all = 0;
         for (std::size_t i = 0; i != 2; ++i) {
             auto const marked = handler.marked[i].load();
+            all += marked;
             in_the_middle += marked != 0 && marked != 200 ? 1u : 0u;
             CHECK(cluster.committed(partition(i)).value_or(0) == marked);
         }
+        all > 200 ? against_the_end.in_time() : against_the_end.too_late();
         CHECK(cluster.complaints().empty());
         CHECK(cluster.records_held() == 0);
     }
     pool.join();
     MESSAGE("stopped in the middle of " << in_the_middle << " claims");
+    CHECK(in_the_middle != 0);
 }
 
 TEST_CASE("a storm of pauses loses nothing, and repeats nothing") {
@@ -350,7 +357,8 @@ class arrival_race {
 public:
     static constexpr std::int64_t rounds = 100000;
 
-    /// `receive` is called until it has taken all records; it takes at most one a time, and tells what it took.
+    /// `receive` is called until it has taken all records; it takes at most one a time within the limit that it is given, and tells
+    /// what it took.
     template <typename Receive>
     void run(Receive receive) {
         struct racing_handler {
@@ -359,16 +367,26 @@ public:
 
             asio::awaitable<void> consume_claim(session&, claim& of) {
                 for (std::int64_t expected = 0; expected != rounds;) {
-                    asio::post(race.pool_, [this] { race.cluster_.add_records(t0, "x"); });
+                    asio::post(race.pool_, [this] {
+                        for (auto left = race.delay_.load(); left != 0; --left) {
+                            std::this_thread::yield();
+                        }
+                        race.cluster_.add_records(t0, "x");
+                    });
                     // The next one is only added when this one is there: each is a race of its own.
                     for (bool taken = false; !taken;) {
-                        auto const next = co_await receive(of);
+                        auto const limit = race.against_.limit();
+                        auto const next = co_await receive(of, limit);
                         if (next) {
                             race.in_order_ = race.in_order_ && next->offset() == expected;
                             ++expected;
                             taken = true;
+                            race.against_.in_time();
+                            // The other side takes its time, too: then the record is not sent at once.
+                            race.delay_ += limit.count() == 0 ? 1u : 0u;
                         } else {
-                            ++race.others_;
+                            race.against_.too_late();
+                            race.delay_ -= race.delay_ / 16;
                         }
                     }
                 }
@@ -389,8 +407,8 @@ public:
         CHECK(cluster_.records_taken() == static_cast<std::uint64_t>(rounds));
         CHECK(cluster_.records_held() == 0);
         CHECK(cluster_.complaints().empty());
-        MESSAGE(rounds << " records, and " << others_ << " times the other side was first");
-        CHECK(others_ > rounds / 1000); // it was a race
+        MESSAGE(rounds << " records, and " << against_.lost() << " times the other side was first");
+        CHECK(against_.lost() > rounds / 200); // it was a race
     }
 
 private:
@@ -398,7 +416,8 @@ private:
     asio::thread_pool pool_{2};
     awaited all_;
     bool in_order_ = true;
-    std::int64_t others_ = 0;
+    even_race against_;
+    std::atomic<unsigned> delay_{0}; // of each record, in yields
 };
 
 asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& done) {
@@ -412,15 +431,16 @@ asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& 
 
 TEST_CASE("100,000 races of an arrival against the cancellation of a receive: none lost, none twice") {
     arrival_race race;
-    race.run([steps = 0](claim& of) mutable -> asio::awaitable<std::optional<message>> {
+    race.run([steps = 0](claim& of, std::chrono::microseconds limit) mutable -> asio::awaitable<std::optional<message>> {
         asio::cancellation_signal signal;
         bool done = false;
         std::optional<message> got;
         asio::co_spawn(co_await asio::this_coro::executor, receive_into(of, got, done),
                        asio::bind_cancellation_slot(signal.slot(), asio::detached));
-        for (int i = 0; i != steps % 4; ++i) {
+        auto const until = std::chrono::steady_clock::now() + limit;
+        do {
             co_await asio::post(asio::use_awaitable);
-        }
+        } while (std::chrono::steady_clock::now() < until);
         constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
         signal.emit(types[static_cast<std::size_t>(++steps) % types.size()]);
         while (!done) {
@@ -432,16 +452,14 @@ TEST_CASE("100,000 races of an arrival against the cancellation of a receive: no
 
 TEST_CASE("100,000 races of an arrival against the limit of async_receive_for: none lost, none twice") {
     arrival_race race;
-    race.run([random = std::mt19937{1}](claim& of) mutable {
-        return of.messages().async_receive_for(std::chrono::microseconds{random() % 30});
-    });
+    race.run([](claim& of, std::chrono::microseconds limit) { return of.messages().async_receive_for(limit); });
 }
 
 TEST_CASE("100,000 races of an arrival against async_wait() || timer: none lost, none twice") {
     arrival_race race;
-    race.run([random = std::mt19937{1}](claim& of) mutable -> asio::awaitable<std::optional<message>> {
-        asio::steady_timer limit{co_await asio::this_coro::executor, std::chrono::microseconds{random() % 30}};
-        co_await (of.messages().async_wait() || limit.async_wait(asio::use_awaitable));
+    race.run([](claim& of, std::chrono::microseconds limit) -> asio::awaitable<std::optional<message>> {
+        asio::steady_timer timer{co_await asio::this_coro::executor, limit};
+        co_await (of.messages().async_wait() || timer.async_wait(asio::use_awaitable));
         co_return of.messages().try_receive();
     });
 }

@@ -289,6 +289,7 @@ private:
     void poll_client() {
         // Bounded, so that a flood of notices cannot keep the deadlines waiting.
         for (int i = 0; i != 1000; ++i) {
+            advance(); // all that came before: a rebalance must not be answered once a newer one has been seen
             auto event = client_.poll();
             if (!event) {
                 break;
