@@ -151,7 +151,7 @@ class Programs:
 
     def _prepare_rust(self, log: Path) -> None:
         _need("cargo")
-        _run(["cargo", "build", "--release", "--locked", "-j", str(self._jobs), "--manifest-path",
+        _run(["cargo", "build", "--release", "-j", str(self._jobs), "--manifest-path",
               str(FOLDER / "arms" / "rust-rdkafka" / "Cargo.toml")], log,
              env={**os.environ, "CARGO_TARGET_DIR": str(self._build / "rust")})
 
