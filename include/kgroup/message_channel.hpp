@@ -9,11 +9,13 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
+#include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/post.hpp>
-#include <asio/use_awaitable.hpp>
+#include <asio/error.hpp>
+#include <asio/this_coro.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <iterator>
@@ -129,13 +131,7 @@ public:
     ///
     /// @return the message, or nullopt: the claim has ended.
     asio::awaitable<std::optional<message>> async_receive() {
-        if (auto* const record = next_at_hand()) {
-            co_return detail::record_access::make(record);
-        }
-        if (co_await ready(detail::clock::time_point::max())) {
-            co_return detail::record_access::make(&next());
-        }
-        co_return std::nullopt;
+        return receive(detail::clock::time_point::max(), &message_channel::take_one, 1);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
@@ -150,13 +146,7 @@ public:
     ///
     /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells which).
     asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit) {
-        if (auto* const record = next_at_hand()) {
-            co_return detail::record_access::make(record);
-        }
-        if (co_await ready(deadline_after(limit))) {
-            co_return detail::record_access::make(&next());
-        }
-        co_return std::nullopt;
+        return receive(deadline_after(limit), &message_channel::take_one, 1);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
@@ -171,11 +161,7 @@ public:
     ///
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_batch(std::size_t max) {
-        auto there = has_next();
-        if (!there) { // apart: g++ 12 lays out a wrong frame for `a || co_await b`
-            there = co_await ready(detail::clock::time_point::max());
-        }
-        co_return there ? take_batch(max) : message_batch{};
+        return receive(detail::clock::time_point::max(), &message_channel::take_batch, max);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
@@ -192,17 +178,12 @@ public:
             fill();
         }
         allowance_ = turn;
-        if (auto* const record = next_at_hand()) {
-            return detail::record_access::make(record);
-        }
-        return std::nullopt;
+        return has_next() ? take_one(1) : std::nullopt;
     }
 
     /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.
     asio::awaitable<void> async_wait() {
-        if (!has_next()) {
-            co_await ready(detail::clock::time_point::max());
-        }
+        return receive(detail::clock::time_point::max(), &message_channel::take_nothing, 0);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
@@ -240,10 +221,6 @@ private:
     bool holding() const noexcept { return next_ != filled_; }
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
 
-    detail::record* next_at_hand() {
-        return has_next() ? &next() : nullptr;
-    }
-
     // Without a look at the gate: it may close at any moment, and whoever has seen it open has his record.
     detail::record& next() {
         state_.deliver(*next_);
@@ -263,41 +240,68 @@ private:
         return {std::exchange(next_, next_ + size), size};
     }
 
-    // true: there is a message to take, and the caller takes it before anything else can happen on the strand, whatever other
-    // threads do to the gate.
-    // false: the claim has ended, or the deadline is over.
-    asio::awaitable<bool> ready(detail::clock::time_point deadline) {
+    std::optional<message> take_one(std::size_t) { return detail::record_access::make(&next()); }
+    void take_nothing(std::size_t) noexcept {}
+
+    // Every form of receiving, in one frame: that one and the wait's are as many as Asio keeps for the next time, so that
+    // neither is allocated. What is taken is taken before anything else can happen on the strand, whatever other threads do to
+    // the gate.
+    template <typename Result>
+    asio::awaitable<Result> receive(detail::clock::time_point deadline, Result (message_channel::*take)(std::size_t), std::size_t max) {
+        using enum detail::partition_state::wait_for;
+        if (has_next()) {
+            co_return (this->*take)(max);
+        }
         if (receiving_) {
             throw std::system_error{errc::receive_in_progress};
         }
         receiving_ = true;
-        detail::on_exit const done{[this] { receiving_ = false; }};
+        detail::on_exit const done{[this] {
+            receiving_ = false;
+            state_.wait_over();
+        }};
         while (!state_.ended()) {
-            if (allowance_ == 0) {
-                co_await asio::post(state_.strand(), asio::use_awaitable);
-                allowance_ = turn;
-                continue;
+            auto const lacks = what_it_lacks();
+            if (lacks == nothing) {
+                co_return (this->*take)(max);
             }
-            auto const full = state_.tracker().window_full();
-            if (state_.open() && !full) {
-                if (!holding()) {
-                    fill();
-                }
-                if (holding()) {
-                    co_return true;
-                }
+            // A wake-up may have overtaken a cancellation; it must not make it forgotten.
+            auto const state = co_await asio::this_coro::cancellation_state;
+            if (state.cancelled() != asio::cancellation_type::none) {
+                throw std::system_error{asio::error::operation_aborted};
             }
-            if (!co_await state_.wait(deadline, full)) {
-                co_return false;
-            }
+            auto const in_time = co_await state_.wait(lacks == its_turn ? detail::clock::time_point::max() : deadline, lacks);
             allowance_ = turn;
+            if (!in_time) {
+                co_return Result();
+            }
         }
         drop_rest();
-        co_return false;
+        co_return Result();
+    }
+
+    // `nothing`: there is a message to take.
+    detail::partition_state::wait_for what_it_lacks() {
+        using enum detail::partition_state::wait_for;
+        if (allowance_ == 0) {
+            state_.notify_later();
+            return its_turn;
+        }
+        if (state_.tracker().window_full()) {
+            return acks;
+        }
+        if (!state_.open()) {
+            return records;
+        }
+        if (!holding()) {
+            fill();
+        }
+        return holding() ? nothing : records;
     }
 
     void fill() {
-        auto& block = state_.take_block(std::clamp(last_fill_ * 4, detail::partition_state::smallest_block,
+        // In few sizes: a block is used again for whatever needs no larger one.
+        auto& block = state_.take_block(std::clamp(std::bit_ceil(last_fill_ * 4), detail::partition_state::smallest_block,
                                                    detail::partition_state::largest_block));
         // A queue that gives nothing is not always empty: what was popped may have been outdated, or a notice.
         for (int tries = 0; tries != 16; ++tries) {

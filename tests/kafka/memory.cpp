@@ -1,8 +1,6 @@
 #include "kafka.hpp"
 #include "member.hpp"
 
-#include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
@@ -21,7 +19,7 @@ using namespace kgroup::tests;
 
 namespace {
 
-constexpr std::int32_t partitions = 50;
+constexpr std::int32_t partitions_read = 50;
 constexpr std::size_t buffer_bytes = 32 << 20;
 
 /// This process's resident memory, in bytes.
@@ -35,12 +33,6 @@ std::size_t resident() {
         }
     }
     return kilobytes * 1024;
-}
-
-asio::awaitable<void> pause_for(std::chrono::milliseconds time) {
-    asio::steady_timer timer{co_await asio::this_coro::executor, time};
-    std::error_code ec;
-    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
 }
 
 /// What a member of this topic, alone in a process, measured.
@@ -89,8 +81,8 @@ void check_bound(char const* name, std::size_t records, std::size_t size, std::s
         return;
     }
     kafka brokers{kafka::kind::real};
-    auto const idle = measure_in_process(brokers.filled_topic("memory-idle", partitions, 0, 0), 0);
-    auto const full = measure_in_process(brokers.filled_topic(name, partitions, records, size), enough);
+    auto const idle = measure_in_process(brokers.filled_topic("memory-idle", partitions_read, 0, 0), 0);
+    auto const full = measure_in_process(brokers.filled_topic(name, partitions_read, records, size), enough);
     auto const bound = idle.waiting + buffer_bytes + buffer_bytes / 4;
     MESSAGE("librdkafka ", std::string{rd_kafka_version_str()}, ", records of ", size, " bytes, MiB: idle ", mebibytes(idle.waiting), ", waiting ",
             mebibytes(full.waiting), ", going on ", mebibytes(full.going), ", paused ", mebibytes(full.paused), ", bound ", mebibytes(bound));
@@ -99,7 +91,7 @@ void check_bound(char const* name, std::size_t records, std::size_t size, std::s
     CHECK(full.waiting < bound);
     CHECK(full.going < bound);
     CHECK(full.paused < bound);
-    CHECK(full.partitions == partitions);
+    CHECK(full.partitions == partitions_read);
 }
 
 } // namespace
@@ -117,9 +109,9 @@ TEST_CASE("memory: the process that is measured" * doctest::skip()) {
     kafka brokers{kafka::kind::real};
     auto given = brokers.member_of_new_group(std::getenv("KGROUP_MEASURED_TOPIC"));
     given.buffer_bytes = buffer_bytes;
-    given.expected_partitions = partitions;
+    given.expected_partitions = partitions_read;
     std::atomic<bool> go{false};
-    std::array<std::atomic<std::size_t>, partitions> counts{};
+    std::array<std::atomic<std::size_t>, partitions_read> counts{};
     member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                            while (!go && !claim.messages().ended()) {
                                co_await pause_for(10ms);
@@ -129,7 +121,7 @@ TEST_CASE("memory: the process that is measured" * doctest::skip()) {
                                claim.mark(*record);
                            }
                        }}};
-    REQUIRE(eventually([&] { return one.claims() == partitions; }));
+    REQUIRE(eventually([&] { return one.claims() == partitions_read; }));
     auto const most_until = [](auto const& over) {
         std::size_t most = 0;
         while (!over()) {

@@ -2,17 +2,13 @@
 
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/record_block.hpp>
+#include <kgroup/detail/waiting_place.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/strand.hpp>
-#include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -73,9 +69,9 @@ public:
     static constexpr std::size_t smallest_block = 16;
     static constexpr std::size_t largest_block = 512;
 
-    partition_state(topic_partition where, asio::any_io_executor executor, tracked_offset committed,
+    partition_state(topic_partition where, asio::any_io_executor const& executor, tracked_offset committed,
                     std::weak_ptr<claim_observer> observer)
-        : where_(std::move(where)), strand_(std::move(executor)), timer_(strand_), observer_(std::move(observer)),
+        : where_(std::move(where)), waiting_place_(waiting_place::make(executor)), observer_(std::move(observer)),
           committed_before_(committed.next), metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
     ~partition_state() {
         if (source_) {
@@ -88,7 +84,7 @@ public:
     topic_partition const& where() const noexcept { return where_; }
     std::string_view topic() const noexcept { return where_.topic; }
     std::int32_t partition() const noexcept { return where_.partition; }
-    asio::strand<asio::any_io_executor> const& strand() const noexcept { return strand_; }
+    asio::any_io_executor const& strand() const noexcept { return waiting_place_->strand(); }
     offset_tracker& tracker() noexcept { return tracker_; }
 
     /// The offset at which the last owner stopped; -1: there was none.
@@ -127,47 +123,26 @@ public:
 
     // Waking.
 
-    /// There may be something to do for whoever waits. Any thread, the client's own included; calls that come close
-    /// together cost one.
-    void notify() noexcept {
-        if (notified_.exchange(true, std::memory_order_acq_rel)) {
-            return;
-        }
-        try {
-            asio::post(strand_, [self = shared_from_this()] {
-                // Before the look at the waiter: what arrives from here on posts again.
-                self->notified_.store(false, std::memory_order_release);
-                if (self->waiting()) {
-                    self->woken_ = true;
-                    self->timer_.cancel();
-                }
-            });
-        } catch (...) {
-            notified_.store(false, std::memory_order_release); // the periodic look makes up for it
-        }
-    }
+    /// There may be something to do for the handler. Any thread, the client's own included; calls that come close together
+    /// cost one.
+    void notify() noexcept { waiting_place_->notify(); }
+    /// The same, when others on the executor have had their turn.
+    void notify_later() { waiting_place_->notify_later(); }
 
-    /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand; nothing can slip in between
-    /// the caller's last look and the wait, because notifications arrive on the strand too.
-    asio::awaitable<bool> wait(clock::time_point deadline, bool for_acks) {
-        // A wake-up may have overtaken a cancellation; it must not make it forgotten.
-        if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) {
-            throw std::system_error{asio::error::operation_aborted};
-        }
-        woken_ = false;
-        waits_for_acks_.store(for_acks, std::memory_order_relaxed);
-        timer_.expires_at(deadline);
-        waiting_.store(true, std::memory_order_relaxed);
-        std::error_code ec;
-        co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-        waiting_.store(false, std::memory_order_relaxed);
-        if (ec && !woken_) {
-            throw std::system_error{ec};
-        }
-        co_return woken_;
+    /// What a handler waits for.
+    enum class wait_for { nothing, records, acks, its_turn };
+
+    /// Waits for `notify`, as `waiting_place` does.
+    asio::awaitable<bool> wait(clock::time_point deadline, wait_for what) {
+        waits_for_.store(what, std::memory_order_relaxed);
+        return waiting_place_->wait(deadline);
     }
-    bool waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
-    bool waits_for_acks() const noexcept { return waits_for_acks_.load(std::memory_order_relaxed); }
+    void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
+    bool waiting() const noexcept {
+        auto const what = waits_for_.load(std::memory_order_relaxed);
+        return what == wait_for::records || what == wait_for::acks;
+    }
+    bool waits_for_acks() const noexcept { return waits_for_.load(std::memory_order_relaxed) == wait_for::acks; }
 
     // Delivery. Claim's strand; the figures may be read by any thread.
 
@@ -258,8 +233,7 @@ private:
     static constexpr std::size_t default_ack_window = 65536;
 
     topic_partition where_;
-    asio::strand<asio::any_io_executor> strand_;
-    timer timer_;                                 // both the limit of a wait and what a wake-up cuts short
+    std::shared_ptr<waiting_place> waiting_place_;
     std::weak_ptr<claim_observer> observer_;
     std::shared_ptr<record_source> source_;
     std::int64_t committed_before_;
@@ -269,12 +243,9 @@ private:
     record_block* spare_ = nullptr;                       // the claim's own list
     std::atomic<record_block*> returned_{nullptr};        // pushed by any thread, taken whole by the claim
     std::atomic<std::int64_t> initial_offset_{-1};
-    bool woken_ = false;
     std::atomic<unsigned> gate_{0};
     std::atomic<end_reason> why_{end_reason::running};
-    std::atomic<bool> notified_{false};           // a notification is on its way to the strand
-    std::atomic<bool> waiting_{false};            // written on the strand, read by the watchdog
-    std::atomic<bool> waits_for_acks_{false};     // … because the window is full; as above
+    std::atomic<wait_for> waits_for_{wait_for::nothing}; // written on the strand, read by the watchdog
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
     std::atomic<std::uint64_t> delivered_{0};     // records so far; written on the strand
 };

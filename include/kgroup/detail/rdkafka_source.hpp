@@ -38,7 +38,7 @@ public:
     ~rdkafka_source() override { close(); }
 
     void drain(record_block& into, std::size_t byte_limit) noexcept override {
-        while (!into.full() && into.bytes() < byte_limit) {
+        while (!into.full() && into.bytes() + into.size() * record_overhead < byte_limit) {
             auto* const message = rd_kafka_consume_queue(queue_.get(), 0);
             if (!message) {
                 break;
@@ -119,6 +119,9 @@ public:
     }
 
 private:
+    // What librdkafka keeps beside the bytes of each record, about.
+    static constexpr std::size_t record_overhead = 450;
+
     // The last record drained. When librdkafka pauses a partition for a rebalance between handing over a record and noting
     // that it did, it fetches that record again.
     struct fingerprint {

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <utility>
+#include <variant>
+
+namespace kgroup::detail {
+
+/// A strand that knows Asio's own executors by their types: through `any_io_executor` each function that is posted asks the
+/// allocator several times.
+class direct_strand {
+public:
+    explicit direct_strand(asio::any_io_executor const& on)
+        : strand_(make(on)),
+          executor_(std::visit([](auto const& strand) { return asio::any_io_executor{strand}; }, strand_)) {}
+
+    /// The same strand, for coroutines.
+    asio::any_io_executor const& executor() const noexcept { return executor_; }
+
+    template <typename Function>
+    void post(Function function) const {
+        std::visit([&](auto const& strand) { asio::post(strand, std::move(function)); }, strand_);
+    }
+    /// On the executor below it.
+    template <typename Function>
+    void post_outside(Function function) const {
+        std::visit([&](auto const& strand) { asio::post(strand.get_inner_executor(), std::move(function)); }, strand_);
+    }
+
+private:
+    using context_strand = asio::strand<asio::io_context::executor_type>;
+    using pool_strand = asio::strand<asio::thread_pool::executor_type>;
+    using other_strand = asio::strand<asio::any_io_executor>;
+    using any_strand = std::variant<context_strand, pool_strand, other_strand>;
+
+    static any_strand make(asio::any_io_executor const& on) {
+        if (auto const* const context = on.target<asio::io_context::executor_type>()) {
+            return context_strand{*context};
+        }
+        if (auto const* const pool = on.target<asio::thread_pool::executor_type>()) {
+            return pool_strand{*pool};
+        }
+        return other_strand{on};
+    }
+
+    any_strand strand_;
+    asio::any_io_executor executor_;
+};
+
+} // namespace kgroup::detail

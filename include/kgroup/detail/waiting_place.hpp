@@ -1,0 +1,212 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/direct_strand.hpp>
+#include <kgroup/detail/reused_memory.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/async_result.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/error.hpp>
+#include <asio/execution/context.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/query.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// The handler of a wait, kept in place: it is resumed by what runs on its strand already, without a way through the executor.
+class suspended_handler {
+public:
+    suspended_handler() noexcept = default;
+    suspended_handler(suspended_handler const&) = delete;
+    suspended_handler& operator=(suspended_handler const&) = delete;
+    ~suspended_handler() { drop(); }
+
+    explicit operator bool() const noexcept { return take_ != nullptr; }
+
+    template <typename Handler>
+    void keep(Handler handler) noexcept {
+        static_assert(sizeof(Handler) <= sizeof place_ && alignof(Handler) <= alignof(void*));
+        static_assert(std::is_nothrow_move_constructible_v<Handler>);
+        ::new (static_cast<void*>(place_)) Handler(std::move(handler));
+        take_ = [](void* place, bool resumes, std::error_code ec, bool notified) {
+            auto& kept = *static_cast<Handler*>(place);
+            Handler taken{std::move(kept)};
+            kept.~Handler();
+            if (resumes) {
+                std::move(taken)(ec, notified);
+            }
+        };
+    }
+    void resume(std::error_code ec, bool notified) {
+        if (auto* const take = std::exchange(take_, nullptr)) {
+            take(place_, true, ec, notified);
+        }
+    }
+    void drop() {
+        if (auto* const take = std::exchange(take_, nullptr)) {
+            take(place_, false, {}, false);
+        }
+    }
+
+private:
+    alignas(void*) std::byte place_[8 * sizeof(void*)];
+    void (*take_)(void* place, bool resumes, std::error_code ec, bool notified) = nullptr;
+};
+
+/// A strand and where a coroutine on it waits to be told that there is something to do. Neither waiting nor telling allocates.
+class waiting_place : public std::enable_shared_from_this<waiting_place> {
+public:
+    static std::shared_ptr<waiting_place> make(asio::any_io_executor const& on) {
+        auto made = std::make_shared<waiting_place>(on);
+        asio::use_service<all_of_context>(asio::query(on, asio::execution::context)).add(made);
+        return made;
+    }
+
+    explicit waiting_place(asio::any_io_executor const& on) : strand_(on), timer_(on) {}
+    waiting_place(waiting_place const&) = delete;
+    waiting_place& operator=(waiting_place const&) = delete;
+
+    asio::any_io_executor const& strand() const noexcept { return strand_.executor(); }
+
+    /// There may be something to do for whoever waits. Any thread; calls that come close together cost one.
+    void notify() noexcept {
+        if (notified_.exchange(true, std::memory_order_acq_rel)) {
+            return;
+        }
+        try {
+            strand_.post(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) {
+                // Before the look at who waits: what comes from here on posts again.
+                self.notified_.store(false, std::memory_order_release);
+                self.resume(true);
+            }});
+        } catch (...) {
+            notified_.store(false, std::memory_order_release); // the periodic look makes up for it
+        }
+    }
+
+    /// The same, when the executor has run what it was given before.
+    void notify_later() {
+        // Not from within the strand: Asio allocates when a strand has work left at the end of its turn.
+        strand_.post_outside(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) { self.notify(); }});
+    }
+
+    /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand, one at a time; nothing can slip in
+    /// between the caller's last look and the wait, because notifications arrive on the strand too.
+    asio::awaitable<bool> wait(clock::time_point deadline = clock::time_point::max()) {
+        return asio::async_initiate<decltype(asio::use_awaitable), void(std::error_code, bool)>(
+            [this, deadline](auto handler) { suspend(std::move(handler), deadline); }, asio::use_awaitable);
+    }
+
+private:
+    /// What is suspended in a context goes when the context goes, as with any other operation.
+    class all_of_context final : public asio::execution_context::service {
+    public:
+        inline static asio::execution_context::id id;
+
+        explicit all_of_context(asio::execution_context& in) : service(in) {}
+
+        void add(std::weak_ptr<waiting_place> place) {
+            std::lock_guard const lock{mutex_};
+            if (places_.size() == places_.capacity()) { // not at each: their number does not grow
+                std::erase_if(places_, [](auto const& each) { return each.expired(); });
+            }
+            places_.push_back(std::move(place));
+        }
+
+    private:
+        void shutdown() override {
+            std::vector<std::weak_ptr<waiting_place>> all;
+            {
+                std::lock_guard const lock{mutex_};
+                all.swap(places_);
+            }
+            for (auto const& each : all) {
+                if (auto const place = each.lock()) {
+                    place->waiter_.drop();
+                }
+            }
+        }
+
+        std::mutex mutex_;
+        std::vector<std::weak_ptr<waiting_place>> places_;
+    };
+
+    struct operation {
+        using allocator_type = reusing_allocator<std::byte>;
+        using action = void (*)(waiting_place&, std::uint64_t);
+
+        allocator_type get_allocator() const noexcept { return allocator_type{{place, &place->memory_}}; }
+        void operator()() const { what(*place, number); }
+        void operator()(std::error_code ec) const {
+            if (!ec) {
+                what(*place, number);
+            }
+        }
+
+        std::shared_ptr<waiting_place> place;
+        action what;
+        std::uint64_t number = 0;
+    };
+
+    template <typename Handler>
+    void suspend(Handler handler, clock::time_point deadline) {
+        if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+            slot.assign([this](asio::cancellation_type) {
+                cancelled_ = true;
+                notify();
+            });
+        }
+        cancelled_ = false;
+        timed_ = deadline != clock::time_point::max();
+        if (timed_) {
+            timer_.expires_at(deadline);
+            // It ends on the executor and not on the strand, where Asio's timers would have to allocate.
+            timer_.async_wait(operation{shared_from_this(), [](waiting_place& self, std::uint64_t wait) {
+                self.strand_.post(operation{self.shared_from_this(), [](waiting_place& place, std::uint64_t number) {
+                    if (number == place.waits_) {
+                        place.resume(false);
+                    }
+                }, wait});
+            }, waits_});
+        }
+        waiter_.keep(std::move(handler));
+    }
+
+    void resume(bool notified) {
+        if (!waiter_) {
+            return;
+        }
+        ++waits_;
+        if (timed_) {
+            timer_.cancel();
+        }
+        waiter_.resume(cancelled_ ? std::error_code{asio::error::operation_aborted} : std::error_code{}, notified);
+    }
+
+    direct_strand strand_;
+    timer timer_;
+    reused_memory memory_;
+    std::atomic<bool> notified_{false}; // a notification is on its way to the strand
+    suspended_handler waiter_;          // on the strand, like the rest
+    std::uint64_t waits_ = 0;           // that are over
+    bool timed_ = false;
+    bool cancelled_ = false;
+};
+
+} // namespace kgroup::detail
