@@ -195,14 +195,31 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
         CHECK(commits().size() == 4);
     }
     SUBCASE("it does not help: the partitions are given back without it") {
-        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 100);
+        auto tries = 4u;
+        SUBCASE("for the coordinator may be back soon") {
+            cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_NOT_COORDINATOR), 100);
+        }
+        SUBCASE("for a generation begins when all have joined: commit_timeout") {
+            cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 100);
+            tries = 50u;
+        }
         cluster.revoke();
         settle();
-        for (int i = 0; i != 10; ++i) {
+        for (auto i = 1u; i != tries; ++i) {
+            CHECK_FALSE(cluster.assigned().empty());
             advance(100ms);
         }
         CHECK(cluster.assigned().empty());
         CHECK(count(event_kind::commit_failed) == 1);
+        CHECK(commits().size() == tries);
+    }
+    SUBCASE("it would help a topic that was made again, and skip its records") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 1);
+        cluster.revoke();
+        settle();
+        CHECK(cluster.assigned().empty());
+        CHECK(commits().size() == 1);
+        CHECK_FALSE(cluster.committed(t0));
     }
     SUBCASE("it cannot help") {
         cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), 100);

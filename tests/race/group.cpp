@@ -31,7 +31,7 @@ using kgroup::message;
 using kgroup::session;
 using kgroup::topic_partition;
 
-constexpr std::size_t threads = 4;
+constexpr std::size_t pool_size = 4;
 
 kgroup::config config_of(fake_cluster const& cluster) {
     return {.brokers = cluster.brokers(),
@@ -123,7 +123,7 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
         CAPTURE(cooperative);
         fake_cluster cluster;
         work_done done{partitions, records};
-        asio::thread_pool pool{threads};
+        asio::thread_pool pool{pool_size};
         spreading_handler handler{pool, done};
         std::vector<topic_partition> all;
         for (std::size_t i = 0; i != partitions; ++i) {
@@ -211,7 +211,7 @@ TEST_CASE("marks, commits and questions from foreign threads") {
     };
     fake_cluster cluster;
     sharing_handler handler;
-    asio::thread_pool pool{threads};
+    asio::thread_pool pool{pool_size};
     fake_group group{pool, config_of(cluster)};
     auto ended = group.async_run(handler, asio::use_future);
     cluster.assign({t0, t1});
@@ -264,7 +264,7 @@ TEST_CASE("stop from another thread, at any moment") {
             }
         }
     };
-    asio::thread_pool pool{threads};
+    asio::thread_pool pool{pool_size};
     even_race against_the_end;
     std::size_t in_the_middle = 0;
     for (int round = 0; round != 500; ++round) {
@@ -321,7 +321,7 @@ TEST_CASE("a storm of pauses loses nothing, and repeats nothing") {
     };
     fake_cluster cluster;
     checking_handler handler;
-    asio::thread_pool pool{threads};
+    asio::thread_pool pool{pool_size};
     fake_group group{pool, config_of(cluster)};
     auto ended = group.async_run(handler, asio::use_future);
     cluster.assign({t0, t1});
@@ -386,7 +386,7 @@ public:
                             race.delay_ += limit.count() == 0 ? 1u : 0u;
                         } else {
                             race.against_.too_late();
-                            race.delay_ -= race.delay_ / 16;
+                            race.delay_ -= (race.delay_ + 15) / 16;
                         }
                     }
                 }

@@ -204,7 +204,8 @@ private:
         }
         using namespace std::chrono_literals;
         auto const now = clock::now();
-        if (is_passing(outcome.error) && ++finishing_->tries < 4 && now + 100ms < finishing_->until) {
+        auto const again = is_between_generations(outcome.error) || (is_passing(outcome.error) && ++finishing_->tries < 4);
+        if (again && now + 100ms < finishing_->until) {
             finishing_->not_before = now + 100ms;
             outcome.will_retry = true;
         } else {
@@ -213,8 +214,18 @@ private:
         }
     }
 
-    // Errors after which the very same commit may be taken shortly.
-    static bool is_passing(std::error_code const& ec) { return is_retriable(ec) && ec != make_error_code(errc::commit_timed_out); }
+    // Errors after which the very same commit may be taken shortly. Not that there is no such topic: if there is one again, it is
+    // another, and its records would be passed over.
+    static bool is_passing(std::error_code const& ec) {
+        return is_retriable(ec) && ec != make_error_code(errc::commit_timed_out) &&
+               ec != make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    }
+
+    // A cooperative member commits while a rebalance is under way, in which librdkafka learns of its new generation a little later than
+    // the coordinator; the same commit is taken then. A member that the group has removed is told otherwise.
+    static bool is_between_generations(std::error_code const& ec) {
+        return is_stale(ec) && ec != make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    }
 
     static void satisfy(std::vector<std::shared_ptr<commit_waiter>> const& waiters,
                         std::vector<std::shared_ptr<partition_state>> const& states,
