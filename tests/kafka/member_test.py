@@ -19,6 +19,15 @@ class MemberTest(scenario.Scenario):
         self.assertEqual({(topic, 0): 40}, self.kafka.committed(group.name))
         self.assertEqual([], group.violations())
 
+    def test_the_last_records_are_acknowledged_without_others_that_follow(self) -> None:
+        topic = self.topic(2)
+        self.kafka.produce(topic, 10)  # fewer than are handled side by side: all are asked for before the first is done
+        group = self.group(topic)
+        group.start(mode="ack", handler_delay_ms=(50, 50))
+        group.wait_handled(10, 30)
+        group.wait_caught_up(2, 10)
+        self.end_in_order(group, 2, range(10))
+
     def test_latest_begins_behind_what_is_there(self) -> None:
         topic = self.topic(1)
         self.kafka.produce(topic, 100)

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 import unittest
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from cluster import Brokers, Cluster
-from verifiable import JAVA_MEMBER, Group, Member, MemberRefused, built_program
+from verifiable import JAVA, JAVA_MEMBER, Group, Member, MemberRefused, built_program
 
 AFTERWARDS = 10**9
 """A number above all that tests produce."""
+
+
+class Load:
+    """Numbered records that keep coming, until the test has seen what it wanted to see."""
+
+    def __init__(self, kafka: Brokers, topic: str, per_second: int) -> None:
+        self.produced = 0
+        self._done = threading.Event()
+        self._problem: Exception | None = None
+        self._thread = threading.Thread(target=self._produce, args=(kafka, topic, per_second), daemon=True)
+        self._thread.start()
+
+    def _produce(self, kafka: Brokers, topic: str, per_second: int) -> None:
+        try:
+            while not self._done.is_set():
+                kafka.produce(topic, per_second, first=self.produced, per_second=per_second)  # a second's
+                self.produced += per_second
+        except Exception as problem:
+            self._problem = problem
+
+    def end(self) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._problem is not None:
+            raise self._problem
 
 
 class Scenario(unittest.TestCase):
@@ -50,16 +77,27 @@ class Scenario(unittest.TestCase):
         self.kafka.create_topic(name, partitions, **configs)
         return name
 
-    def group(self, topic: str, stem: str = "group") -> Group:
-        group = Group(self.kafka, topic, self.unique(stem))
+    def group(self, topic: str, stem: str = "group", *, others: Iterable[str] = ()) -> Group:
+        """On the topic, and on others."""
+        group = Group(self.kafka, topic, self.unique(stem), *others)
         self.addCleanup(group.close)
         return group
+
+    @contextlib.contextmanager
+    def load(self, topic: str, per_second: int) -> Iterator[Load]:
+        """Produces so many records a second, into all partitions, for the length of the block."""
+        load = Load(self.kafka, topic, per_second)
+        try:
+            yield load
+        finally:
+            load.end()
 
     def end_in_order(self, group: Group, partitions: int, produced: Iterable[int | str], *, bound: float = 30,
                      duplicates: bool = False) -> None:
         """The oracle. Everything produced was handled, once (or more often with `duplicates`); nothing is committed that
-        was not handled; at the end all is committed and owned; no member said anything impossible; all end in order."""
-        if JAVA_MEMBER:
+        was not handled; at the end all is committed and owned; no member said anything impossible, and unless there may be
+        `duplicates` no two owned a partition at a time; all end in order."""
+        if any(member.settings.client == JAVA and member.running for member in group.members):
             # It never repeats a commit that a rebalance refused: only another record makes it commit again.
             self.kafka.produce(group.topic, partitions, first=AFTERWARDS)
         group.wait_caught_up(partitions, bound)
@@ -71,6 +109,7 @@ class Scenario(unittest.TestCase):
         if not duplicates:
             again = [number for number, times in group.times_handled.items() if times > 1]
             self.assertEqual([], again[:20], f"{len(again)} records were handled more than once")
+            self.assertEqual([], group.owned_twice())
         self.figures(group.summary())
 
     def figures(self, text: str) -> None:

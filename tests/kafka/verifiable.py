@@ -1,17 +1,20 @@
 """Members of a group as processes, and whether what they say about themselves can be true.
 
-A member is Kafka's VerifiableConsumer or ours (`verifiable_consumer`): a program that reports its life as JSON lines on
-standard output. `Journal` checks the lines of one member against Kafka's invariants, `Member` runs the process, `Group`
-puts the members of one group together and against what Kafka itself says.
+A member is Kafka's VerifiableConsumer or ours (`verifiable_consumer`), or one of another client (`interop/`): a program that
+reports its life as JSON lines on standard output. `Journal` checks the lines of one member against Kafka's invariants,
+`Member` runs the process, `Group` puts the members of one group together and against what Kafka itself says.
 
 What the lines mean, and what a member must keep to:
 
-    partitions_assigned{partitions}    from now on these are owned too; before the first record of them
+    partitions_assigned{partitions}    from now on these are owned too; before the first record of them; from ours also
+                                       {memberId,generation}: who the member is, and since which rebalance
     partitions_revoked{partitions}     no longer owned, also when lost; after the last record and the last commit of them
     record_data{topic,partition,offset,value}   with --verbose: this record is handled; before it is marked
     records_consumed{count,partitions[{topic,partition,count,minOffset,maxOffset}]}   in delivery order, without a gap;
                                        before a commit that covers them
     offsets_committed{success,error,offsets[{topic,partition,offset}]}   the broker's answer to a commit
+    partitions_paused{partitions}      no record of these follows, ours only
+    partitions_resumed{partitions}     until this
     event{kind,...}                    with --event-log, ours only: a kgroup::event
     startup_complete                   its configuration is accepted; nothing else comes before
     shutdown_complete                  it has left the group; no record, commit or assignment comes after
@@ -22,8 +25,13 @@ from __future__ import annotations
 import bisect
 import collections
 import dataclasses
+import fcntl
+import functools
 import json
+import math
 import os
+import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -39,8 +47,7 @@ Place = tuple[str, int]  # topic, partition
 JAVA_MEMBER = os.environ.get("KGROUP_TEST_MEMBER", "kgroup") == "java"
 """Whether members are Kafka's own instead of ours: a known good member, to prove the tests with."""
 
-ORDERLY = 128 + signal.SIGTERM if JAVA_MEMBER else 0
-"""The exit status after SIGTERM; Java ends by its signal whatever it did about it."""
+KGROUP, SARAMA, FRANZ_GO, JAVA = "kgroup", "sarama", "franz-go", "java"
 
 ASSIGNORS = {
     "range": "org.apache.kafka.clients.consumer.RangeAssignor",
@@ -57,6 +64,10 @@ class MemberRefused(MemberFailed):
     """A member ended before it had started: it does not take its configuration."""
 
 
+class ClientMissing(Exception):
+    """This machine lacks what members of a client are built with, or run on; the text says what."""
+
+
 def built_program(name: str) -> Path:
     """A program of this build: below $KGROUP_BUILD_DIR, or else the newest below the checkout's build folder."""
     root = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parent.parent / "build")
@@ -64,6 +75,37 @@ def built_program(name: str) -> Path:
     if not found:
         raise MemberFailed(f"no program {name} below {root}: build the target {name}, or set KGROUP_BUILD_DIR")
     return max(found, key=lambda path: path.stat().st_mtime)
+
+
+@functools.cache
+def go_members() -> Path:
+    """The folder of the members in Go, below the build folder, with the sources as they are now."""
+    sources = HERE / "interop"
+    if shutil.which("go") is None:
+        raise ClientMissing("members in Go need Go, which is not installed")
+    wanted = re.search(r"^go (\d+)\.(\d+)", (sources / "go.mod").read_text(), re.MULTILINE)
+    # Asked there, so that a Go that fetches the version which go.mod wants has done so.
+    version = subprocess.run(["go", "version"], cwd=sources, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    there = re.search(r"go(\d+)\.(\d+)", version.stdout)
+    if not there or tuple(map(int, there.groups())) < tuple(map(int, wanted.groups())):
+        raise ClientMissing(f"members in Go need {wanted[0]}: {(version.stdout + version.stderr).strip()}")
+    folder = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parent.parent / "build").absolute() / "interop"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test may be building them at this moment
+        outcome = subprocess.run(["go", "build", "-buildvcs=false", "-o", f"{folder}/", "./sarama", "./franz-go"], cwd=sources,
+                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if outcome.returncode != 0:
+        raise MemberFailed(f"the members in Go could not be built:\n{outcome.stderr[-4000:]}")
+    return folder
+
+
+def need_client(client: str) -> None:
+    """Raises `ClientMissing`, or else members of that client can be started."""
+    if client in (SARAMA, FRANZ_GO):
+        go_members()
+    elif client == JAVA and shutil.which("java") is None:
+        raise ClientMissing("members in Java need Java, which is not installed")
 
 
 # ---------------------------------------------------------------- what one member says
@@ -127,12 +169,23 @@ class Covered:
 class Ownership:
     """One partition from its assignment to its revocation."""
 
+    since: float = 0
     position: int | None = None
     committed: int | None = None
     consumed: int = 0
     records: int = 0
     last_record: int | None = None
     handled: Covered = dataclasses.field(default_factory=Covered)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tenure:
+    """From when to when, in seconds of `time.time()`, a partition was owned, and which records were handled meanwhile."""
+
+    place: Place
+    since: float
+    until: float
+    handled: Covered = dataclasses.field(default_factory=Covered, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +212,12 @@ class Journal:
         self.commits: list[Commit] = []
         self.assignments: list[tuple[float, list[Place]]] = []
         self.revocations: list[tuple[float, list[Place]]] = []
+        self.tenures: list[Tenure] = []
+        """Of what is owned no longer."""
+        self.member_id: str | None = None
+        self.generation = -1
+        """As of the last assignment, where the member tells; -1: not known."""
+        self.paused: set[Place] = set()
         self.events: collections.Counter[str] = collections.Counter()
         self.event_lines: list[dict] = []
         self.handled = 0
@@ -190,17 +249,23 @@ class Journal:
         for place in places:
             if place in self.owned:
                 self._impossible(f"{_show(place)} was assigned while it was owned")
-            self.owned[place] = Ownership()
+            self.owned[place] = Ownership(_at(line))
+        if places:
+            self.member_id = line.get("memberId")
+            self.generation = line.get("generation", -1)
 
     def _revoked(self, line: dict) -> None:
         places = _places(line)
         self.revocations.append((_at(line), places))
         for place in places:
             self.first_handled.pop(place, None)
+            self.paused.discard(place)
             if place not in self.owned:
                 self._impossible(f"{_show(place)} was revoked and not owned")
             else:
-                self._close(place, self.owned.pop(place))
+                ownership = self.owned.pop(place)
+                self._close(place, ownership)
+                self.tenures.append(Tenure(place, ownership.since, _at(line), ownership.handled))
 
     def _close(self, place: Place, ownership: Ownership) -> None:
         if self.verbose and ownership.consumed != ownership.records:
@@ -230,6 +295,8 @@ class Journal:
         if ownership is None:
             self._impossible(f"{_show(place, offset)} was handled, the partition is not owned")
             return
+        if place in self.paused:
+            self._impossible(f"{_show(place, offset)} was handled, the partition is paused")
         jump = (place, offset) in self._jumps
         last = ownership.last_record
         if jump and last is not None and offset <= last:
@@ -271,6 +338,12 @@ class Journal:
             if (place, end) not in self._jumps:
                 self._impossible(f"{_show(place, offset)} was committed, {first} to {end - 1} were not handled")
 
+    def _paused(self, line: dict) -> None:
+        self.paused.update(_places(line))
+
+    def _resumed(self, line: dict) -> None:
+        self.paused.difference_update(_places(line))
+
     def _event(self, line: dict) -> None:
         self.events[line.get("kind", "")] += 1
         self.event_lines.append(line)
@@ -288,6 +361,8 @@ class Journal:
         "records_consumed": _consumed,
         "record_data": _record,
         "offsets_committed": _committed,
+        "partitions_paused": _paused,
+        "partitions_resumed": _resumed,
         "event": _event,
         "shutdown_complete": _shutdown,
     }
@@ -311,8 +386,11 @@ def _show(place: Place, offset: int | None = None) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a member is started. What only our member knows is left out for Java's (see `JAVA_MEMBER`)."""
+    """How a member is started. What only our member knows is left out for those of other clients."""
 
+    client: str = JAVA if JAVA_MEMBER else KGROUP
+    topics: tuple[str, ...] = ()
+    """What it subscribes to; none named: the group's topics."""
     assignor: str = "range"
     protocol: str = "classic"
     instance_id: str | None = None
@@ -330,16 +408,18 @@ class Settings:
     """(milliseconds, offset): the handler awaits so long at the record of that offset."""
     block_ms: tuple[int, int] | None = None
     """The same, blocking its thread."""
+    pause_ms: tuple[int, int] | None = None
+    """(milliseconds, offset): the record of that offset pauses its partition so long."""
     threads: int = 1
     java_poll_records: int = 20
     """Java's member has no handler to slow down: this many records between two commits do it instead."""
 
-    def command(self, brokers: str, topic: str, group: str, folder: Path) -> list[str]:
-        common = ["--bootstrap-server", brokers, "--topic", topic, "--group-id", group, "--group-protocol", self.protocol,
-                  "--reset-policy", self.reset]
+    def command(self, brokers: str, topics: tuple[str, ...], group: str, folder: Path) -> list[str]:
+        common = ["--bootstrap-server", brokers, "--topic", ",".join(self.topics or topics), "--group-id", group,
+                  "--group-protocol", self.protocol, "--reset-policy", self.reset]
         if self.protocol == "classic":
             common += ["--session-timeout", str(self.session_timeout_ms),
-                       "--assignment-strategy", ASSIGNORS[self.assignor]]
+                       "--assignment-strategy", ASSIGNORS[self.assignor] if self.client == JAVA else self.assignor]
         if self.instance_id is not None:
             common += ["--group-instance-id", self.instance_id]
         if self.verbose:
@@ -349,7 +429,14 @@ class Settings:
         properties = dict(self.properties)
         if self.protocol == "classic":
             properties["heartbeat.interval.ms"] = str(self.heartbeat_interval_ms)
-        return self._java(common, properties, folder) if JAVA_MEMBER else self._ours(common, properties)
+        if self.client == JAVA:
+            return self._java(common, properties, folder)
+        return self._ours(common, properties) if self.client == KGROUP else self._go(common)
+
+    @property
+    def orderly(self) -> int:
+        """The exit status after SIGTERM; Java ends by its signal whatever it did about it."""
+        return 128 + signal.SIGTERM if self.client == JAVA else 0
 
     def _ours(self, common: list[str], properties: dict[str, str]) -> list[str]:
         command = [str(built_program("verifiable_consumer")), *common, "--event-log", "--mode", self.mode,
@@ -358,9 +445,15 @@ class Settings:
             command += ["--handler-await-ms", "{}@{}".format(*self.await_ms)]
         if self.block_ms is not None:
             command += ["--handler-block-ms", "{}@{}".format(*self.block_ms)]
+        if self.pause_ms is not None:
+            command += ["--handler-pause-ms", "{}@{}".format(*self.pause_ms)]
         for key, value in properties.items():
             command += ["--property", f"{key}={value}"]
         return command
+
+    def _go(self, common: list[str]) -> list[str]:
+        return [str(go_members() / self.client), *common, "--heartbeat-interval", str(self.heartbeat_interval_ms),
+                "--handler-delay-ms", "{}:{}".format(*self.handler_delay_ms)]
 
     def _java(self, common: list[str], properties: dict[str, str], folder: Path) -> list[str]:
         same = {"max.poll.interval.ms", "heartbeat.interval.ms", "fetch.wait.max.ms"}
@@ -382,12 +475,12 @@ class Member:
         self._group = group
         self._folder = tempfile.TemporaryDirectory(prefix="kgroup-member-")
         folder = Path(self._folder.name)
-        command = settings.command(group.brokers.addresses, group.topic, group.name, folder)
+        command = settings.command(group.brokers.addresses, group.topics, group.name, folder)
         self._errors = open(folder / "stderr", "wb")
         # The kernel ends the member with this *thread*: members are started from the main one.
         self._process = subprocess.Popen(dies_with_parent(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=self._errors)
-        self._ended = False
+        self._ended_at: float | None = None
         self._reader = threading.Thread(target=self._read, daemon=True, name=f"member-{name}")
         self._reader.start()
 
@@ -408,16 +501,23 @@ class Member:
                     self.journal.violations.append(f"not a JSON object: {raw[:200]!r}")
                 self._group.changed.notify_all()
         with self._group.changed:
-            self._ended = True
+            self._ended_at = time.time()
             self._group.changed.notify_all()
 
     @property
     def running(self) -> bool:
-        return not self._ended
+        return self._ended_at is None
 
     @property
     def owned(self) -> set[Place]:
         return set(self.journal.owned)
+
+    @property
+    def tenures(self) -> list[Tenure]:
+        """What it owned and owns; the dead own nothing."""
+        end = math.inf if self.running else self._ended_at
+        return self.journal.tenures + [Tenure(place, ownership.since, end, ownership.handled)
+                                       for place, ownership in self.journal.owned.items()]
 
     def wait_for(self, condition: Callable[[Journal], object], bound: float, what: str) -> None:
         """Returns when the condition on the journal holds; raises when the member ends or `bound` seconds pass before."""
@@ -425,7 +525,7 @@ class Member:
         def look() -> bool:
             if condition(self.journal):
                 return True
-            if self._ended:
+            if not self.running:
                 refused = not self.journal.started
                 raise (MemberRefused if refused else MemberFailed)(
                     f"member {self.name} ended before: {what}\n{self.last_words()}")
@@ -446,7 +546,7 @@ class Member:
             words = self.last_words()
             self.kill()
             raise MemberFailed(f"member {self.name} did not end within {bound} s of SIGTERM\n{words}") from None
-        if status != ORDERLY or not self.journal.shut_down:
+        if status != self.settings.orderly or not self.journal.shut_down:
             raise MemberFailed(f"member {self.name} did not end in order\n{self.last_words()}")
 
     def exit_status(self, bound: float) -> int:
@@ -492,16 +592,17 @@ class Member:
 
 
 class Group:
-    """The members of one group on one topic. `close()` kills those that still run."""
+    """The members of one group, on one topic or more. `close()` kills those that still run."""
 
-    def __init__(self, brokers: Brokers, topic: str, name: str) -> None:
+    def __init__(self, brokers: Brokers, topic: str, name: str, *others: str) -> None:
         self.brokers = brokers
         self.topic = topic
+        self.topics = (topic, *others)
         self.name = name
         self.members: list[Member] = []
         self.changed = threading.Condition()
         self.times_handled: collections.Counter[str] = collections.Counter()
-        self.handled_offsets: dict[int, Covered] = collections.defaultdict(Covered)
+        self.handled_offsets: dict[Place, Covered] = collections.defaultdict(Covered)
 
     def close(self) -> None:
         for member in self.members:
@@ -522,7 +623,7 @@ class Group:
     def count(self, line: dict) -> None:
         """Called by a member's reader for each record handled."""
         self.times_handled[(line["value"] or "").partition(" ")[0]] += 1
-        self.handled_offsets[line["partition"]].add(line["offset"])
+        self.handled_offsets[line["topic"], line["partition"]].add(line["offset"])
 
     def wait_for(self, condition: Callable[[], object], bound: float, what: str) -> None:
         """Looks at each line of a member; an impossible one ends the wait at once."""
@@ -561,16 +662,20 @@ class Group:
         """Until Kafka says that all is committed up to the logs' ends, and that every partition has an owner."""
         deadline = time.monotonic() + bound
         while True:
-            rows = [row for row in self.brokers.describe_group(self.name) if row.topic == self.topic]
-            ends = self.brokers.log_ends(self.topic)
-            unread = [p for p in range(partitions) if ends[p][1] > 0 and ends[p][1] > ends[p][0]]
-            behind = {row.partition for row in rows if row.lag == 0}
-            if all(p in behind for p in unread) and sum(row.member_id is not None for row in rows) == partitions:
+            rows = [row for row in self.brokers.describe_group(self.name) if row.topic in self.topics]
+            unread = {place for place, (first, end) in self.log_ends().items() if end > first}
+            finished = {(row.topic, row.partition) for row in rows if row.lag == 0}
+            if unread <= finished and sum(row.member_id is not None for row in rows) == partitions:
                 return
             if time.monotonic() > deadline:
                 raise MemberFailed(f"not caught up within {bound} s ({self.summary()}):\n" + "\n".join(map(str, rows)))
             with self.changed:
                 self.changed.wait(0.1)
+
+    def log_ends(self) -> dict[Place, tuple[int, int]]:
+        """Partition -> (first offset, next offset)."""
+        return {(topic, partition): ends for topic in self.topics
+                for partition, ends in self.brokers.log_ends(topic).items()}
 
     def violations(self) -> list[str]:
         return [f"{member.name}: {violation}" for member in self.members for violation in member.journal.violations]
@@ -586,13 +691,43 @@ class Group:
     def ahead(self) -> list[str]:
         """Where Kafka holds a committed offset above a record that no member has handled."""
         found = []
-        ends = self.brokers.log_ends(self.topic)
-        for (topic, partition), committed in self.brokers.committed(self.name).items():
-            if topic == self.topic:
-                holes = self.handled_offsets[partition].holes(ends[partition][0], committed)
+        ends = self.log_ends()
+        for place, committed in self.brokers.committed(self.name).items():
+            if place in ends:
+                holes = self.handled_offsets[place].holes(ends[place][0], committed)
                 if holes:
-                    found.append(f"{_show((topic, partition))}: committed {committed}, not handled {holes[:5]}")
+                    found.append(f"{_show(place)}: committed {committed}, not handled {holes[:5]}")
         return found
+
+    def owned_twice(self) -> list[str]:
+        """Where a member owned a partition before another had given it back, by what the two say of when."""
+        found = []
+        tenures = self._tenures()
+        for (before, one), (after, other) in zip(tenures, tenures[1:]):
+            if before.place == after.place and after.since < before.until:
+                found.append(f"{_show(after.place)}: {other.name} owned it from {after.since:.3f}, "
+                             f"{one.name} until {before.until:.3f}")
+        return found
+
+    def left_uncommitted(self, client: str) -> list[str]:
+        """Where a partition that a member of this client gave back was taken up below what that member had handled."""
+        found = []
+        given_back: dict[Place, tuple[int, str]] = {}
+        for tenure, member in self._tenures():
+            if not tenure.handled:
+                continue
+            end, name = given_back.get(tenure.place, (0, ""))
+            if tenure.handled.lowest < end:
+                found.append(f"{_show(tenure.place)}: {name} handled all below {end}, "
+                             f"{member.name} began at {tenure.handled.lowest}")
+            if member.settings.client == client:
+                given_back[tenure.place] = max(end, tenure.handled.end), member.name
+        return found
+
+    def _tenures(self) -> list[tuple[Tenure, Member]]:
+        """By partition, and for each in the order in which it was owned."""
+        return sorted(((tenure, member) for member in self.members for tenure in member.tenures),
+                      key=lambda pair: (pair[0].place, pair[0].since, pair[0].until))
 
     def stop(self, bound: float = 30) -> None:
         """Ends every running member in order."""

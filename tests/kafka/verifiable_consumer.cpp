@@ -70,6 +70,7 @@ struct options {
     std::pair<milliseconds, milliseconds> delay{0, 0};
     incident awaits;
     incident blocks;
+    incident pauses;
 };
 
 /// The lines, from whatever thread, one at a time. Once the end is told nothing is told any more.
@@ -198,7 +199,7 @@ public:
         } else {
             acknowledge(*where);
         }
-        if (run().first == round_size) {
+        if (run().first >= round_size) {
             tell();
         }
     }
@@ -212,8 +213,13 @@ public:
         }
     }
 
-    /// When the oldest has to be told.
-    std::optional<steady::time_point> due() const { return run().first == 0 ? std::nullopt : std::optional{due_}; }
+    /// When to look whether the oldest has to be told: it may be finished while a further record is waited for, and none may come.
+    std::optional<steady::time_point> due() const {
+        if (open_.empty()) {
+            return std::nullopt;
+        }
+        return open_.front().finished ? due_ : steady::now() + round_time;
+    }
 
 private:
     void acknowledge(entry& what) {
@@ -351,7 +357,7 @@ public:
     void stops(kgroup::consumer_group& group) { group_ = &group; }
 
     asio::awaitable<void> setup(kgroup::session& session) {
-        own(session.claims());
+        own(session, session.claims());
         if (given_.commits_itself && given_.commit_interval > milliseconds{0}) {
             commits_ = std::make_shared<committer>(co_await asio::this_coro::executor, session, out_, given_.commit_interval);
             commits_->start();
@@ -359,7 +365,7 @@ public:
     }
 
     asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim) {
-        own({place_of(claim)}); // with a cooperative protocol it may be new
+        own(session, {place_of(claim)}); // with a cooperative protocol it may be new
         auto const commits = commits_;
         if (given_.mode == finishing::in_order) {
             co_await in_order(session, claim);
@@ -416,6 +422,9 @@ private:
                 co_await work(*record, timer, random);
                 if (given_.verbose) {
                     tell_record(out_, *record);
+                }
+                if (record->offset() == given_.pauses.offset && !paused_.exchange(true)) {
+                    pause(place_of(claim), timer.get_executor());
                 }
                 round.add(std::move(*record));
                 use_ticket();
@@ -497,6 +506,20 @@ private:
         }
     }
 
+    // From the line on no record of the partition follows, until the one that says that it is resumed.
+    void pause(kgroup::topic_partition const& where, asio::any_io_executor const& executor) {
+        group_->pause({&where, 1});
+        out_.tell("partitions_paused", as_json(std::vector{where}));
+        asio::co_spawn(executor, resume_later(where), asio::detached);
+    }
+
+    asio::awaitable<void> resume_later(kgroup::topic_partition where) {
+        asio::steady_timer timer{co_await asio::this_coro::executor, given_.pauses.time};
+        co_await timer.async_wait(asio::use_awaitable);
+        out_.tell("partitions_resumed", as_json(std::vector{where}));
+        group_->resume({&where, 1});
+    }
+
     // As many are handled as there are tickets.
     bool take_ticket() { return given_.max_messages < 0 || taken_++ < given_.max_messages; }
     void use_ticket() {
@@ -505,7 +528,7 @@ private:
         }
     }
 
-    void own(std::vector<kgroup::topic_partition> const& partitions) {
+    void own(kgroup::session const& session, std::vector<kgroup::topic_partition> const& partitions) {
         std::lock_guard const lock{mutex_};
         std::set<kgroup::topic_partition> added;
         for (auto const& each : partitions) {
@@ -514,7 +537,9 @@ private:
             }
         }
         if (!added.empty()) {
-            out_.tell("partitions_assigned", as_json(added));
+            auto what = as_json(added);
+            what.update({{"memberId", session.member_id()}, {"generation", session.generation_id()}});
+            out_.tell("partitions_assigned", what);
         }
     }
 
@@ -541,6 +566,7 @@ private:
     std::atomic<std::int64_t> used_{0};
     std::atomic<bool> awaited_{false};          // each incident happens once, or the record would never be done
     std::atomic<bool> blocked_{false};
+    std::atomic<bool> paused_{false};
 };
 
 // The command line.
@@ -660,12 +686,13 @@ options parse(CLI::App& app, int argc, char** argv) {
     std::string delay = "0:0";
     std::string awaits;
     std::string blocks;
+    std::string pauses;
     std::vector<std::string> properties;
     std::int64_t session_timeout = 30000;
     bool autocommit = false;
 
     app.add_option("--bootstrap-server", given.group.brokers, "HOST:PORT,...")->required();
-    app.add_option("--topic", topic, "the topic to consume")->required();
+    app.add_option("--topic", topic, "the topic to consume, or several, comma separated")->required();
     app.add_option("--group-id", given.group.group_id, "the group to join")->required();
     app.add_option("--group-protocol", protocol, "classic or consumer")
         ->check(CLI::IsMember({"classic", "consumer"}, CLI::ignore_case))
@@ -683,6 +710,7 @@ options parse(CLI::App& app, int argc, char** argv) {
     app.add_option("--handler-delay-ms", delay, "MIN:MAX, how long a record takes")->capture_default_str();
     app.add_option("--handler-await-ms", awaits, "MS@OFFSET, the first record of that offset takes so long");
     app.add_option("--handler-block-ms", blocks, "MS@OFFSET, the same, and blocks its thread");
+    app.add_option("--handler-pause-ms", pauses, "MS@OFFSET, the first record of that offset pauses its partition so long; --mode mark only");
     app.add_option("--mode", mode, "mark: one record at a time; ack: up to eight of a partition side by side")
         ->check(CLI::IsMember({"mark", "ack"}))
         ->capture_default_str();
@@ -694,7 +722,7 @@ options parse(CLI::App& app, int argc, char** argv) {
     app.parse(argc, argv);
 
     auto& group = given.group;
-    group.topics = {topic};
+    group.topics = CLI::detail::split(topic, ',');
     group.initial_offset = reset == "earliest" ? kgroup::offset_reset::earliest
                            : reset == "latest" ? kgroup::offset_reset::latest
                                                : kgroup::offset_reset::none;
@@ -711,7 +739,13 @@ options parse(CLI::App& app, int argc, char** argv) {
     if (!blocks.empty()) {
         given.blocks = as_incident(blocks, "--handler-block-ms");
     }
+    if (!pauses.empty()) {
+        given.pauses = as_incident(pauses, "--handler-pause-ms");
+    }
     given.mode = mode == "ack" ? finishing::out_of_order : finishing::in_order;
+    if (!pauses.empty() && given.mode == finishing::out_of_order) {
+        throw CLI::ValidationError{"--handler-pause-ms", "needs --mode mark"};
+    }
     for (auto const& each : properties) {
         set_property(given, each);
     }
