@@ -1,13 +1,16 @@
 #pragma once
 
 #include <kgroup/app_config.hpp>
+#include <kgroup/client.hpp>
 #include <kgroup/consumer_group.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/notification.hpp>
-#include <kgroup/detail/rdkafka_group_deletion.hpp>
+#include <kgroup/detail/on_exit.hpp>
+#include <kgroup/detail/rdkafka_client.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/oauth_token.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -26,10 +29,13 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -51,8 +57,10 @@ namespace kgroup {
 /// object. The group is deleted when the application ends; one of a process that was killed goes when its offsets expire (`offsets.retention.minutes`
 /// of the brokers).
 ///
+/// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an application runs over a script.
+///
 /// *Thread safety.* `stop`: safe from any thread. *Lifetime.* It outlives `async_run`.
-template <typename Handler>
+template <typename Handler, client Client = detail::rdkafka_client>
 class consumer_app {
 public:
     /// Takes the handler by value; it is shared by all runs.
@@ -64,8 +72,11 @@ public:
             config_.group_id += "-" + random_suffix();
             own_group_ = true;
         }
+        if (config_.oauth_token_provider) {
+            config_.oauth_token_provider = [to = last_token_, ask = std::move(config_.oauth_token_provider)] { return remember(to, ask); };
+        }
         asio::io_context unused;
-        consumer_group const judge{unused, config_};
+        group const judge{unused, config_};
     }
     consumer_app(consumer_app const&) = delete;
     consumer_app& operator=(consumer_app const&) = delete;
@@ -104,29 +115,57 @@ public:
 
     /// Ends it in order. Any thread, any time; returns at once. Sticky.
     void stop() noexcept {
+        std::lock_guard const lock{mutex_}; // throughout: the context may be gone as soon as the run has seen the end of this
         stopped_ = true;
         stopping_.happen();
-        if (auto const group = current()) {
-            group->stop();
+        if (group_) {
+            group_->stop();
         }
     }
 
 private:
+    using group = basic_consumer_group<Client>;
+
+    // The last token of the provider's: what deletes the group.
+    class remembered_token {
+    public:
+        void set(oauth_token token) {
+            std::lock_guard const lock{mutex_};
+            token_ = std::move(token);
+        }
+        std::optional<oauth_token> get() const {
+            std::lock_guard const lock{mutex_};
+            return token_;
+        }
+
+    private:
+        mutable std::mutex mutex_;
+        std::optional<oauth_token> token_;
+    };
+    static asio::awaitable<oauth_token> remember(std::shared_ptr<remembered_token> to, std::function<asio::awaitable<oauth_token>()> ask) {
+        auto token = co_await ask();
+        to->set(token);
+        co_return token;
+    }
+
     static constexpr std::chrono::milliseconds first_backoff{3000};
     static constexpr std::chrono::milliseconds longest_backoff{60000};
 
     asio::awaitable<void> runs(asio::strand<asio::any_io_executor> strand) {
-        asio::signal_set signals{strand, SIGINT, SIGTERM};
-        signals.async_wait([this, &signals](std::error_code ec, int) {
-            if (!ec) {
+        // A signal may be on its way here when this ends.
+        auto const listening = std::make_shared<bool>(true);
+        auto const signals = std::make_shared<asio::signal_set>(strand, SIGINT, SIGTERM);
+        signals->async_wait([this, signals, listening](std::error_code ec, int) {
+            if (!ec && *listening) {
                 std::error_code ignored;
-                signals.clear(ignored); // the next one is the system's
+                signals->clear(ignored); // the next one is the system's
                 stop();
             }
         });
-        detail::on_exit const silent{[&signals] {
+        detail::on_exit const silent{[&signals, &listening] {
+            *listening = false;
             std::error_code ignored;
-            signals.cancel(ignored);
+            signals->cancel(ignored);
         }};
         auto backoff = first_backoff;
         std::exception_ptr end;
@@ -144,10 +183,18 @@ private:
             backoff = std::min(backoff * 2, longest_backoff);
             report({event_kind::run_restarted, severity::warning, std::nullopt, {},
                     text_of(failure) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
-            co_await stopping_.wait(detail::clock::now() + pause);
+            try {
+                co_await stopping_.wait(detail::clock::now() + pause);
+            } catch (...) { // cancelled
+                end = std::current_exception();
+                break;
+            }
         }
-        if (own_group_) {
-            co_await delete_own_group();
+        { std::lock_guard const through{mutex_}; } // with `stop`, whoever is in it
+        if constexpr (requires { &Client::delete_group; }) {
+            if (own_group_) {
+                co_await delete_own_group();
+            }
         }
         if (end) {
             std::rethrow_exception(end);
@@ -155,34 +202,47 @@ private:
     }
 
     asio::awaitable<std::exception_ptr> one_run(asio::strand<asio::any_io_executor> strand) {
-        auto const group = std::make_shared<consumer_group>(strand.get_inner_executor(), config_);
+        auto const running = std::make_shared<group>(strand.get_inner_executor(), config_);
         {
             std::lock_guard const lock{mutex_};
-            group_ = group;
+            group_ = running;
+            if (stopped_) {
+                running->stop();
+            }
         }
-        if (stopped_) {
-            group->stop();
-        }
+        std::exception_ptr failure;
         try {
-            co_await group->async_run(handler_);
+            co_await running->async_run(handler_);
         } catch (...) {
-            co_return std::current_exception();
+            failure = std::current_exception();
         }
-        co_return std::exception_ptr{};
+        std::lock_guard const lock{mutex_};
+        group_.reset(); // it must not outlive the context
+        co_return failure;
     }
 
     // Through a blocking call, so on a thread of its own.
     asio::awaitable<void> delete_own_group() {
         auto const done = std::make_shared<detail::notification>();
         auto const result = std::make_shared<std::error_code>();
-        std::thread{[done, result, of = config_] {
-            *result = detail::delete_group(of, std::chrono::milliseconds{5000});
-            done->happen();
-        }}.detach();
-        if (!co_await done->wait(detail::clock::now() + std::chrono::seconds{8}) || *result) {
-            report({event_kind::client_error, severity::warning, std::nullopt, *result,
-                    "the group was not deleted; it goes when its offsets expire"});
+        try {
+            std::thread{[done, result, token = last_token_->get(), of = config_] {
+                *result = Client::delete_group(of, token, std::chrono::milliseconds{5000});
+                done->happen();
+            }}.detach();
+            auto const answered = co_await done->wait(detail::clock::now() + std::chrono::seconds{8});
+            if (answered && !*result) {
+                co_return;
+            }
+            not_deleted(answered ? *result : std::make_error_code(std::errc::timed_out));
+        } catch (std::exception const& e) {
+            not_deleted({}, e.what());
         }
+    }
+
+    void not_deleted(std::error_code ec, std::string const& why = {}) const {
+        report({event_kind::client_error, severity::warning, std::nullopt, ec,
+                "the group was not deleted, and goes when its offsets expire: " + (ec ? ec.message() : why)});
     }
 
     static bool is_final(std::exception_ptr const& failure) {
@@ -228,19 +288,18 @@ private:
         }
     }
 
-    std::shared_ptr<consumer_group> current() const {
-        std::lock_guard const lock{mutex_};
-        return group_;
-    }
-
     config config_;
     std::shared_ptr<Handler> handler_;
+    std::shared_ptr<remembered_token> const last_token_ = std::make_shared<remembered_token>();
     bool own_group_ = false;
     std::mt19937_64 random_{std::random_device{}()};
     std::atomic<bool> stopped_{false};
     detail::notification stopping_;
     mutable std::mutex mutex_;
-    std::shared_ptr<consumer_group> group_; // under the mutex
+    std::shared_ptr<group> group_; // under the mutex
 };
+
+template <typename Handler>
+consumer_app(app_config, Handler) -> consumer_app<Handler>;
 
 } // namespace kgroup

@@ -109,6 +109,8 @@ private:
         } else if (key == "initial_offset") {
             group.initial_offset = one_of<offset_reset>(
                 key, value, {{"earliest", offset_reset::earliest}, {"latest", offset_reset::latest}, {"none", offset_reset::none}});
+        } else if (key == "initial_time") {
+            group.initial_time = std::chrono::system_clock::time_point{} + milliseconds(key, value);
         } else if (key == "group_instance_id") {
             group.group_instance_id = string(key, value);
         } else if (key == "protocol") {
@@ -208,7 +210,7 @@ private:
     }
 
     std::chrono::milliseconds milliseconds(std::string const& key, json const& value) const {
-        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > 1'000'000'000'000u) {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > 4'000'000'000'000u) {
             refuse(key, "a number of milliseconds was expected");
         }
         return std::chrono::milliseconds{value.get<std::int64_t>()};
@@ -238,8 +240,8 @@ private:
 ///     {"brokers_address": ["127.0.0.1:9092"], "consumer_group_id": "billing", "group_id_consistent": true,
 ///      "topics": ["invoices"], "consumer": {"offset_initial": -2}}
 ///
-/// `offset_initial`: -1, the newest; -2, the oldest. Any other field of `config` (but `on_event`) may stand beside these under its own
-/// name: times in milliseconds, enumerators by name, `properties` as an object. Values that only librdkafka can judge are judged when the
+/// `offset_initial`: -1, the newest; -2, the oldest. Any other field of `config` (but the functions) may stand beside these under its own
+/// name: times in milliseconds (`initial_time`: since 1970), enumerators by name, `properties` as an object. Values that only librdkafka can judge are judged when the
 /// group is made.
 ///
 /// @param source how complaints call the text.

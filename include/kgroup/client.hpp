@@ -4,6 +4,7 @@
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/oauth_token.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -14,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -24,6 +26,13 @@ struct offset_commit {
     topic_partition where;
     std::int64_t offset = 0;
     std::string metadata{};
+};
+
+/// The first record of a partition that is not earlier than some time.
+struct offset_for_time {
+    topic_partition where;
+    std::optional<std::int64_t> offset{}; ///< its offset; nullopt: the log holds none that late, or there was an error
+    std::error_code error{};              ///< why it could not be found out
 };
 
 /// Where a claim starts.
@@ -55,6 +64,11 @@ struct client_commit {
     std::error_code error;                  ///< of the request as a whole
     std::vector<result> results;
 };
+struct client_times {
+    std::uint64_t id;                       ///< of the `offsets_for_times`
+    std::vector<offset_for_time> results;   ///< in the order of the question
+};
+struct client_token_wanted {};              ///< for SASL/OAUTHBEARER: `set_token`, some time
 struct client_notice {
     event what;
 };
@@ -62,7 +76,8 @@ struct client_fatal {
     std::error_code error;
     std::string text;
 };
-using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_notice, client_fatal>;
+using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_token_wanted, client_notice,
+                                  client_fatal>;
 
 /// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by `testing::fake_client`.
 ///
@@ -70,6 +85,8 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// operations from its strand, one at a time; none of them blocks for longer than a round trip inside the process.
 /// | operation | meaning |
 /// |---|---|
+/// | `check_topics(topics)` | throws `std::system_error` when they cannot be subscribed to; any thread |
+/// | `subscribe(topics)` | these instead of the configuration's: from now on, or from `start` on |
 /// | `start(notify)` | connects; from now on `notify` is called, on any thread, when `poll` may have something |
 /// | `poll()` | the next event, or nothing |
 /// | `look_up(id, partitions, timeout)` | committed offsets and starts; answered by a `client_offsets` |
@@ -78,6 +95,8 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// | `open(state)` | the queue of a partition, before it is assigned; wakes `state` when something arrives |
 /// | `seek(position)` | moves the position of a partition that is assigned |
 /// | `commit(id, offsets)` | answered by a `client_commit` |
+/// | `offsets_for_times(id, partitions, time, timeout)` | answered by a `client_times` |
+/// | `set_token(token)` | for connections from now on; an error: it cannot be used |
 /// | `close()` | leaves the group; revocations may come meanwhile |
 /// | `closed()` | whether it has |
 /// | `shut_down(done)` | ends the client when nothing of it is held any more, then calls `done`, on any thread; false: something is |
@@ -89,7 +108,10 @@ template <typename T>
 concept client = std::constructible_from<T, config const&> &&
     requires(T& self, std::function<void()> notify, std::uint64_t id, std::vector<topic_partition> partitions,
              std::vector<start_position> positions, std::vector<offset_commit> offsets, bool cooperative,
-             std::chrono::milliseconds timeout, std::shared_ptr<detail::partition_state> state) {
+             std::chrono::milliseconds timeout, std::shared_ptr<detail::partition_state> state, std::vector<std::string> topics,
+             std::chrono::system_clock::time_point time, oauth_token token) {
+        std::as_const(self).check_topics(topics);
+        self.subscribe(topics);
         self.start(notify);
         { self.poll() } -> std::same_as<std::optional<client_event>>;
         self.look_up(id, partitions, timeout);
@@ -98,6 +120,8 @@ concept client = std::constructible_from<T, config const&> &&
         { self.open(state) } -> std::convertible_to<std::shared_ptr<detail::record_source>>;
         self.seek(positions.front());
         self.commit(id, offsets);
+        self.offsets_for_times(id, partitions, time, timeout);
+        { self.set_token(token) } -> std::same_as<std::error_code>;
         self.close();
         { self.closed() } -> std::same_as<bool>;
         { self.shut_down(notify) } -> std::same_as<bool>;

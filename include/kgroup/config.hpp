@@ -2,6 +2,7 @@
 
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/oauth_token.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,8 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
+
+#include <asio/awaitable.hpp>
 
 namespace kgroup {
 
@@ -45,6 +48,10 @@ struct config {
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
     /// too, and neither is right for everyone.
     std::optional<offset_reset> initial_offset{};
+    /// Where to start without a committed offset, if it is to be a time: each claim at its first record whose timestamp is not earlier, or at
+    /// the end of the log if there is none. `initial_offset` then only says what happens when the log no longer holds a position.
+    /// Timestamps are what producers or brokers wrote (`message.timestamp.type`); they need not be in order.
+    std::optional<std::chrono::system_clock::time_point> initial_time{};
     /// Makes the member static (KIP-345): it may be away for as long as the session timeout and finds its partitions
     /// again. Unique in the group; letters, digits, `.`, `_`, `-`; 249 characters at most. Empty: a dynamic member.
     std::string group_instance_id{};
@@ -73,6 +80,13 @@ struct config {
     /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,
     /// or that contradicts a field above or how kgroup works, is refused.
     std::map<std::string, std::string> properties{};
+    /// Where tokens come from, for brokers that demand SASL/OAUTHBEARER; needs `security.protocol` `sasl_ssl` or `sasl_plaintext` among the
+    /// properties. Called on the group's executor, on a strand of its own, one call at a time: before the first connection, when four fifths
+    /// of a token's time are over, and, when it threw or its token cannot be used, again after a second, and then after twice as long
+    /// each time, up to 30 seconds; each failure is an `event_kind::authentication_failed`. It is called until the group has been left; a call
+    /// that is under way then is cancelled (terminal) and must end soon, as a handler must (`errc::handler_abandoned`). A copy of the
+    /// function lives as long as a call of it. Unset: librdkafka's own ways, by properties.
+    std::function<asio::awaitable<oauth_token>()> oauth_token_provider{};
     /// Told of everything that happens beside the records, librdkafka's log included, on the group's executor, one at a
     /// time. It should return soon; what it throws ends the run. An event that repeats (same kind, place and cause)
     /// is reported once in ten seconds, and `event::suppressed` counts the others. Unset: warnings and errors
@@ -93,6 +107,25 @@ inline bool is_legal_name(std::string_view name) {
     });
 }
 
+/// What can be said of a subscription without librdkafka.
+inline void check_topics(std::vector<std::string> const& topics) {
+    if (topics.empty()) {
+        refuse_config("topics: at least one is needed");
+    }
+    for (auto const& topic : topics) {
+        if (topic.empty()) {
+            refuse_config("topics: a name must not be empty");
+        }
+        if (topic.front() != '^' && !is_legal_name(topic)) {
+            refuse_config("topics: '" + topic + "' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
+                          "and not a regular expression, which begins with '^'");
+        }
+        if (std::count(topics.begin(), topics.end(), topic) > 1) {
+            refuse_config("topics: '" + topic + "' is named twice");
+        }
+    }
+}
+
 /// What can be said of a configuration without librdkafka.
 inline void check(config const& given) {
     using namespace std::chrono_literals;
@@ -102,21 +135,7 @@ inline void check(config const& given) {
     if (given.group_id.empty()) {
         refuse_config("group_id: must not be empty");
     }
-    if (given.topics.empty()) {
-        refuse_config("topics: at least one is needed");
-    }
-    for (auto const& topic : given.topics) {
-        if (topic.empty()) {
-            refuse_config("topics: a name must not be empty");
-        }
-        if (topic.front() != '^' && !is_legal_name(topic)) {
-            refuse_config("topics: '" + topic + "' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
-                          "and not a regular expression, which begins with '^'");
-        }
-        if (std::count(given.topics.begin(), given.topics.end(), topic) > 1) {
-            refuse_config("topics: '" + topic + "' is named twice");
-        }
-    }
+    check_topics(given.topics);
     if (!given.initial_offset) {
         refuse_config("initial_offset: must be set: earliest, latest or none (there is no default, because a wrong one skips "
                       "records or repeats them)");

@@ -3,6 +3,7 @@
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/group_run.hpp>
+#include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/rdkafka_client.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
@@ -15,15 +16,19 @@
 #include <asio/associated_executor.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace kgroup {
 
@@ -31,12 +36,13 @@ namespace kgroup {
 /// marks, and goes on like that until it is stopped. `Client` is the seam to Kafka; use the alias `consumer_group`.
 ///
 /// Everything runs on the executor that it is given: the handlers, each on a strand of its own, and the group's own work. The group
-/// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, and to end librdkafka's
-/// consumer when the run is over.
+/// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a
+/// time, and to end librdkafka's consumer when the run is over.
 ///
 /// A group runs once.
 ///
-/// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all` and `stats`: safe from any thread. The rest is not.
+/// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all`, `subscribe`, `async_offsets_for_times` and `stats`: safe from any
+/// thread. The rest is not.
 ///
 /// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before `async_run` has completed, unless the
 /// context is not run any more.
@@ -64,7 +70,8 @@ public:
     ///
     /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
     /// - what a handler (or `config::on_event`) threw,
-    /// - `std::system_error` with `errc::handler_abandoned`: a handler did not end in time; its frame lives on and owns what it touches,
+    /// - `std::system_error` with `errc::handler_abandoned`: a handler, or `config::oauth_token_provider`, did not end in time; its frame
+    ///   lives on and owns what it touches,
     /// - `errc::no_committed_offset`, `errc::offset_out_of_range`, `errc::record_unreadable`, `errc::invalid_config` (what only
     ///   librdkafka could find wrong), or the category `kafka` for a fatal error of the group (fenced, not authorised, …),
     /// - `errc::already_running`: this group runs or has run,
@@ -111,6 +118,35 @@ public:
     void pause_all() { run_->pause_all(); }
     /// `resume` for everything that is owned now.
     void resume_all() { run_->resume_all(); }
+
+    /// Subscribes to these topics instead of the ones before: names, or regular expressions that begin with `^`, as `config::topics`.
+    /// The group rebalances: under an eager protocol this session ends in order (`end_reason::revoked`) and a new one begins; under a
+    /// cooperative one, claims of topics that stay go on. Returns at once; the subscription has changed when the rebalance says so
+    /// (`event_kind::claims_revoked`, `claims_added`). Before the run it replaces `config::topics`; once the group is being
+    /// stopped it has no effect.
+    ///
+    /// @throws std::system_error `errc::invalid_config`, naming the topic and what is wrong; then nothing has changed. (What is wrong with a
+    /// regular expression under `group_protocol::consumer` is for the broker to say: an event.)
+    void subscribe(std::vector<std::string> topics) { run_->subscribe(std::move(topics)); }
+
+    /// Finds out, for each of these partitions, which record is the first whose timestamp is not earlier than `time`. They need not be owned.
+    /// Timestamps are what producers or brokers wrote, in milliseconds; times before 1970 are taken for 1970.
+    ///
+    /// Completion signature: `void(std::exception_ptr, std::vector<offset_for_time>)`: one result for each, in this order; a partition
+    /// that does not exist, or whose leader did not answer within 10 seconds, has its error there.
+    /// Errors: `errc::not_running` before the run and when it is over.
+    /// Cancellation: total; the answer is not waited for any more.
+    asio::awaitable<std::vector<offset_for_time>> async_offsets_for_times(std::span<topic_partition const> of,
+                                                                          std::chrono::system_clock::time_point time) {
+        return run::offsets_for_times(run_, {of.begin(), of.end()}, time);
+    }
+
+    /// The same with a completion token.
+    template <typename CompletionToken>
+    auto async_offsets_for_times(std::span<topic_partition const> of, std::chrono::system_clock::time_point time, CompletionToken&& token) {
+        return asio::co_spawn(run_->executor(), detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
+                              std::forward<CompletionToken>(token));
+    }
 
     /// Counters and gauges, a snapshot.
     group_stats stats() const { return run_->stats(); }

@@ -30,6 +30,8 @@ enum class errc {
     record_unreadable,
     /// The broker did not answer a commit within `commit_timeout`.
     commit_timed_out,
+    /// Only a group that runs can be asked for this: it has not begun, or is over.
+    not_running,
 };
 
 /// The category of `errc`; its name is "kgroup".
@@ -48,6 +50,7 @@ inline std::error_category const& error_category() noexcept {
             case errc::session_ended: return "the session has ended";
             case errc::record_unreadable: return "a record cannot be read";
             case errc::commit_timed_out: return "the commit was not answered within commit_timeout";
+            case errc::not_running: return "the group does not run";
             }
             return "unknown error of kgroup";
         }

@@ -33,6 +33,7 @@ enum class event_kind {
     offsets_unavailable, ///< the committed offsets of an assignment could not be read yet; the look-up is repeated
     position_reset,      ///< the log no longer held the position; reading went on where `initial_offset` says
     partition_error,     ///< a partition cannot be read at the moment
+    authentication_failed, ///< no token was to be had (`config::oauth_token_provider`), or the brokers refuse this member; repeated until it works
     topic_missing,       ///< a subscribed topic does not exist; the group waits for it
     brokers_unreachable, ///< no broker can be reached; reported once an outage
     brokers_reachable,   ///< the outage is over
@@ -65,6 +66,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::offsets_unavailable: return "offsets_unavailable";
     case event_kind::position_reset: return "position_reset";
     case event_kind::partition_error: return "partition_error";
+    case event_kind::authentication_failed: return "authentication_failed";
     case event_kind::topic_missing: return "topic_missing";
     case event_kind::brokers_unreachable: return "brokers_unreachable";
     case event_kind::brokers_reachable: return "brokers_reachable";

@@ -41,13 +41,14 @@ from pathlib import Path
 
 KAFKA_VERSION = "4.3.0"
 HERE = Path(__file__).resolve().parent
+OAUTH = "org.apache.kafka.common.security.oauthbearer"
 
 def _dependency(group: str, artifact: str, version: str) -> str:
     return (f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
             f"<version>{version}</version></dependency>")
 
 
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+POM = f"""<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>kgroup.tests</groupId>
   <artifactId>kafka-for-tests</artifactId>
@@ -246,6 +247,7 @@ class Node:
     id: int
     port: int
     controller_port: int
+    token_port: int = 0  # of a cluster that an older script has started
 
 
 class Brokers:
@@ -557,10 +559,10 @@ class Cluster(Brokers):
 
     def _format(self) -> None:
         count = self._settings["nodes"]
-        ports = free_ports(2 * count)
+        ports = free_ports(3 * count)
         if self._settings["port"]:
             ports[0] = self._settings["port"]
-        nodes = [Node(index + 1, ports[2 * index], ports[2 * index + 1]) for index in range(count)]
+        nodes = [Node(index + 1, *ports[3 * index:3 * index + 3]) for index in range(count)]
         cluster_id = _base64_uuid()
         formats = []
         for node in nodes:
@@ -588,10 +590,19 @@ class Cluster(Brokers):
             "process.roles": "broker,controller",
             "node.id": node.id,
             "controller.quorum.voters": ",".join(f"{other.id}@127.0.0.1:{other.controller_port}" for other in nodes),
-            "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{node.port},TOKENS://127.0.0.1:{node.token_port},"
+                         f"CONTROLLER://127.0.0.1:{node.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port},TOKENS://127.0.0.1:{node.token_port}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,TOKENS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            # Tokens that anybody can make, and no connection outlives three seconds without a new one.
+            "listener.name.tokens.sasl.enabled.mechanisms": "OAUTHBEARER",
+            "listener.name.tokens.oauthbearer.sasl.jaas.config":
+                f'{OAUTH}.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";',
+            "listener.name.tokens.oauthbearer.sasl.server.callback.handler.class":
+                f"{OAUTH}.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler",
+            "listener.name.tokens.oauthbearer.connections.max.reauth.ms": 3000,
             "log.dirs": self._folder(node.id) / "data",
             "num.network.threads": 2,
             "num.io.threads": 4,

@@ -20,7 +20,7 @@
 
 using namespace std::chrono_literals;
 using kgroup::testing::embedded_cluster;
-using record = embedded_cluster::record;
+using produced = embedded_cluster::record;
 using request = embedded_cluster::request;
 using steady = std::chrono::steady_clock;
 
@@ -91,7 +91,7 @@ std::chrono::milliseconds time_of(Call call) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - start);
 }
 
-std::error_code kafka(rd_kafka_resp_err_t error) { return kgroup::make_error_code(error); }
+std::error_code kafka_error(rd_kafka_resp_err_t error) { return kgroup::make_error_code(error); }
 
 } // namespace
 
@@ -101,7 +101,7 @@ TEST_CASE("embedded_cluster: what was produced is what a member receives, and wh
     CHECK(cluster.log_end("orders", 0) == 0);
     CHECK(cluster.committed("billing", "orders", 0) == std::nullopt);
 
-    CHECK(cluster.produce("orders", 0, "M1", std::string{"M2"}, record{.key = "k", .value = "M3"}) == 0);
+    CHECK(cluster.produce("orders", 0, "M1", std::string{"M2"}, produced{.key = "k", .value = "M3"}) == 0);
     CHECK(cluster.produce("orders", 0, "M4") == 3);
     CHECK(cluster.produce("orders", 2, "N1") == 0);
     CHECK(cluster.produce("orders", 0) == -1);
@@ -138,14 +138,14 @@ TEST_CASE("embedded_cluster: records arrive as they were given, null and empty t
     cluster.create_topic("records", 1);
     auto const moment = std::chrono::system_clock::time_point{1'600'000'000'123ms};
     std::string const binary{"\0\xff\n\0", 4};
-    std::vector<record> given{
+    std::vector<produced> given{
         {},
         {.key = "", .value = ""},
         {.key = binary, .value = binary + binary},
         {.value = "with headers", .headers = {{"name", "first"}, {"name", "second"}, {"null", std::nullopt}, {"empty", ""}}},
         {.value = "old", .timestamp = moment},
     };
-    record many{.value = "many"};
+    produced many{.value = "many"};
     for (int i = 0; i != 100; ++i) {
         many.headers.push_back({"h" + std::to_string(i % 7), std::to_string(i)});
     }
@@ -180,7 +180,7 @@ TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are p
     constexpr std::size_t size = 120'000;
     embedded_cluster cluster;
     cluster.create_topic("bulk", 4);
-    std::vector<record> records(size);
+    std::vector<produced> records(size);
     for (std::size_t i = 0; i != size; ++i) {
         records[i].value = std::to_string(i);
     }
@@ -202,9 +202,9 @@ TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are p
 TEST_CASE("embedded_cluster: a topic that is made twice, a partition that is not there") {
     embedded_cluster cluster;
     cluster.create_topic("topic", 1);
-    CHECK(error_of([&] { cluster.create_topic("topic", 2); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS));
-    CHECK(error_of([&] { cluster.produce("topic", 1, "x"); }) == kafka(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
-    CHECK(error_of([&] { cluster.log_end("topic", 1); }) == kafka(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    CHECK(error_of([&] { cluster.create_topic("topic", 2); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS));
+    CHECK(error_of([&] { cluster.produce("topic", 1, "x"); }) == kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    CHECK(error_of([&] { cluster.log_end("topic", 1); }) == kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
     CHECK(error_of([] { embedded_cluster{0}; }));
 }
 
@@ -214,20 +214,20 @@ TEST_CASE("embedded_cluster: requests fail as asked, so many times, and no longe
     cluster.produce("topic", 0, "x");
 
     cluster.fail(request::list_offsets, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK(cluster.log_end("topic", 0) == 1);
 
     cluster.fail(request::list_offsets, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 3);
-    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     cluster.stop_failing(request::list_offsets);
     CHECK(cluster.log_end("topic", 0) == 1);
 
     cluster.fail(request::offset_fetch, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.committed("group", "topic", 0); }) == kafka(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.committed("group", "topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
     CHECK(cluster.committed("group", "topic", 0) == std::nullopt);
 
     cluster.fail(request::produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.produce("topic", 0, "y"); }) == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.produce("topic", 0, "y"); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK(cluster.log_end("topic", 0) == 1);
 }
 
@@ -246,7 +246,7 @@ TEST_CASE("embedded_cluster: members are told that a topic is not for them, unti
                                   .initial_offset = kgroup::offset_reset::earliest,
                                   .properties = {{"session.timeout.ms", "4000"}},
                                   .on_event = [&](kgroup::event const& what) {
-                                      if (what.error == kafka(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
+                                      if (what.error == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
                                           told.push_back(what.error);
                                           context.stop();
                                       }
@@ -347,7 +347,7 @@ TEST_CASE("embedded_cluster: leaders in turn, and leader and coordinator moved b
     CHECK(cluster.produce("topic", 1, "y") == 1);
     CHECK(consume(cluster, "group", "topic", 1).collected.size() == 1);
     CHECK(cluster.committed("group", "topic", 1) == 2);
-    CHECK(error_of([&] { cluster.take_down(4); }) == kafka(RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE));
+    CHECK(error_of([&] { cluster.take_down(4); }) == kafka_error(RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE));
 }
 
 TEST_CASE("embedded_cluster: each partition is led by the broker that its turn names") {

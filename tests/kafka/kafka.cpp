@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -132,7 +133,8 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
         if (!eventually([&] {
                 std::int64_t low = 0;
                 std::int64_t high = 0;
-                return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low, &high, limit_ms);
+                // In small steps: one that began before the brokers knew of the topic does not always hear of it.
+                return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low, &high, 1000);
             })) {
             throw std::runtime_error{"nobody leads " + name};
         }
@@ -158,6 +160,9 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
     for (auto const& each : record.headers) {
         auto const [data, size] = bytes(each.value);
         add(RD_KAFKA_VTYPE_HEADER).header = {each.name.c_str(), data, static_cast<ssize_t>(size)};
+    }
+    if (record.timestamp) {
+        add(RD_KAFKA_VTYPE_TIMESTAMP).i64 = std::chrono::duration_cast<std::chrono::milliseconds>(record.timestamp->time_since_epoch()).count();
     }
     for (;;) {
         detail::rdkafka_error const error{rd_kafka_produceva(with, fields.data(), fields.size())};
@@ -272,6 +277,36 @@ void kafka::delete_records(std::string const& topic, std::int32_t partition, std
     rd_kafka_DeleteRecords_destroy(wanted);
     auto const answer = answer_from(answers, "DeleteRecords");
     check(rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(answer.get()))->elems[0].err, topic);
+}
+
+std::string kafka::token_brokers() {
+    auto* broker = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, "1");
+    queue const answers{rd_kafka_queue_new(producer_.get())};
+    rd_kafka_DescribeConfigs(producer_.get(), &broker, 1, nullptr, answers.get());
+    rd_kafka_ConfigResource_destroy(broker);
+    auto const answer = answer_from(answers, "DescribeConfigs");
+    std::size_t count = 0;
+    auto const* const* const brokers = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
+    auto const* const* const settings = rd_kafka_ConfigResource_configs(brokers[0], &count);
+    for (auto const* const each : std::span{settings, count}) {
+        if (std::string_view{rd_kafka_ConfigEntry_name(each)} == "advertised.listeners") {
+            std::string const listeners{rd_kafka_ConfigEntry_value(each)};
+            constexpr std::string_view wanted{"TOKENS://"};
+            if (auto const at = listeners.find(wanted); at != std::string::npos) {
+                auto const begin = at + wanted.size();
+                return listeners.substr(begin, listeners.find(',', begin) - begin);
+            }
+        }
+    }
+    return {};
+}
+
+bool kafka::knows_group(std::string const& group) {
+    rd_kafka_group_list const* found = nullptr;
+    check(rd_kafka_list_groups(producer_.get(), group.c_str(), &found, limit_ms), group);
+    auto const known = found->group_cnt != 0 && std::string_view{found->groups[0].state} != "Dead";
+    rd_kafka_group_list_destroy(found);
+    return known;
 }
 
 bool kafka::deny_read(rd_kafka_ResourceType_t what, std::string const& name) {

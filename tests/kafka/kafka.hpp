@@ -90,6 +90,10 @@ public:
     std::int64_t log_end(std::string const& topic, std::int32_t partition);
     /// Makes `first` the first offset that the log holds. Real Kafka.
     void delete_records(std::string const& topic, std::int32_t partition, std::int64_t first);
+    /// Where the cluster listens to those only who show a token, an unsecured JWT; empty: nowhere. Real Kafka.
+    std::string token_brokers();
+    /// Whether the cluster knows the group. Real Kafka.
+    bool knows_group(std::string const& group);
     /// From now on nobody may read this. false: the cluster has no authorizer. Real Kafka.
     bool deny_read(rd_kafka_ResourceType_t what, std::string const& name);
 

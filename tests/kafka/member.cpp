@@ -2,8 +2,11 @@
 
 #include <kgroup/consumer_group.hpp>
 
-#include <algorithm>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <future>
@@ -31,6 +34,12 @@ struct hooked_handler {
 };
 
 } // namespace
+
+asio::awaitable<void> pause_for(std::chrono::milliseconds time) {
+    asio::steady_timer timer{co_await asio::this_coro::executor, time};
+    std::error_code ec;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+}
 
 void received::add(message const& one) {
     std::lock_guard const lock{mutex_};
@@ -192,6 +201,10 @@ std::string member::said() const {
 
 group_stats member::stats() const {
     return running_->group->stats();
+}
+
+consumer_group& member::group() {
+    return *running_->group;
 }
 
 void member::pause_all() {

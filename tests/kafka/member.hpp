@@ -2,6 +2,7 @@
 
 #include <kgroup/claim.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/consumer_group.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/session.hpp>
 
@@ -23,6 +24,9 @@
 #include <vector>
 
 namespace kgroup::tests {
+
+/// A handler that is slow.
+asio::awaitable<void> pause_for(std::chrono::milliseconds time);
 
 /// A handler in lambdas; the hooks that are not given do nothing.
 struct hooks {
@@ -73,6 +77,7 @@ public:
 
     std::size_t claims() const { return stats().claims; }
     group_stats stats() const;
+    consumer_group& group();
     void pause_all();
     void resume_all();
     asio::io_context& context();

@@ -3,7 +3,6 @@
 
 #include <kgroup/error.hpp>
 
-#include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
@@ -32,12 +31,6 @@ std::chrono::milliseconds stop_in_time(member& which) {
     CHECK(which.ends_within(close_timeout + 1s));
     CHECK_MESSAGE(!which.error(), which.what());
     return std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - since);
-}
-
-asio::awaitable<void> pause_for(std::chrono::milliseconds time) {
-    asio::steady_timer timer{co_await asio::this_coro::executor, time};
-    std::error_code ec;
-    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
 }
 
 /// A topic of four partitions with some records in each.

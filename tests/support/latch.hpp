@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility> // before Asio: see clock.hpp
+
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
@@ -9,7 +11,6 @@
 #include <asio/use_awaitable.hpp>
 
 #include <system_error>
-#include <utility>
 
 namespace kgroup::tests {
 

@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -45,6 +47,13 @@ std::string refusal(config const& given) {
     return {};
 }
 
+config with_tokens(std::map<std::string, std::string> const& properties) {
+    return with([&](config& given) {
+        given.properties = properties;
+        given.oauth_token_provider = []() -> asio::awaitable<kgroup::oauth_token> { co_return kgroup::oauth_token{}; };
+    });
+}
+
 bool says(std::string const& text, std::string const& sentence) {
     return text.find(sentence) != std::string::npos;
 }
@@ -75,6 +84,7 @@ TEST_CASE("config: a field that is missing or malformed is refused by its name")
         {[](config& c) { c.topics = {"orders", ""}; }, "topics: a name must not be empty"},
         {[](config& c) { c.topics = {"or ders"}; }, "topics: 'or ders' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most)"},
         {[](config& c) { c.topics = {std::string(250, 'a')}; }, "is not a topic's name"},
+        {[](config& c) { c.topics = {"^orders-[0-9"}; }, "topics: '^orders-[0-9' is not a regular expression (POSIX extended): "},
         {[](config& c) { c.topics = {"orders", "orders"}; }, "topics: 'orders' is named twice"},
         {[](config& c) { c.initial_offset.reset(); }, "initial_offset: must be set: earliest, latest or none"},
         {[](config& c) { c.group_instance_id = "a/b"; }, "group_instance_id: only letters, digits, '.', '_' and '-' are allowed, 249 at most"},
@@ -99,7 +109,7 @@ TEST_CASE("config: a field that is missing or malformed is refused by its name")
 }
 
 TEST_CASE("config: what is unusual and right is accepted") {
-    CHECK(refusal(with([](config& c) { c.topics = {"^orders-[0-9]+$", "^.*"}; })) == "");
+    CHECK(refusal(with([](config& c) { c.topics = {"^orders-[0-9]{1,3}(a|b)$", "^.*"}; })) == "");
     CHECK(refusal(with([](config& c) { c.topics = {std::string(249, 'a'), "A.b_c-9"}; })) == "");
     CHECK(refusal(with([](config& c) { c.group_instance_id = "host-1.example_2"; })) == "");
     CHECK(refusal(with([](config& c) { c.auto_commit_interval = 0ms; })) == "");
@@ -150,7 +160,8 @@ TEST_CASE("config: a property that contradicts a field, or how kgroup works, is 
 
 TEST_CASE("config: a property that says the same as a field is no contradiction") {
     for (auto const& [name, value] : {std::pair{"bootstrap.servers", "127.0.0.1:9092"}, {"group.id", "group"}, {"enable.auto.commit", "false"},
-                                      {"enable.auto.commit", "0"}, {"auto.offset.reset", "earliest"}, {"auto.offset.reset", "smallest"},
+                                      {"enable.auto.commit", "0"}, {"enable.auto.commit", "FALSE"}, {"auto.offset.reset", "earliest"},
+                                      {"auto.offset.reset", "smallest"},
                                       {"partition.assignment.strategy", "range,roundrobin"}}) {
         CHECK_MESSAGE(refusal(with_property(name, value)) == "", name);
     }
@@ -195,7 +206,11 @@ TEST_CASE("config: what this librdkafka cannot do is refused with the version th
         CHECK(says(refusal(mixed), "properties: 'partition.assignment.strategy' contradicts protocol (the broker divides the partitions)"));
     }
     // librdkafka before 2.4 does not know the property, later ones do: refused either way.
-    CHECK(says(refusal(with_property("group.protocol", "consumer")), "group.protocol"));
+    CHECK(says(refusal(with_property("group.protocol", "consumer")), "properties: 'group.protocol'"));
+    if (rd_kafka_version() >= 0x02040000) {
+        CHECK(says(refusal(with_property("group.protocol", "consumer")), "properties: 'group.protocol' contradicts protocol"));
+        CHECK(refusal(with_property("group.protocol", "Classic")) == "");
+    }
 }
 
 TEST_CASE("config: a refusal shows no secret, whatever else is wrong beside it") {
@@ -224,7 +239,46 @@ TEST_CASE("config: librdkafka is woken where it would look at a full queue once 
         CHECK(notice->username == "me");
         CHECK(notice->password == "x");
     }
-    CHECK_FALSE(rdkafka_settings_maker::make(with([](config& c) {
-                    c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "OAUTHBEARER"}};
-                })).refill);
+    CHECK_FALSE(rdkafka_settings_maker::make(with_tokens({{"security.protocol", "sasl_plaintext"}})).refill);
+}
+
+TEST_CASE("config: a provider of tokens says how to authenticate, and needs a protocol that does") {
+    for (auto const& properties : std::vector<std::map<std::string, std::string>>{
+             {{"security.protocol", "sasl_plaintext"}},
+             {{"security.protocol", "SASL_SSL"}},
+             {{"security.protocol", "sasl_ssl"}, {"sasl.mechanism", "OAUTHBEARER"}},
+             {{"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "OAUTHBEARER"}},
+         }) {
+        auto const given = with_tokens(properties);
+        CHECK(refusal(given) == "");
+        CHECK(property_of(given, "sasl.mechanisms") == std::string{"OAUTHBEARER"});
+    }
+    for (auto const& [properties, sentence] : std::vector<std::pair<std::map<std::string, std::string>, std::string>>{
+             {{}, "oauth_token_provider: needs the property 'security.protocol': sasl_ssl"},
+             {{{"security.protocol", "ssl"}}, "oauth_token_provider: needs the property 'security.protocol': sasl_ssl"},
+             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanism", "PLAIN"}}, "properties: 'sasl.mechanism' contradicts oauth_token_provider"},
+             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "PLAIN"}}, "properties: 'sasl.mechanisms' contradicts oauth_token_provider"},
+             {{{"security.protocol", "sasl_ssl"}, {"enable.sasl.oauthbearer.unsecure.jwt", "true"}},
+              "properties: 'enable.sasl.oauthbearer.unsecure.jwt' contradicts oauth_token_provider"},
+         }) {
+        auto const text = refusal(with_tokens(properties));
+        CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
+    }
+}
+
+TEST_CASE("config: OAUTHBEARER without anybody to give a token is refused: no broker could ever be reached") {
+    auto given = with([](config& c) { c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "OAUTHBEARER"}}; });
+    CHECK(says(refusal(given), "properties: 'sasl.mechanism' OAUTHBEARER needs an oauth_token_provider"));
+    given.properties["enable.sasl.oauthbearer.unsecure.jwt"] = "true";
+    CHECK(refusal(given) == "");
+}
+
+TEST_CASE("config: a start time goes with any initial_offset, none included, and with any time") {
+    for (auto const offset : {offset_reset::earliest, offset_reset::latest, offset_reset::none}) {
+        CHECK(refusal(with([&](config& c) {
+                  c.initial_offset = offset;
+                  c.initial_time = std::chrono::system_clock::now();
+              })) == "");
+    }
+    CHECK(refusal(with([](config& c) { c.initial_time = std::chrono::system_clock::time_point::min(); })) == "");
 }

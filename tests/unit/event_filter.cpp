@@ -15,7 +15,7 @@ using kgroup::detail::event_filter;
 
 namespace {
 
-constexpr auto start = kgroup::detail::clock::time_point{} + 1h;
+constexpr auto first_moment = kgroup::detail::clock::time_point{} + 1h;
 
 event commit_failed(std::int32_t partition, std::errc why = std::errc::timed_out) {
     return {event_kind::commit_failed, severity::warning, topic_partition{"orders", partition}, std::make_error_code(why), "said differently"};
@@ -30,17 +30,17 @@ event log_line(std::string text) {
 TEST_CASE("event_filter: the same event passes once in ten seconds, and tells how many did not") {
     event_filter filter;
     auto first = commit_failed(0);
-    CHECK(filter.passes(first, start));
+    CHECK(filter.passes(first, first_moment));
     CHECK(first.suppressed == 0);
     for (int i = 1; i != 100; ++i) {
         auto again = commit_failed(0);
-        CHECK_FALSE(filter.passes(again, start + i * 100ms));
+        CHECK_FALSE(filter.passes(again, first_moment + i * 100ms));
     }
     auto later = commit_failed(0);
-    CHECK(filter.passes(later, start + 10s));
+    CHECK(filter.passes(later, first_moment + 10s));
     CHECK(later.suppressed == 99);
     auto last = commit_failed(0);
-    CHECK(filter.passes(last, start + 20s));
+    CHECK(filter.passes(last, first_moment + 20s));
     CHECK(last.suppressed == 0);
 }
 
@@ -53,11 +53,11 @@ TEST_CASE("event_filter: kind, place and cause tell events apart, the text does 
     mark.kind = event_kind::mark_refused;
     auto reworded = commit_failed(0);
     reworded.text = "in other words";
-    CHECK(filter.passes(here, start));
-    CHECK(filter.passes(there, start));
-    CHECK(filter.passes(otherwise, start));
-    CHECK(filter.passes(mark, start));
-    CHECK_FALSE(filter.passes(reworded, start));
+    CHECK(filter.passes(here, first_moment));
+    CHECK(filter.passes(there, first_moment));
+    CHECK(filter.passes(otherwise, first_moment));
+    CHECK(filter.passes(mark, first_moment));
+    CHECK_FALSE(filter.passes(reworded, first_moment));
 }
 
 TEST_CASE("event_filter: lines of a log and missing topics are told apart by their text") {
@@ -65,9 +65,9 @@ TEST_CASE("event_filter: lines of a log and missing topics are told apart by the
     auto one = log_line("one");
     auto another = log_line("another");
     auto one_again = log_line("one");
-    CHECK(filter.passes(one, start));
-    CHECK(filter.passes(another, start));
-    CHECK_FALSE(filter.passes(one_again, start + 9s));
+    CHECK(filter.passes(one, first_moment));
+    CHECK(filter.passes(another, first_moment));
+    CHECK_FALSE(filter.passes(one_again, first_moment + 9s));
 }
 
 TEST_CASE("event_filter: what happens to claims and sessions always passes") {
@@ -76,7 +76,7 @@ TEST_CASE("event_filter: what happens to claims and sessions always passes") {
                             event_kind::claims_lost, event_kind::handler_failed, event_kind::handler_abandoned}) {
         for (int i = 0; i != 3; ++i) {
             event each{kind, severity::info};
-            CHECK(filter.passes(each, start));
+            CHECK(filter.passes(each, first_moment));
         }
     }
 }
@@ -85,7 +85,7 @@ TEST_CASE("event_filter: a flood of different events does not grow it without bo
     event_filter filter;
     for (int i = 0; i != 5000; ++i) {
         auto each = log_line(std::to_string(i));
-        CHECK(filter.passes(each, start));
+        CHECK(filter.passes(each, first_moment));
     }
 }
 

@@ -52,6 +52,7 @@ private:
         case event_kind::commit_failed:
         case event_kind::offsets_unavailable:
         case event_kind::partition_error:
+        case event_kind::authentication_failed:
         case event_kind::position_reset:
         case event_kind::topic_missing:
         case event_kind::client_error:

@@ -10,10 +10,12 @@
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/session_machine.hpp>
+#include <kgroup/detail/waiting_place.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/oauth_token.hpp>
 #include <kgroup/session.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -22,7 +24,6 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
 #include <asio/strand.hpp>
 #include <asio/use_awaitable.hpp>
 
@@ -32,6 +33,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +43,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -55,10 +58,11 @@ class group_run final : public claim_observer,
                         public std::enable_shared_from_this<group_run<Client>> {
 public:
     group_run(asio::any_io_executor executor, config given)
-        : config_(std::move(given)), client_(config_), executor_(executor), strand_(std::move(executor)), timer_(strand_),
+        : config_(std::move(given)), client_(config_), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
+          strand_(waiting_place_->strand()),
           machine_({config_.on_claim_exit == claim_exit::keep_others, false}) {}
 
-    asio::strand<asio::any_io_executor> const& strand() const noexcept { return strand_; }
+    asio::any_io_executor const& strand() const noexcept { return strand_; }
 
     // Any thread.
 
@@ -75,6 +79,32 @@ public:
     void resume(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::resume); }
     void pause_all() { for_each_claim(&partition_state::pause); }
     void resume_all() { for_each_claim(&partition_state::resume); }
+    void subscribe(std::vector<std::string> topics) {
+        client_.check_topics(topics);
+        asio::post(strand_, [self = this->shared_from_this(), topics = std::move(topics)]() mutable {
+            if (self->closing_since_ || self->stop_asked_) {
+                return;
+            }
+            self->client_.subscribe(std::move(topics));
+            self->wake_on_strand();
+        });
+    }
+
+    asio::any_io_executor const& executor() const noexcept { return executor_; }
+
+    static asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::shared_ptr<group_run> self,
+                                                                           std::vector<topic_partition> of,
+                                                                           std::chrono::system_clock::time_point time) {
+        auto const waiter = std::make_shared<times_waiter>();
+        asio::post(self->strand_, [self, waiter, of = std::move(of), time]() mutable {
+            self->ask_for_times(waiter, std::move(of), time);
+        });
+        co_await waiter->done.wait();
+        if (waiter->failure) {
+            std::rethrow_exception(waiter->failure);
+        }
+        co_return std::move(waiter->results);
+    }
 
     group_stats stats() const {
         std::lock_guard const lock{shared_};
@@ -184,6 +214,27 @@ private:
     using machine = session_machine;
     using step = session_machine::step;
 
+    /// Somebody who awaits offsets for a time.
+    struct times_waiter {
+        notification done;
+        std::vector<offset_for_time> results;
+        std::exception_ptr failure;
+
+        void fail(std::exception_ptr e) {
+            failure = std::move(e);
+            done.happen();
+        }
+    };
+    /// A call of `config::oauth_token_provider`.
+    struct token_frame {
+        token_frame(std::function<asio::awaitable<oauth_token>()> by, asio::strand<asio::any_io_executor> on)
+            : provider(std::move(by)), strand(std::move(on)) {}
+
+        std::function<asio::awaitable<oauth_token>()> provider;
+        asio::strand<asio::any_io_executor> strand;
+        asio::cancellation_signal signal; // emitted on this strand
+        bool abandoned = false;           // group's strand
+    };
     /// A handler's coroutine and what it may touch, for as long as it lives.
     struct claim_frame {
         claim_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
@@ -238,17 +289,16 @@ private:
 
     void wake_on_strand() {
         due_ = true;
-        timer_.cancel();
+        waiting_place_->notify();
     }
 
     asio::awaitable<void> wait(clock::time_point until) {
         if (!std::exchange(due_, false)) {
-            timer_.expires_at(until);
-            std::error_code ec;
-            co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+            co_await waiting_place_->wait(until);
             due_ = false;
         } else {
-            co_await asio::post(strand_, asio::use_awaitable); // others on the executor want to run, too
+            waiting_place_->notify_later(); // others on the executor want to run, too
+            co_await waiting_place_->wait();
         }
     }
 
@@ -281,7 +331,7 @@ private:
             auto const what = std::move(inbox_.front());
             inbox_.pop_front();
             for (auto const& action : machine_.handle(what)) {
-                std::visit([this](auto const& each) { perform(each); }, action);
+                std::visit([this](auto const& each) { this->perform(each); }, action);
             }
         }
     }
@@ -294,7 +344,7 @@ private:
             if (!event) {
                 break;
             }
-            std::visit([this](auto& each) { on_client(each); }, *event);
+            std::visit([this](auto& each) { this->on_client(each); }, *event);
         }
         if (machine_.at() == step::closing && client_.closed()) {
             feed(machine::client_closed{});
@@ -303,7 +353,7 @@ private:
 
     clock::time_point next_deadline() const {
         auto nearest = next_tick_;
-        for (auto const& each : {deadline_, backoff_until_, close_by_, look_up_at_, commits_.due()}) {
+        for (auto const& each : {deadline_, backoff_until_, close_by_, look_up_at_, token_at_, commits_.due()}) {
             if (each && *each < nearest) {
                 nearest = *each;
             }
@@ -331,6 +381,9 @@ private:
         }
         if (over(look_up_at_)) {
             look_up_again();
+        }
+        if (over(token_at_)) {
+            ask_for_token();
         }
         if (next_tick_ <= now) {
             next_tick_ = now + std::min<clock::duration>(client_.max_poll_interval() / 3, std::chrono::milliseconds{500});
@@ -380,6 +433,20 @@ private:
     void on_client(client_commit& what) {
         if (auto const finished = commits_.answer(what)) {
             on_commit(*finished);
+        }
+    }
+
+    void on_client(client_times& what) {
+        if (auto const found = times_waiters_.find(what.id); found != times_waiters_.end()) {
+            found->second->results = std::move(what.results);
+            found->second->done.happen();
+            times_waiters_.erase(found);
+        }
+    }
+
+    void on_client(client_token_wanted&) {
+        if (!token_ && !token_at_ && config_.oauth_token_provider) {
+            ask_for_token();
         }
     }
 
@@ -792,18 +859,78 @@ private:
     }
 
     void report_failure(std::optional<topic_partition> where, std::exception_ptr const& e) {
-        std::string text = "an exception of unknown type";
-        std::error_code code;
+        auto const [text, code] = words_of(e);
+        report({event_kind::handler_failed, severity::error, std::move(where), code, text});
+    }
+
+    static std::pair<std::string, std::error_code> words_of(std::exception_ptr const& e) {
         try {
             std::rethrow_exception(e);
         } catch (std::system_error const& error) {
-            text = error.what();
-            code = error.code();
+            return {error.what(), error.code()};
         } catch (std::exception const& error) {
-            text = error.what();
+            return {error.what(), {}};
         } catch (...) {
+            return {"an exception of unknown type", {}};
         }
-        report({event_kind::handler_failed, severity::error, std::move(where), code, text});
+    }
+
+    // Tokens.
+
+    void ask_for_token() {
+        token_at_.reset();
+        token_ = std::make_shared<token_frame>(config_.oauth_token_provider, asio::make_strand(executor_));
+        asio::co_spawn(token_->strand, provide(token_),
+                       asio::bind_cancellation_slot(
+                           token_->signal.slot(),
+                           [self = this->shared_from_this(), frame = token_](std::exception_ptr e, oauth_token token) {
+                               self->tell([frame, e, token = std::move(token)](group_run& group) { group.on_token(*frame, e, token); });
+                           }));
+    }
+
+    static asio::awaitable<oauth_token> provide(std::shared_ptr<token_frame> frame) { co_return co_await frame->provider(); }
+
+    void on_token(token_frame& frame, std::exception_ptr const& e, oauth_token const& token) {
+        using namespace std::chrono_literals;
+        if (frame.abandoned) {
+            abandoned_.erase(&frame);
+            set_abandoned();
+            return;
+        }
+        token_.reset();
+        std::string why;
+        std::error_code code;
+        if (e) {
+            std::tie(why, code) = words_of(e);
+        } else if (why = flaw_of(token); !why.empty()) {
+            why = "the token cannot be used: " + why;
+        } else if (code = client_.set_token(token); code) {
+            why = "the token cannot be used: " + code.message();
+        } else {
+            token_backoff_ = 1s;
+            return;
+        }
+        token_at_ = clock::now() + token_backoff_;
+        report({event_kind::authentication_failed, severity::error, std::nullopt, code,
+                why + "; oauth_token_provider is asked again in " + std::to_string(token_backoff_.count()) + " ms"});
+        token_backoff_ = std::min<std::chrono::milliseconds>(token_backoff_ * 2, 30s);
+    }
+
+    // Offsets for times.
+
+    void ask_for_times(std::shared_ptr<times_waiter> waiter, std::vector<topic_partition> of, std::chrono::system_clock::time_point time) {
+        if (!client_started_) {
+            return waiter->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
+        }
+        if (of.empty()) {
+            return waiter->done.happen();
+        }
+        try {
+            client_.offsets_for_times(++times_id_, std::move(of), time, std::chrono::milliseconds{10000});
+            times_waiters_.emplace(times_id_, waiter);
+        } catch (...) {
+            waiter->fail(std::current_exception());
+        }
     }
 
     // Commits.
@@ -923,11 +1050,26 @@ private:
             perform(machine::end_session{end_reason::stopped});
         }
         commits_.fail_waiters(errc::session_ended);
+        auto const provider = std::exchange(token_, nullptr);
+        if (provider) {
+            until = std::max(until, clock::now() + std::chrono::milliseconds{500});
+            provider->abandoned = true;
+            abandoned_.insert(provider.get());
+            asio::post(provider->strand, [provider] { provider->signal.emit(asio::cancellation_type::terminal); });
+        }
         while (!abandoned_.empty() && clock::now() < until) {
             co_await wait(until);
         }
+        if (provider && abandoned_.contains(provider.get())) {
+            set_abandoned();
+            report({event_kind::handler_abandoned, severity::error, std::nullopt, errc::handler_abandoned,
+                    "oauth_token_provider did not end after its cancellation"});
+        }
         auto const gone = std::make_shared<notification>();
         client_started_ = false;
+        for (auto const& each : std::exchange(times_waiters_, {})) {
+            each.second->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
+        }
         auto ends = false;
         {
             std::lock_guard const lock{client_mutex_};
@@ -1034,8 +1176,8 @@ private:
     config config_;
     Client client_;
     asio::any_io_executor executor_;
-    asio::strand<asio::any_io_executor> strand_;
-    timer timer_;
+    std::shared_ptr<waiting_place> waiting_place_;
+    asio::any_io_executor strand_;
     bool due_ = false;                           // the loop is to look again without waiting
     session_machine machine_;
     std::deque<machine::event> inbox_;
@@ -1049,6 +1191,10 @@ private:
     std::map<topic_partition, clock::time_point> orphans_;
     std::vector<topic_partition> look_up_;
     std::uint64_t look_up_id_ = 0;
+    std::map<std::uint64_t, std::shared_ptr<times_waiter>> times_waiters_;
+    std::uint64_t times_id_ = 0;
+    std::shared_ptr<token_frame> token_;         // the provider runs
+    std::chrono::milliseconds token_backoff_{1000};
     commit_rounds commits_;
     event_filter filter_;
     std::exception_ptr failure_;
@@ -1063,6 +1209,7 @@ private:
     std::optional<clock::time_point> deadline_;
     std::optional<clock::time_point> backoff_until_;
     std::optional<clock::time_point> look_up_at_;
+    std::optional<clock::time_point> token_at_;
     std::optional<clock::time_point> close_by_;
     std::optional<clock::time_point> closing_since_;
 

@@ -3,14 +3,18 @@
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/rdkafka_group_deletion.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/detail/rdkafka_source.hpp>
+#include <kgroup/detail/rdkafka_token.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/oauth_token.hpp>
 
 #include <librdkafka/rdkafka.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -35,7 +39,7 @@ class rdkafka_client {
 public:
     explicit rdkafka_client(config const& given)
         : settings_(rdkafka_settings_maker::make(given)), topics_(given.topics), group_id_(given.group_id),
-          initial_offset_(*given.initial_offset) {}
+          protocol_(given.protocol), initial_offset_(*given.initial_offset), initial_time_(given.initial_time) {}
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
     ~rdkafka_client() {
@@ -59,12 +63,16 @@ public:
             rd_kafka_set_log_queue(handle_->get(), queue_->get());
         }
         queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); }, arrivals_.get());
-        auto const names = make_partitions(topics_.size());
-        for (auto const& each : topics_) {
-            rd_kafka_topic_partition_list_add(names.get(), each.c_str(), RD_KAFKA_PARTITION_UA);
-        }
-        if (auto const err = rd_kafka_subscribe(handle_->get(), names.get())) {
+        if (auto const err = subscribe_to(topics_)) {
             throw std::system_error{make_error_code(err), "subscribe"};
+        }
+    }
+
+    void check_topics(std::vector<std::string> const& topics) const { check_subscription(topics, protocol_); }
+    void subscribe(std::vector<std::string> topics) {
+        topics_ = std::move(topics);
+        if (handle_) {
+            complain(subscribe_to(topics_), "subscribe");
         }
     }
 
@@ -173,6 +181,30 @@ public:
         }
     }
 
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> of, std::chrono::system_clock::time_point time,
+                           std::chrono::milliseconds timeout) {
+        questions_->ask([id, of = std::move(of), time, timeout, handle = handle_, to = arrivals_]() mutable {
+            auto const list = make_partitions(of.size());
+            for (auto const& each : of) {
+                if (!rd_kafka_topic_partition_list_find(list.get(), each.topic.c_str(), each.partition)) {
+                    rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition)->offset = as_timestamp(time);
+                }
+            }
+            auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
+            client_times found{id, {}};
+            for (auto& each : of) {
+                auto const* const answer = rd_kafka_topic_partition_list_find(list.get(), each.topic.c_str(), each.partition);
+                auto const error = make_error_code(answer->err ? answer->err : err);
+                auto const offset = error || answer->offset < 0 ? std::nullopt : std::optional{answer->offset};
+                found.results.push_back({std::move(each), offset, error});
+            }
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            to->add(std::move(found));
+        });
+    }
+
+    std::error_code set_token(oauth_token const& token) { return detail::set_token(handle_->get(), token); }
+
     void close() {
         closing_ = true;
         if (rdkafka_error const error{rd_kafka_consumer_close_queue(handle_->get(), queue_->get())}) {
@@ -184,6 +216,7 @@ public:
     bool shut_down(std::function<void()> done) {
         queue_.reset();
         arrivals_->stop();
+        questions_->drop_rest();
         if (!handle_) {
             done();
             return true;
@@ -200,6 +233,11 @@ public:
 
     std::string member_id() const { return member().first; }
     std::int32_t generation_id() const { return member().second; }
+
+    /// Blocks: see there.
+    static std::error_code delete_group(config const& of, std::optional<oauth_token> const& token, std::chrono::milliseconds timeout) {
+        return detail::delete_group(of, token, timeout);
+    }
 
 private:
     // What arrives from elsewhere than the queue, and who is told that something did.
@@ -236,6 +274,57 @@ private:
         std::deque<client_event> events;
     };
 
+    // Calls that block, one after another, on a thread that lives as long as there are some.
+    class questions : public std::enable_shared_from_this<questions> {
+    public:
+        void ask(std::function<void()> question) {
+            std::lock_guard const lock{mutex_};
+            if (!answering_) {
+                std::thread{[self = shared_from_this()] { self->answer(); }}.detach(); // which waits for the lock
+                answering_ = true;
+            }
+            waiting_.push_back(std::move(question));
+        }
+        void drop_rest() {
+            std::lock_guard const lock{mutex_};
+            waiting_.clear();
+        }
+
+    private:
+        void answer() {
+            for (;;) {
+                std::function<void()> next;
+                {
+                    std::lock_guard const lock{mutex_};
+                    if (waiting_.empty()) {
+                        answering_ = false;
+                        return;
+                    }
+                    next = std::move(waiting_.front());
+                    waiting_.pop_front();
+                }
+                next();
+            }
+        }
+
+        std::mutex mutex_;
+        std::deque<std::function<void()>> waiting_;
+        bool answering_ = false;
+    };
+
+    rd_kafka_resp_err_t subscribe_to(std::vector<std::string> const& topics) {
+        auto const names = make_partitions(topics.size());
+        for (auto const& each : topics) {
+            rd_kafka_topic_partition_list_add(names.get(), each.c_str(), RD_KAFKA_PARTITION_UA);
+        }
+        return rd_kafka_subscribe(handle_->get(), names.get());
+    }
+
+    // As the protocol has it: milliseconds since 1970; what is earlier means something else there.
+    static std::int64_t as_timestamp(std::chrono::system_clock::time_point time) noexcept {
+        return std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(time).time_since_epoch().count(), 0);
+    }
+
     static void* as_opaque(std::uint64_t id) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)); }
     static std::uint64_t as_id(void* opaque) noexcept { return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(opaque)); }
 
@@ -246,6 +335,7 @@ private:
         case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT: return committed_offsets(event);
         case RD_KAFKA_EVENT_ERROR: return error(event);
         case RD_KAFKA_EVENT_LOG: return log(event);
+        case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH: return client_token_wanted{};
         case RD_KAFKA_EVENT_FETCH: return stray(event);
         default: return std::nullopt;
         }
@@ -314,6 +404,10 @@ private:
         if (unknown.empty()) {
             return found;
         }
+        if (initial_time_) {
+            resolve_time(std::move(found), std::move(unknown));
+            return std::nullopt;
+        }
         if (initial_offset_ == offset_reset::none) {
             auto const& first = found.positions[unknown.front()].where;
             return client_fatal{errc::no_committed_offset, first.topic + "[" + std::to_string(first.partition) + "]"};
@@ -348,6 +442,41 @@ private:
         }
     }
 
+    // The ends first: a record that comes in between and is late enough must not be taken for one that was there before. Without an answer
+    // there is no start: anywhere else, records would be skipped or repeated.
+    void resolve_time(client_offsets found, std::vector<std::size_t> unknown) {
+        auto ask = [handle = handle_, to = arrivals_, timeout = static_cast<int>(look_up_timeout_.count() / 2),
+                    time = as_timestamp(*initial_time_), found, unknown]() mutable {
+            for (auto const of : {std::int64_t{start_position::log_end}, time}) {
+                auto const list = make_partitions(unknown.size());
+                for (auto const index : unknown) {
+                    auto const& each = found.positions[index];
+                    rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = of;
+                }
+                auto err = rd_kafka_offsets_for_times(handle->get(), list.get(), timeout);
+                for (std::size_t i = 0; !err && i != unknown.size(); ++i) {
+                    auto const& answer = list->elems[i];
+                    err = answer.err;
+                    if (!err && answer.offset >= 0) {
+                        found.positions[unknown[i]].start = answer.offset;
+                    }
+                }
+                if (err) {
+                    found.error = make_error_code(err);
+                    break;
+                }
+            }
+            handle.reset();
+            to->add(std::move(found));
+        };
+        try {
+            std::thread{std::move(ask)}.detach();
+        } catch (std::system_error const& e) {
+            found.error = e.code();
+            arrivals_->add(std::move(found));
+        }
+    }
+
     std::optional<client_event> error(rd_kafka_event_t* event) const {
         auto const err = rd_kafka_event_error(event);
         auto const* const text = rd_kafka_event_error_string(event);
@@ -375,6 +504,9 @@ private:
             level = severity::error;
             break;
         case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+            kind = event_kind::authentication_failed;
+            level = severity::error;
+            break;
         case RD_KAFKA_RESP_ERR__SSL: level = severity::error; break;
         case RD_KAFKA_RESP_ERR__PARTITION_EOF: return std::nullopt;
         default: break;
@@ -469,11 +601,14 @@ private:
     rdkafka_settings settings_;
     std::vector<std::string> topics_;
     std::string group_id_;
+    group_protocol protocol_;
     offset_reset initial_offset_;
+    std::optional<std::chrono::system_clock::time_point> initial_time_;
     std::chrono::milliseconds look_up_timeout_{};
     std::shared_ptr<arrivals> arrivals_;
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;
+    std::shared_ptr<questions> questions_ = std::make_shared<questions>();
     std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_;
     bool closing_ = false;
     bool closing_failed_ = false;

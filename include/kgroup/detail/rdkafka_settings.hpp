@@ -6,6 +6,10 @@
 
 #include <librdkafka/rdkafka.h>
 
+#if __has_include(<regex.h>)
+#include <regex.h> // librdkafka's own choice where it exists
+#endif
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -16,6 +20,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace kgroup::detail {
 
@@ -28,6 +33,30 @@ struct rdkafka_settings {
     std::size_t block_bytes = 0;  // how much a claim drains at a time
     bool log_to_queue = false;
 };
+
+/// Whether librdkafka takes these topics: what is wrong with a regular expression it does not tell.
+inline void check_subscription(std::vector<std::string> const& topics, group_protocol protocol) {
+    check_topics(topics);
+#if __has_include(<regex.h>)
+    if (protocol == group_protocol::consumer) {
+        return; // the broker's to judge, and of another kind
+    }
+    for (auto const& topic : topics) {
+        if (topic.front() != '^') {
+            continue;
+        }
+        regex_t compiled;
+        if (auto const failed = ::regcomp(&compiled, topic.c_str(), REG_EXTENDED | REG_NOSUB)) {
+            char why[128];
+            ::regerror(failed, &compiled, why, sizeof why);
+            refuse_config("topics: '" + topic + "' is not a regular expression (POSIX extended): " + why);
+        }
+        ::regfree(&compiled);
+    }
+#else
+    static_cast<void>(protocol); // found out when the group is joined
+#endif
+}
 
 /// Whether a property's value must not be shown.
 inline bool is_secret(std::string_view property) noexcept {
@@ -42,6 +71,7 @@ class rdkafka_settings_maker {
 public:
     static rdkafka_settings make(config const& given) {
         check(given);
+        check_subscription(given.topics, given.protocol);
         rdkafka_settings_maker self{given};
         self.require_version();
         self.set_defaults();
@@ -63,7 +93,7 @@ private:
         queue_kbytes_ = std::min<std::size_t>(share / 2 / 1024, INT_MAX / 1024);
         queue_records_ = std::clamp<std::size_t>(share / 1200, 16, 100000);
         fetch_bytes_ = std::min<std::size_t>(share / 8, 1000000000);
-        made_.block_bytes = std::clamp<std::size_t>(fetch_bytes_ / 2, 4096, 128 * 1024);
+        made_.block_bytes = std::clamp<std::size_t>(fetch_bytes_, 4096, 128 * 1024); // with what is kept beside each
     }
 
     void require_version() const {
@@ -122,9 +152,8 @@ private:
             must("group.protocol", "consumer", "protocol");
             refuse_given("partition.assignment.strategy", "protocol (the broker divides the partitions)");
         } else {
-            if (auto const found = given_.properties.find("group.protocol");
-                found != given_.properties.end() && found->second != "classic") {
-                refuse_config("properties: 'group.protocol' contradicts the field protocol");
+            if (get("group.protocol") != "classic") {
+                refuse_given("group.protocol", "protocol");
             }
             std::string names;
             for (auto const each : given_.assignors) {
@@ -143,12 +172,38 @@ private:
         refuse_given("auto.commit.interval.ms", "auto_commit_interval");
         must("enable.auto.offset.store", "false", marks);
         must("enable.partition.eof", "false", "how kgroup reads");
+        set_token_provider();
         // Without this librdkafka answers rebalances by itself.
         rd_kafka_conf_set_events(made_.conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_ERROR |
                                                        (given_.on_event ? RD_KAFKA_EVENT_LOG : 0));
         if (given_.on_event) {
             must("log.queue", "true", "on_event");
             made_.log_to_queue = true;
+        }
+    }
+
+    void set_token_provider() {
+        auto const mechanism = get("sasl.mechanisms");
+        if (!given_.oauth_token_provider) {
+            if (mechanism == "OAUTHBEARER" && get("sasl.oauthbearer.method") != "oidc" &&
+                get("enable.sasl.oauthbearer.unsecure.jwt") != "true") {
+                refuse_config("properties: 'sasl.mechanism' OAUTHBEARER needs an oauth_token_provider, or librdkafka's "
+                              "'sasl.oauthbearer.method' oidc");
+            }
+            return;
+        }
+        constexpr auto field = "oauth_token_provider";
+        must("sasl.mechanisms", "OAUTHBEARER", field);
+        if (mechanism != "OAUTHBEARER") {
+            refuse_given("sasl.mechanism", field);
+        }
+        if (get("sasl.oauthbearer.method") == "oidc") { // not to be set where librdkafka was built without
+            refuse_given("sasl.oauthbearer.method", field);
+        }
+        must("enable.sasl.oauthbearer.unsecure.jwt", "false", field);
+        if (!get("security.protocol").starts_with("sasl")) {
+            refuse_config("oauth_token_provider: needs the property 'security.protocol': sasl_ssl (or sasl_plaintext, which shows the "
+                          "tokens to the network)");
         }
     }
 

@@ -4,7 +4,9 @@
 #include <kgroup/config.hpp>
 #include <kgroup/consumer_group.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/message.hpp>
+#include <kgroup/oauth_token.hpp>
 #include <kgroup/testing/fake_cluster.hpp>
 #include <kgroup/testing/fake_coordinator.hpp>
 
@@ -16,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,7 +30,8 @@ public:
     /// @throws std::system_error `errc::invalid_config`: as a real client does for what can be said without librdkafka, and when
     /// there is no `fake_cluster` of this name.
     explicit fake_client(config const& given)
-        : connection_(std::make_shared<connection>(find_cluster(given))), initial_offset_(*given.initial_offset),
+        : connection_(std::make_shared<connection>(find_cluster(given))), topics_(given.topics), protocol_(given.protocol),
+          initial_offset_(*given.initial_offset), initial_time_(given.initial_time),
           cooperative_(given.protocol == group_protocol::consumer || given.assignors.front() == assignor::cooperative_sticky),
           max_poll_interval_(interval_of(given)),
           rebalance_deadline_(
@@ -44,7 +48,17 @@ public:
         }
     }
 
-    void start(std::function<void()> notify) { cluster().start(this, std::move(notify), cooperative_, initial_offset_); }
+    void check_topics(std::vector<std::string> const& topics) const { detail::check_subscription(topics, protocol_); }
+    void subscribe(std::vector<std::string> topics) {
+        topics_ = std::move(topics);
+        if (started_) {
+            cluster().subscribe(topics_);
+        }
+    }
+    void start(std::function<void()> notify) {
+        cluster().start(this, std::move(notify), cooperative_, initial_offset_, initial_time_, topics_);
+        started_ = true;
+    }
     std::optional<client_event> poll() { return cluster().poll(); }
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds) {
         cluster().look_up(id, partitions);
@@ -58,6 +72,11 @@ public:
     }
     void seek(start_position const& to) { cluster().seek(to); }
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) { cluster().commit(id, offsets); }
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::system_clock::time_point time,
+                           std::chrono::milliseconds) {
+        cluster().offsets_for_times(id, of, time);
+    }
+    std::error_code set_token(oauth_token const& token) { return cluster().set_token(token); }
     void close() { cluster().close(); }
     bool closed() const { return connection_->cluster->closed(); }
     bool shut_down(std::function<void()> done) {
@@ -123,6 +142,7 @@ private:
 
     static std::shared_ptr<fake_coordinator> find_cluster(config const& given) {
         detail::check(given);
+        detail::check_subscription(given.topics, given.protocol);
         auto found = fake_cluster::find(given.brokers);
         if (!found) {
             detail::refuse_config("brokers: there is no fake_cluster '" + given.brokers + "'");
@@ -137,7 +157,11 @@ private:
     fake_coordinator& cluster() { return *connection_->cluster; }
 
     std::shared_ptr<connection> connection_;
+    std::vector<std::string> topics_;
+    group_protocol protocol_;
     offset_reset initial_offset_;
+    std::optional<std::chrono::system_clock::time_point> initial_time_;
+    bool started_ = false;
     bool cooperative_;
     std::chrono::milliseconds max_poll_interval_;
     std::chrono::milliseconds rebalance_deadline_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/event.hpp>
+#include <kgroup/oauth_token.hpp>
 #include <kgroup/testing/fake_coordinator.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -57,7 +58,8 @@ public:
     using record = fake_coordinator::record;
 
     /// What a member asks for and the script can refuse, or leave unanswered: `look_up` (of committed offsets), `commit`,
-    /// `close` (leaving the group), `shut_down` (ending the client). The last two cannot be refused.
+    /// `offsets_for_times`, `token` (that it be taken: `fail` only), `close` (leaving the group), `shut_down` (ending the client). The last
+    /// two cannot be refused.
     using request = fake_coordinator::request;
 
     fake_cluster() : coordinator_(std::make_shared<fake_coordinator>()) {
@@ -154,6 +156,10 @@ public:
     /// without a rebalance.
     void expel(std::error_code error, std::string_view text) { coordinator_->expel(error, text); }
 
+    /// Asks the member for a token (`config::oauth_token_provider`), as librdkafka does before the first connection and when four
+    /// fifths of a token's time are over.
+    void want_token() { coordinator_->want_token(); }
+
     /// Something beside all this, as librdkafka tells it: an outage, a missing topic, a line of its log.
     void report(event what) { coordinator_->report(std::move(what)); }
 
@@ -198,6 +204,9 @@ public:
     /// | `seek t[0]@5` | it reads on from there |
     /// | `commit t[0]=7 t[1]=2 "text"` | it commits |
     /// | `> committed`, `> not committed` | the answer has reached it: all of it, or not all |
+    /// | `subscribe t u` | it changes what it subscribes to |
+    /// | `offsets for times t[0]`, `> offsets for times` | it asks for offsets by time; the answer has reached it |
+    /// | `> token wanted`, `token` | it is asked for a token; it gives one, which is taken or refused |
     /// | `close`, `> closed` | it leaves the group; it has left it |
     /// | `shut down` | it is no more |
     std::vector<std::string> trace() const { return coordinator_->trace(); }
@@ -211,6 +220,10 @@ public:
 
     /// The partitions that the member has taken, by its answers.
     std::set<topic_partition> assigned() const { return coordinator_->assigned(); }
+    /// What the member subscribes to. Who is to have which partition is the script's to say all the same.
+    std::vector<std::string> topics() const { return coordinator_->topics(); }
+    /// The token that the member gave last and that was taken.
+    std::optional<oauth_token> token() const { return coordinator_->token(); }
     /// Whether there is a member.
     bool has_member() const { return coordinator_->has_member(); }
     /// How often members have asked for events.

@@ -6,6 +6,7 @@
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
+#include <kgroup/oauth_token.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -52,6 +53,8 @@ public:
         commit,
         close,     ///< to leave the group; cannot be refused
         shut_down, ///< to end the client; cannot be refused
+        offsets_for_times,
+        token,     ///< to be taken, for SASL/OAUTHBEARER; cannot be held
     };
 
     /// The queue of a partition for one claim. Under the coordinator's mutex.
@@ -150,6 +153,19 @@ public:
         });
     }
 
+    void want_token() {
+        change const now{*this};
+        script([this] { push(client_token_wanted{}); });
+    }
+    std::optional<oauth_token> token() const {
+        std::lock_guard const lock{mutex_};
+        return token_;
+    }
+    std::vector<std::string> topics() const {
+        std::lock_guard const lock{mutex_};
+        return topics_;
+    }
+
     void report(event what) {
         change const now{*this};
         script([this, what = std::move(what)] { push(client_notice{what}); });
@@ -185,6 +201,9 @@ public:
     }
 
     void hold(request kind) {
+        if (kind == request::token) {
+            throw std::logic_error{"fake_cluster: a token is taken or refused at once"};
+        }
         std::lock_guard const lock{mutex_};
         holds_[index(kind)] = true;
     }
@@ -241,7 +260,8 @@ public:
 
     // The member's client: see kgroup::client.
 
-    void start(void const* client, std::function<void()> notify, bool cooperative, offset_reset initial_offset) {
+    void start(void const* client, std::function<void()> notify, bool cooperative, offset_reset initial_offset,
+               std::optional<std::chrono::system_clock::time_point> initial_time, std::vector<std::string> topics) {
         change const now{*this};
         if (client_) {
             throw std::logic_error{"fake_cluster: a member is there already, and it plays one at a time"};
@@ -250,6 +270,8 @@ public:
         notify_ = std::move(notify);
         cooperative_ = cooperative;
         initial_offset_ = initial_offset;
+        initial_time_ = initial_time;
+        topics_ = std::move(topics);
         for (auto const& each : std::exchange(script_, {})) {
             each();
         }
@@ -352,6 +374,40 @@ public:
         carry_out(request::commit, [this, id, offsets] { push(store_offsets(id, offsets)); });
     }
 
+    void subscribe(std::vector<std::string> topics) {
+        change const now{*this};
+        std::string line = "subscribe";
+        for (auto const& each : topics) {
+            line += " " + each;
+        }
+        note(std::move(line));
+        topics_ = std::move(topics);
+    }
+
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& partitions,
+                           std::chrono::system_clock::time_point time) {
+        change const now{*this};
+        note("offsets for times" + list(partitions));
+        carry_out(request::offsets_for_times, [this, id, partitions, time] {
+            client_times found{id, {}};
+            auto const error = next_fault(request::offsets_for_times).value_or(std::error_code{});
+            for (auto const& each : partitions) {
+                found.results.push_back({each, error ? std::nullopt : first_since(each, time), error});
+            }
+            push(std::move(found));
+        });
+    }
+
+    std::error_code set_token(oauth_token const& token) {
+        std::lock_guard const lock{mutex_};
+        note("token");
+        if (auto const error = next_fault(request::token)) {
+            return *error;
+        }
+        token_ = token;
+        return {};
+    }
+
     void close() {
         change const now{*this};
         note("close");
@@ -383,7 +439,9 @@ public:
         granted_.clear();
         unanswered_.reset();
         arriving_ = 0;
-        for (auto const kind : {request::look_up, request::commit, request::close}) {
+        token_.reset();
+        topics_.clear();
+        for (auto const kind : {request::look_up, request::commit, request::close, request::offsets_for_times}) {
             held_[index(kind)].clear();
         }
         member_id_.clear();
@@ -664,6 +722,8 @@ private:
             auto const committed = committed_.find(each);
             if (committed != committed_.end()) {
                 found.positions.push_back({each, committed->second.offset, committed->second.offset, committed->second.metadata});
+            } else if (initial_time_) {
+                found.positions.push_back({each, first_since(each, *initial_time_).value_or(end_of(each)), -1, {}});
             } else if (initial_offset_ == offset_reset::none) {
                 return client_fatal{errc::no_committed_offset, name(each)};
             } else {
@@ -702,6 +762,16 @@ private:
     std::int64_t end_of(topic_partition const& where) const {
         auto const found = logs_.find(where);
         return found == logs_.end() ? 0 : found->second.end;
+    }
+    std::optional<std::int64_t> first_since(topic_partition const& where, std::chrono::system_clock::time_point time) const {
+        if (auto const found = logs_.find(where); found != logs_.end()) {
+            for (auto const& [offset, content] : found->second.records) {
+                if (content.timestamp && *content.timestamp >= time) {
+                    return offset;
+                }
+            }
+        }
+        return std::nullopt;
     }
     std::int64_t resolve(topic_partition const& where, std::int64_t start) const {
         return start == start_position::log_end         ? end_of(where)
@@ -773,6 +843,10 @@ private:
         } else if (auto const* const commit = std::get_if<client_commit>(&what)) {
             auto const all = !commit->error && std::ranges::none_of(commit->results, [](auto const& each) { return bool{each.error}; });
             note(all ? "> committed" : "> not committed");
+        } else if (std::holds_alternative<client_times>(what)) {
+            note("> offsets for times");
+        } else if (std::holds_alternative<client_token_wanted>(what)) {
+            note("> token wanted");
         } else if (std::holds_alternative<client_fatal>(what)) {
             note("> expelled");
         }
@@ -800,16 +874,20 @@ private:
     std::uint64_t records_taken_ = 0;
 
     std::deque<std::function<void()>> script_; // for the next member
-    std::array<std::deque<std::error_code>, 4> faults_;
+    static constexpr std::size_t request_kinds = 6;
+    std::array<std::deque<std::error_code>, request_kinds> faults_;
     std::map<topic_partition, std::deque<std::error_code>> commit_faults_;
     std::map<topic_partition, std::size_t> wake_ups_to_drop_;
-    std::array<bool, 4> holds_{};
-    std::array<std::vector<std::function<void()>>, 4> held_;
+    std::array<bool, request_kinds> holds_{};
+    std::array<std::vector<std::function<void()>>, request_kinds> held_;
 
     void const* client_ = nullptr; // the member's; null: there is none
     std::function<void()> notify_;
     bool cooperative_ = false;
     offset_reset initial_offset_ = offset_reset::earliest;
+    std::optional<std::chrono::system_clock::time_point> initial_time_;
+    std::vector<std::string> topics_;
+    std::optional<oauth_token> token_;
     int members_ = 0;
     std::string member_id_;
     std::int32_t generation_ = -1;

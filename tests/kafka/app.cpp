@@ -1,0 +1,140 @@
+#include "kafka.hpp"
+#include "member.hpp"
+#include "token_kafka.hpp"
+
+#include <kgroup/app.hpp>
+
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <future>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+// consumer_app as a program has it: a context of its own, signals, groups of its own.
+
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::app_config;
+using kgroup::consumer_app;
+using kgroup::event;
+using kgroup::event_kind;
+
+struct noting_handler {
+    received* to;
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& of) {
+        while (auto const one = co_await of.messages().async_receive()) {
+            to->add(*one);
+            of.mark(*one);
+        }
+    }
+};
+
+/// An application that runs on a thread of its own.
+class running_app {
+public:
+    received records;
+
+    explicit running_app(app_config given) : app_(reporting(std::move(given)), noting_handler{&records}) {
+        result_ = std::async(std::launch::async, [this] { return app_.run(); });
+    }
+    ~running_app() { app_.stop(); }
+    running_app(running_app const&) = delete;
+    running_app& operator=(running_app const&) = delete;
+
+    void stop() { app_.stop(); }
+    std::string const& group_id() const { return app_.group_id(); }
+    /// What `run` returned; -1: it has not within the limit.
+    int result(std::chrono::milliseconds limit = 30s) {
+        return result_.wait_for(limit) == std::future_status::ready ? result_.get() : -1;
+    }
+    bool told(event_kind kind, std::string const& words) const {
+        std::lock_guard const lock{mutex_};
+        return std::ranges::any_of(events_, [&](event const& each) { return each.kind == kind && each.text.find(words) != std::string::npos; });
+    }
+
+private:
+    app_config reporting(app_config given) {
+        given.group.on_event = [this](event const& what) {
+            std::lock_guard const lock{mutex_};
+            events_.push_back(what);
+        };
+        return given;
+    }
+
+    mutable std::mutex mutex_;
+    std::vector<event> events_;
+    consumer_app<noting_handler> app_;
+    std::future<int> result_;
+};
+
+TEST_CASE("app: SIGTERM ends it in order, what is marked is committed, and run gives 0") {
+    kafka brokers;
+    auto const topic = brokers.create_topic();
+    brokers.produce_values(topic, 0, {"1", "2", "3"});
+    app_config const given{.group = brokers.member_of_new_group(topic)};
+    running_app app{given};
+    REQUIRE(eventually([&] { return app.records.count() == 3; }));
+    ::kill(::getpid(), SIGTERM);
+    CHECK(app.result() == 0);
+    CHECK(brokers.committed(given.group.group_id, topic, 0) == 3);
+}
+
+TEST_CASE("app: what another run cannot mend ends it, and run gives 1") {
+    kafka brokers;
+    app_config given{.group = brokers.member_of_new_group(brokers.create_topic())};
+    given.group.initial_offset = kgroup::offset_reset::none;
+    running_app app{given};
+    CHECK(app.result() == 1);
+    CHECK_FALSE(app.told(event_kind::run_restarted, ""));
+}
+
+/// Two instances with groups of their own see everything, each, and leave no group behind.
+void broadcast(kafka& brokers, app_config given, std::string const& topic) {
+    given.group_id_consistent = false;
+    running_app one{given};
+    running_app other{given};
+    CHECK(one.group_id() != other.group_id());
+    brokers.produce_values(topic, 0, {"1", "2", "3"});
+    REQUIRE(eventually([&] { return one.records.count() == 3 && other.records.count() == 3; }));
+    if (brokers.is_real()) {
+        CHECK(brokers.knows_group(one.group_id()));
+    }
+    one.stop();
+    other.stop();
+    CHECK(one.result() == 0);
+    CHECK(other.result() == 0);
+    for (auto const* const each : {&one, &other}) {
+        if (brokers.is_real()) {
+            CHECK_FALSE(brokers.knows_group(each->group_id()));
+            CHECK_FALSE(each->told(event_kind::client_error, "the group was not deleted"));
+        } else { // the embedded one does not know how
+            CHECK(each->told(event_kind::client_error, "the group was not deleted"));
+        }
+    }
+}
+
+TEST_CASE("app: with groups of their own all instances see everything, and the groups go with them") {
+    kafka brokers;
+    auto const topic = brokers.create_topic();
+    broadcast(brokers, {.group = brokers.member_of_new_group(topic)}, topic);
+}
+
+TEST_CASE("app: groups of their own go also where brokers demand tokens") {
+    if (!token_kafka::is_there()) {
+        return;
+    }
+    token_kafka brokers;
+    auto const topic = brokers.create_topic();
+    broadcast(brokers, {.group = brokers.member_with(topic, []() -> asio::awaitable<kgroup::oauth_token> {
+                  co_return make_token(system_clock::now() + 1h);
+              })}, topic);
+}
+
+} // namespace
