@@ -30,19 +30,18 @@ public:
         return happened_;
     }
 
+    /// Any thread. It touches no waiter, and nothing of its executor's, after the waiter has gone on: whoever was waiting may end
+    /// the executor's context then.
     void happen() noexcept {
-        std::vector<std::shared_ptr<waiter>> waiters;
-        {
-            std::lock_guard const lock{mutex_};
-            happened_ = true;
-            waiters.swap(waiters_);
-        }
-        for (auto const& each : waiters) {
+        std::lock_guard const lock{mutex_}; // throughout, and a waiter goes on behind it
+        happened_ = true;
+        for (auto const& each : waiters_) {
             try {
                 asio::post(each->strand, [each] { each->until.cancel(); });
             } catch (...) { // out of memory: this one waits for its deadline, or for its cancellation
             }
         }
+        waiters_.clear();
     }
 
     /// false: the deadline is over. Throws when cancelled.
