@@ -24,12 +24,14 @@ namespace kgroup {
 enum class offset_reset { earliest, latest, none };
 
 /// How the group divides its partitions: `classic`, on the members, by an `assignor`; `consumer`, on the broker
-/// (KIP-848; brokers from 4.0, librdkafka from 2.12 at run time).
+/// (KIP-848; brokers from 4.0, librdkafka from 2.12 at run time). A member that the broker gives nothing has no session until
+/// it does; in a classic group it has one, without claims.
 enum class group_protocol { classic, consumer };
 
 /// How the leader of a classic group divides the partitions. `cooperative_sticky` moves only those that must move and
 /// needs librdkafka 2.10 at run time (before, a commit during a rebalance loses the assignment: librdkafka #4059);
-/// it cannot be offered together with the other two.
+/// it cannot be offered together with the other two. Partitions that are added to a topic are divided when the leader hears of
+/// them, and librdkafka's leader looks only at the topics that it reads itself: members of a classic group had better read the same.
 enum class assignor { range, roundrobin, cooperative_sticky };
 
 /// What happens when a handler returns while its claim is live: `end_session`, the session ends in order and a new one
