@@ -152,8 +152,8 @@ struct record_access {
         ::new (static_cast<void*>(in.lent)) message{&in};
     }
     static message& lent(record& in) noexcept { return *std::launder(reinterpret_cast<message*>(in.lent)); }
-    /// Ends the lent message without releasing its record; false if it was moved out.
-    static bool take_back(record& in) noexcept { return std::exchange(lent(in).record_, nullptr) != nullptr; }
+    /// false: it was moved out. One that was not is never destroyed; its record is released with the others of the batch.
+    static bool is_lent(record& in) noexcept { return lent(in).record_ != nullptr; }
 };
 
 } // namespace detail

@@ -92,7 +92,7 @@ private:
     void drop() noexcept {
         std::uint32_t left = 0;
         for (std::size_t i = 0; i != size_; ++i) {
-            left += detail::record_access::take_back(first_[i]) ? 1u : 0u;
+            left += detail::record_access::is_lent(first_[i]) ? 1u : 0u;
         }
         if (left != 0) {
             first_->block->release(left);
@@ -232,8 +232,6 @@ private:
         auto const size = std::min(std::max<std::size_t>(max, 1), static_cast<std::size_t>(filled_ - next_));
         for (std::size_t i = 0; i != size; ++i) {
             state_.deliver(next_[i]);
-        }
-        for (std::size_t i = 0; i != size; ++i) {
             detail::record_access::lend(next_[i]);
         }
         allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));

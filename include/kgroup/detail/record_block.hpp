@@ -15,9 +15,9 @@ class record_block;
 struct record {
     void* native;                 // what the client knows it by; handed back to `record_source::free_records`
     char const* key;              // null: a null key
-    std::size_t key_size;
     char const* value;            // null: a null value
-    std::size_t value_size;
+    std::uint32_t key_size;       // the protocol's own are of 31 bits
+    std::uint32_t value_size;
     std::int64_t offset;
     std::uint64_t sequence;       // order of delivery in the claim; set when it is delivered
     record_block* block;
@@ -48,7 +48,8 @@ public:
                    std::int64_t offset) noexcept {
         bytes_ += key_size + value_size;
         return *::new (static_cast<void*>(records_ + size_++))
-            record{native, key, key_size, value, value_size, offset, 0, this, 0, {false}, {}};
+            record{native, key, value, static_cast<std::uint32_t>(key_size), static_cast<std::uint32_t>(value_size),
+                   offset, 0, this, 0, {false}, {}};
     }
     std::size_t bytes() const noexcept { return bytes_; }
 
