@@ -1,4 +1,4 @@
-"""What README.md and docs/ show as C++ stands, line for line, in a program that the tests compile."""
+"""What README.md and docs/ show as C++ stands, line for line, in a program that the tests compile, and JSON in an example's file."""
 
 import re
 import sys
@@ -24,6 +24,13 @@ class QuotedPrograms(unittest.TestCase):
                     self.assertTrue(any(words(block) in program for program in programs.values()),
                                     f"{page.name} shows C++ that no program of the tests or examples holds:\n{block}")
         self.assertGreater(blocks, 0)
+
+    def test_the_readme_shows_an_examples_file(self):
+        files = [words(path.read_text()) for path in sorted((TOP / "examples").glob("*.json"))]
+        blocks = re.findall(r"^```json\n(.*?)^```", (TOP / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+        self.assertNotEqual([], blocks)
+        for block in blocks:
+            self.assertIn(words(block), files)
 
     def test_the_readme_begins_with_a_whole_program(self):
         first = re.search(r"^```cpp\n(.*?)^```", (TOP / "README.md").read_text(), re.DOTALL | re.MULTILINE).group(1)
