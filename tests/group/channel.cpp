@@ -526,4 +526,15 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
     CHECK(cluster.committed(t0) == 1);
 }
 
+TEST_CASE_FIXTURE(scripted_group, "a log that was made anew while nobody read it, and is shorter than what was committed") {
+    cluster.set_committed(t0, 10);
+    cluster.add_records(t0, "a", "b");
+    run_over({t0});
+    settle();
+    CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b"});
+    CHECK(count(event_kind::position_reset) == 1);
+    stop();
+    CHECK(cluster.committed(t0) == 2);
+}
+
 } // namespace

@@ -213,6 +213,23 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
         CHECK(count(event_kind::commit_failed) == 1);
         CHECK(commits().size() == tries);
     }
+    SUBCASE("the topic is said to be gone: one that is made again under its name must not begin there") {
+        cluster.report({event_kind::topic_missing, kgroup::severity::warning, kgroup::topic_partition{t0.topic, -1}, {}, "gone"});
+        SUBCASE("and so it is") {
+            cluster.revoke();
+            settle();
+            CHECK(cluster.assigned().empty());
+            CHECK(commits().empty());
+        }
+        SUBCASE("but it is there: what is committed meanwhile succeeds") {
+            settle();
+            CHECK(commit()->results.size() == 1);
+            in->mark_offset(t0, 2);
+            cluster.revoke();
+            settle();
+            CHECK(cluster.committed(t0) == 2);
+        }
+    }
     SUBCASE("it would help a topic that was made again, and skip its records") {
         cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 1);
         cluster.revoke();

@@ -111,6 +111,21 @@ config kafka::member_of(std::string const& group, std::vector<std::string> topic
             .properties = {{"session.timeout.ms", is_real() ? "6000" : "4000"}, {"heartbeat.interval.ms", "500"}}};
 }
 
+std::int32_t kafka::leaders(std::string const& topic) {
+    rd_kafka_metadata const* found = nullptr;
+    if (rd_kafka_metadata(producer_.get(), 1, nullptr, &found, limit_ms)) {
+        return 0;
+    }
+    std::unique_ptr<rd_kafka_metadata const, detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
+    std::span const topics{found->topics, static_cast<std::size_t>(found->topic_cnt)};
+    auto const at = std::ranges::find_if(topics, [&](auto const& each) { return each.topic == topic; });
+    if (at == topics.end()) {
+        return 0;
+    }
+    std::span const partitions{at->partitions, static_cast<std::size_t>(at->partition_cnt)};
+    return static_cast<std::int32_t>(std::ranges::count_if(partitions, [](auto const& each) { return !each.err && each.leader >= 0; }));
+}
+
 std::string kafka::create_topic(std::string const& name, std::int32_t partitions, std::map<std::string, std::string> const& settings) {
     if (embedded_) {
         embedded_->create_topic(name, partitions);
@@ -128,16 +143,10 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     std::size_t count = 0;
     auto const* const* const results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
     check(rd_kafka_topic_result_error(results[0]), name);
-    // Created is not led: that takes some milliseconds more.
-    for (std::int32_t partition = 0; partition != partitions; ++partition) {
-        if (!eventually([&] {
-                std::int64_t low = 0;
-                std::int64_t high = 0;
-                // In small steps: one that began before the brokers knew of the topic does not always hear of it.
-                return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low, &high, 1000);
-            })) {
-            throw std::runtime_error{"nobody leads " + name};
-        }
+    // Created is not led: that takes some milliseconds more. The brokers are asked for all topics: librdkafka
+    // believes for minutes that one it asked for by name too early does not exist.
+    if (!eventually([&] { return leaders(name) == partitions; })) {
+        throw std::runtime_error{"nobody leads " + name};
     }
     return name;
 }

@@ -90,7 +90,7 @@ public:
     }
 
 private:
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     bool ended_ = false;
 };
 
@@ -268,8 +268,10 @@ private:
 /// Commits of a session while it lives, one at a time, told as they are confirmed. On the session's strand.
 class committer : public std::enable_shared_from_this<committer> {
 public:
-    committer(asio::any_io_executor strand, kgroup::session& session, teller& out, milliseconds interval)
-        : strand_(strand), session_(session), out_(out), interval_(interval), timer_(strand), changed_(strand) {}
+    /// What is not owned any more when its commit is confirmed is not told.
+    committer(asio::any_io_executor strand, kgroup::session& session, teller& out, milliseconds interval,
+              std::function<bool(kgroup::topic_partition const&)> owned)
+        : strand_(strand), session_(session), out_(out), interval_(interval), owned_(std::move(owned)), timer_(strand), changed_(strand) {}
 
     void start() { asio::co_spawn(strand_, repeat(shared_from_this()), asio::detached); }
 
@@ -318,6 +320,9 @@ private:
         auto failed = json::array();
         std::string error;
         for (auto const& each : results) {
+            if (!owned_(each.where)) {
+                continue;
+            }
             auto entry = as_json(each.where);
             entry["offset"] = each.offset;
             if (each.status != kgroup::commit_status::committed) {
@@ -340,6 +345,7 @@ private:
     kgroup::session& session_;
     teller& out_;
     milliseconds interval_;
+    std::function<bool(kgroup::topic_partition const&)> owned_;
     asio::steady_timer timer_;
     condition changed_;
     std::map<kgroup::topic_partition, std::int64_t> told_;
@@ -359,7 +365,8 @@ public:
     asio::awaitable<void> setup(kgroup::session& session) {
         own(session, session.claims());
         if (given_.commits_itself && given_.commit_interval > milliseconds{0}) {
-            commits_ = std::make_shared<committer>(co_await asio::this_coro::executor, session, out_, given_.commit_interval);
+            commits_ = std::make_shared<committer>(co_await asio::this_coro::executor, session, out_, given_.commit_interval,
+                                                   [this](kgroup::topic_partition const& where) { return owns(where); });
             commits_->start();
         }
     }
@@ -543,6 +550,11 @@ private:
         }
     }
 
+    bool owns(kgroup::topic_partition const& where) const {
+        std::lock_guard const lock{mutex_};
+        return owned_.contains(where);
+    }
+
     void disown(std::vector<kgroup::topic_partition> const& partitions) {
         std::lock_guard const lock{mutex_};
         std::set<kgroup::topic_partition> removed;
@@ -560,7 +572,7 @@ private:
     teller& out_;
     kgroup::consumer_group* group_ = nullptr;
     std::shared_ptr<committer> commits_;        // setup writes it before any claim, cleanup after all of them
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::set<kgroup::topic_partition> owned_;   // under the mutex
     std::atomic<std::int64_t> taken_{0};
     std::atomic<std::int64_t> used_{0};

@@ -122,6 +122,7 @@ public:
                 }
             } else {
                 each.state->tracker().committed(each.next);
+                each.state->topic_gone(false);
                 ++outcome.committed;
             }
         }

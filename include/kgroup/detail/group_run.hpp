@@ -456,6 +456,14 @@ private:
                 return;
             }
         }
+        if (what.what.kind == event_kind::topic_missing && what.what.where && session_state_) {
+            std::lock_guard const lock{session_state_->mutex};
+            for (auto const& each : session_state_->claims) {
+                if (each.first.topic == what.what.where->topic) {
+                    each.second->topic_gone(true);
+                }
+            }
+        }
         report(std::move(what.what));
     }
 
@@ -664,7 +672,7 @@ private:
         for (auto const& each : what.claims) {
             if (auto const state = session_state_->find(each)) {
                 state->tracker().seal();
-                if (config_.commit_at_end && what.may_commit.contains(each)) {
+                if (config_.commit_at_end && what.may_commit.contains(each) && !state->topic_gone()) {
                     states.push_back(state);
                 }
             }

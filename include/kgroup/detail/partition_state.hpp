@@ -121,6 +121,13 @@ public:
     }
     end_reason why_ended() const noexcept { return why_.load(std::memory_order_acquire); }
 
+    // On the group's strand.
+
+    /// The topic was said not to exist: what is committed at the end might become the offset of another that is made under its name,
+    /// whose records would be passed over.
+    void topic_gone(bool gone) noexcept { topic_gone_ = gone; }
+    bool topic_gone() const noexcept { return topic_gone_; }
+
     // Waking.
 
     /// There may be something to do for the handler. Any thread, the client's own included; calls that come close together
@@ -161,10 +168,13 @@ public:
 
     /// The next record is not the one that was to come: ordinary after compaction and transactions, unless what lies between
     /// is no longer, or not yet, in the log.
-    void jump(std::int64_t to) const noexcept {
+    void jump(std::int64_t to) {
         auto const from = position();
         if (from < 0 || (to > from && source_->known_watermarks().low <= from)) {
             return;
+        }
+        if (to < from) {
+            tracker_.rebase(to); // also before the first record: what was committed is of a log that is no more
         }
         if (auto const observer = observer_.lock()) {
             observer->position_moved(where_, from, to);
@@ -238,6 +248,7 @@ private:
     std::shared_ptr<record_source> source_;
     std::int64_t committed_before_;
     std::string metadata_;
+    bool topic_gone_ = false;
     offset_tracker tracker_;
     std::vector<std::unique_ptr<record_block>> blocks_;   // all of them, lent or not
     record_block* spare_ = nullptr;                       // the claim's own list

@@ -479,7 +479,8 @@ private:
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {
         auto const err = rd_kafka_event_error(event);
-        auto const* const text = rd_kafka_event_error_string(event);
+        auto const* const words = rd_kafka_event_error_string(event);
+        std::string const text{words ? words : ""};
         if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(event)) {
             char why[512];
             auto const cause = rd_kafka_fatal_error(handle_->get(), why, sizeof why);
@@ -497,7 +498,8 @@ private:
             level = severity::error;
             break;
         case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC: kind = event_kind::topic_missing; break;
+        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+            return client_notice{{event_kind::topic_missing, level, missing_topic(text), make_error_code(err), text}};
         case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: return client_fatal{make_error_code(err), text};
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
             kind = event_kind::partition_error;
@@ -511,7 +513,17 @@ private:
         case RD_KAFKA_RESP_ERR__PARTITION_EOF: return std::nullopt;
         default: break;
         }
-        return client_notice{{kind, level, std::nullopt, make_error_code(err), text ? text : ""}};
+        return client_notice{{kind, level, std::nullopt, make_error_code(err), text}};
+    }
+
+    // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY".
+    static std::optional<topic_partition> missing_topic(std::string_view text) {
+        auto const begin = text.find(": ");
+        auto const end = begin == text.npos ? begin : text.find(": ", begin + 2);
+        if (end == text.npos || !is_legal_name(text.substr(begin + 2, end - begin - 2))) {
+            return std::nullopt;
+        }
+        return topic_partition{std::string{text.substr(begin + 2, end - begin - 2)}, -1};
     }
 
     static std::optional<client_event> log(rd_kafka_event_t* event) {
