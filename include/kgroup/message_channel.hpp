@@ -313,8 +313,8 @@ private:
             state_.give_back(block);
             return;
         }
-        if (block[0].offset != state_.position()) {
-            state_.jump(block[0].offset);
+        if (block.gaps() || block[0].offset != state_.position()) {
+            state_.explain_gaps(block);
         }
         next_ = &block[0];
         filled_ = next_ + block.size();

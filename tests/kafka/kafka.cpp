@@ -112,11 +112,11 @@ config kafka::member_of(std::string const& group, std::vector<std::string> topic
 }
 
 std::int32_t kafka::leaders(std::string const& topic) {
-    rd_kafka_metadata const* found = nullptr;
+    struct rd_kafka_metadata const* found = nullptr;
     if (rd_kafka_metadata(producer_.get(), 1, nullptr, &found, limit_ms)) {
         return 0;
     }
-    std::unique_ptr<rd_kafka_metadata const, detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
+    std::unique_ptr<struct rd_kafka_metadata const, detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
     std::span const topics{found->topics, static_cast<std::size_t>(found->topic_cnt)};
     auto const at = std::ranges::find_if(topics, [&](auto const& each) { return each.topic == topic; });
     if (at == topics.end()) {

@@ -166,18 +166,21 @@ public:
         delivered_.store(to_handler.sequence + 1, std::memory_order_relaxed);
     }
 
-    /// The next record is not the one that was to come: ordinary after compaction and transactions, unless what lies between
+    /// Not all of these are the records that were to come next: ordinary after compaction and transactions, unless what lies between
     /// is no longer, or not yet, in the log.
-    void jump(std::int64_t to) {
-        auto const from = position();
-        if (from < 0 || (to > from && source_->known_watermarks().low <= from)) {
-            return;
+    void explain_gaps(record_block& in) {
+        auto next = position() < 0 ? in[0].offset : position();
+        if (in[0].offset < next) {
+            tracker_.rebase(in[0].offset); // also before the first record: what was committed is of a log that is no more
         }
-        if (to < from) {
-            tracker_.rebase(to); // also before the first record: what was committed is of a log that is no more
-        }
-        if (auto const observer = observer_.lock()) {
-            observer->position_moved(where_, from, to);
+        auto const low = source_->known_watermarks().low;
+        auto const observer = observer_.lock();
+        for (std::size_t i = 0; i != in.size(); ++i) {
+            auto const offset = in[i].offset;
+            if (observer && (offset < next || (offset > next && low > next))) {
+                observer->position_moved(where_, next, offset);
+            }
+            next = offset + 1;
         }
     }
 
@@ -197,6 +200,7 @@ public:
             if (block.capacity() >= capacity) { // a smaller one has had its time
                 block.size_ = 0;
                 block.bytes_ = 0;
+                block.gaps_ = false;
                 return block;
             }
         }

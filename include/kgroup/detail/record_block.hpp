@@ -47,11 +47,14 @@ public:
     record& append(void* native, char const* key, std::size_t key_size, char const* value, std::size_t value_size,
                    std::int64_t offset) noexcept {
         bytes_ += key_size + value_size;
+        gaps_ = gaps_ || (size_ != 0 && offset != records_[size_ - 1].offset + 1);
         return *::new (static_cast<void*>(records_ + size_++))
             record{native, key, value, static_cast<std::uint32_t>(key_size), static_cast<std::uint32_t>(value_size),
                    offset, 0, this, 0, {false}, {}};
     }
     std::size_t bytes() const noexcept { return bytes_; }
+    /// Whether some offset does not follow the one before.
+    bool gaps() const noexcept { return gaps_; }
 
     /// From here on each record counts as held once, by whoever has it.
     void lend(std::shared_ptr<partition_state> owner) noexcept {
@@ -76,6 +79,7 @@ private:
     std::size_t capacity_;
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
+    bool gaps_ = false;
     partition_state* state_ = nullptr;
     std::shared_ptr<partition_state> owner_;  // set while records are held: they outlive the claim if they must
     record_block* next_free_ = nullptr;
