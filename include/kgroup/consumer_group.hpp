@@ -26,6 +26,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -114,6 +115,10 @@ public:
     void pause(std::span<topic_partition const> which) { run_->pause(which); }
     /// Opens them again.
     void resume(std::span<topic_partition const> which) { run_->resume(which); }
+    /// `pause` for the partitions of this topic that are owned now.
+    void pause(std::string_view topic) { run_->pause(topic); }
+    /// `resume` for the partitions of this topic that are owned now.
+    void resume(std::string_view topic) { run_->resume(topic); }
     /// `pause` for everything that is owned now.
     void pause_all() { run_->pause_all(); }
     /// `resume` for everything that is owned now.

@@ -526,6 +526,21 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
     CHECK(cluster.committed(t0) == 1);
 }
 
+TEST_CASE_FIXTURE(scripted_group, "a topic is paused and resumed as a whole") {
+    kgroup::topic_partition const other{"u", 0};
+    run_over({t0, t1, other});
+    group->pause(t0.topic);
+    cluster.add_records(t0, "a");
+    cluster.add_records(t1, "b");
+    cluster.add_records(other, "c");
+    settle();
+    CHECK(handler.received == lines{"u[0]@0 c"});
+    group->resume(t0.topic);
+    settle();
+    CHECK(handler.received.size() == 3);
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a log that was made anew while nobody read it, and is shorter than what was committed") {
     cluster.set_committed(t0, 10);
     cluster.add_records(t0, "a", "b");

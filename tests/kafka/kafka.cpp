@@ -143,9 +143,17 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     std::size_t count = 0;
     auto const* const* const results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
     check(rd_kafka_topic_result_error(results[0]), name);
-    // Created is not led: that takes some milliseconds more. The brokers are asked for all topics: librdkafka
+    // Created is not led: that takes some milliseconds more. The brokers are asked for all topics first: librdkafka
     // believes for minutes that one it asked for by name too early does not exist.
-    if (!eventually([&] { return leaders(name) == partitions; })) {
+    auto led = eventually([&] { return leaders(name) == partitions; });
+    for (std::int32_t partition = 0; led && partition != partitions; ++partition) {
+        led = eventually([&] {
+            std::int64_t low = 0;
+            std::int64_t high = 0;
+            return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low, &high, 1000);
+        });
+    }
+    if (!led) {
         throw std::runtime_error{"nobody leads " + name};
     }
     return name;

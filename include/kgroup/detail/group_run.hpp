@@ -77,6 +77,8 @@ public:
     }
     void pause(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::pause); }
     void resume(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::resume); }
+    void pause(std::string_view topic) { for_each_claim(&partition_state::pause, topic); }
+    void resume(std::string_view topic) { for_each_claim(&partition_state::resume, topic); }
     void pause_all() { for_each_claim(&partition_state::pause); }
     void resume_all() { for_each_claim(&partition_state::resume); }
     void subscribe(std::vector<std::string> topics) {
@@ -1172,11 +1174,13 @@ private:
             }
         }
     }
-    void for_each_claim(void (partition_state::*what)() noexcept) {
+    void for_each_claim(void (partition_state::*what)() noexcept, std::optional<std::string_view> topic = std::nullopt) {
         if (auto const session = current_session()) {
             std::lock_guard const lock{session->mutex};
-            for (auto const& each : session->claims) {
-                ((*each.second).*what)();
+            for (auto const& [where, state] : session->claims) {
+                if (!topic || where.topic == *topic) {
+                    ((*state).*what)();
+                }
             }
         }
     }
