@@ -143,8 +143,13 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     std::size_t count = 0;
     auto const* const* const results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
     check(rd_kafka_topic_result_error(results[0]), name);
-    // Created is not led: that takes some milliseconds more. The brokers are asked for all topics first: librdkafka
-    // believes for minutes that one it asked for by name too early does not exist.
+    wait_until_led(name, partitions);
+    return name;
+}
+
+// Created is not led: that takes some milliseconds more. The brokers are asked for all topics first: librdkafka believes for minutes
+// that one it asked for by name too early does not exist.
+void kafka::wait_until_led(std::string const& name, std::int32_t partitions) {
     auto led = eventually([&] { return leaders(name) == partitions; });
     for (std::int32_t partition = 0; led && partition != partitions; ++partition) {
         led = eventually([&] {
@@ -156,7 +161,6 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     if (!led) {
         throw std::runtime_error{"nobody leads " + name};
     }
-    return name;
 }
 
 void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t partition, kafka_record const& record) {
@@ -252,6 +256,7 @@ std::string kafka::filled_topic(std::string const& name, std::int32_t partitions
         if (e.code() != make_error_code(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)) {
             throw;
         }
+        wait_until_led(name, partitions); // another test may just be making it
     }
     std::vector<std::size_t> missing;
     for (std::int32_t partition = 0; partition != partitions; ++partition) {

@@ -108,6 +108,7 @@ private:
     static void wait_for_all(rd_kafka_t* of);
     /// How many partitions of the topic have one.
     std::int32_t leaders(std::string const& topic);
+    void wait_until_led(std::string const& topic, std::int32_t partitions);
 
     std::unique_ptr<testing::embedded_cluster> embedded_;
     std::string brokers_;
