@@ -102,11 +102,14 @@ TEST_CASE("waiting place: a wait ends at its deadline, and the deadline of one t
     context.restart();
 
     notified.reset();
-    asio::co_spawn(at->strand(), wait(at, clock::now() + 1ms, notified), asio::detached);
+    auto const limit = clock::now() + 1ms;
+    asio::co_spawn(at->strand(), wait(at, limit, notified), asio::detached);
     context.poll();
     at->notify();
     // Both are ready when it runs.
-    std::this_thread::sleep_for(5ms);
+    while (clock::now() <= limit) {
+        std::this_thread::yield();
+    }
     context.poll();
     REQUIRE(notified.has_value());
     context.restart();
