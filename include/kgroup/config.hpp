@@ -76,8 +76,9 @@ struct config {
     /// fetch limits.
     std::size_t buffer_bytes = 64 << 20;
     /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the start. Owning more is
-    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion.
-    std::size_t expected_partitions = 64;
+    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion. 8 MiB a partition let one that has
+    /// a backlog be read at full speed beside others that have none; with less it is read in spurts.
+    std::size_t expected_partitions = 8;
     claim_exit on_claim_exit = claim_exit::end_session;
     /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,
     /// or that contradicts a field above or how kgroup works, is refused.

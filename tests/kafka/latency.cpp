@@ -57,7 +57,7 @@ public:
         char text[512];
         for (auto const& [name, value] :
              {std::pair{"bootstrap.servers", brokers.brokers()}, {"group.id", unique("bare")}, {"auto.offset.reset", std::string{"earliest"}},
-              {"enable.auto.commit", std::string{"false"}}, {"fetch.wait.max.ms", std::string{"100"}}}) {
+              {"enable.auto.commit", std::string{"false"}}, {"fetch.wait.max.ms", std::string{"50"}}}) {
             if (rd_kafka_conf_set(conf.get(), name, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) {
                 throw std::invalid_argument{text};
             }

@@ -114,7 +114,7 @@ TEST_CASE("config: what is unusual and right is accepted") {
     CHECK(refusal(with([](config& c) { c.group_instance_id = "host-1.example_2"; })) == "");
     CHECK(refusal(with([](config& c) { c.auto_commit_interval = 0ms; })) == "");
     CHECK(refusal(with([](config& c) { c.rebalance_deadline = 150s; })) == "");
-    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{16384} * 64; })) == "");
+    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{16384} * 64; c.expected_partitions = 64; })) == "");
     CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{1} << 40; c.expected_partitions = 1; })) == "");
 }
 

@@ -4,6 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -102,6 +103,10 @@ public:
 
     rd_kafka_t* get() const noexcept { return handle_; }
 
+    /// Whether many records may be taken by one call now; whoever is told so ends it. Any thread.
+    bool begin_batch() noexcept { return !in_batch_.test_and_set(std::memory_order_acquire); }
+    void end_batch() noexcept { in_batch_.clear(std::memory_order_release); }
+
     /// Unset: librdkafka finds out in time.
     std::optional<refill_notice> const& refill() const noexcept { return refill_; }
     /// Any thread.
@@ -116,6 +121,7 @@ public:
 private:
     rd_kafka_t* handle_;
     std::optional<refill_notice> refill_;
+    std::atomic_flag in_batch_;
     std::function<void()> on_destroyed_;
 };
 

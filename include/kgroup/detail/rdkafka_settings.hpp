@@ -88,12 +88,13 @@ private:
     explicit rdkafka_settings_maker(config const& given) : given_(given) {
         made_.conf.reset(rd_kafka_conf_new());
         // What one partition may cost. librdkafka counts the bytes of records and not what it keeps beside each, some 450, so the queue is
-        // limited by number, too; and one fetch may come on top of a full queue.
+        // limited by number, too; and one fetch may come on top of a full queue. A fetch must not fill the queue: the next one
+        // would be for the other partitions only, and when nothing comes for these it lasts `fetch.wait.max.ms`.
         auto const share = given.buffer_bytes / given.expected_partitions;
         queue_kbytes_ = std::min<std::size_t>(share / 2 / 1024, INT_MAX / 1024);
-        queue_records_ = std::clamp<std::size_t>(share / 1200, 16, 100000);
-        fetch_bytes_ = std::min<std::size_t>(share / 8, 1000000000);
-        made_.block_bytes = std::clamp<std::size_t>(fetch_bytes_, 4096, 128 * 1024); // with what is kept beside each
+        queue_records_ = std::clamp<std::size_t>(share / 800, 16, 100000);
+        fetch_bytes_ = std::min<std::size_t>(share / 16, 1000000000);
+        made_.block_bytes = std::clamp<std::size_t>(share / 8, 4096, 128 * 1024); // with what is kept beside each
     }
 
     void require_version() const {
@@ -116,7 +117,7 @@ private:
         set("client.software.name", "kgroup", quietly);
         set("reconnect.backoff.max.ms", "1000", quietly); // with the default a 3 s outage can outlast the session
         set("fetch.queue.backoff.ms", "2", quietly);      // 1 s as librdkafka has it; not to be set before 2.2: see refill_notice
-        set("fetch.wait.max.ms", "100", quietly);         // for how long a fetch for idle partitions keeps the others waiting
+        set("fetch.wait.max.ms", "50", quietly);          // for so long a fetch for idle partitions keeps the others waiting
         set("queued.min.messages", std::to_string(queue_records_), quietly);
     }
 

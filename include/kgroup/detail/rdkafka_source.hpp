@@ -7,19 +7,27 @@
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <cstring>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace kgroup::detail {
 
 /// The queue of one partition, taken out of the consumer's.
 ///
-/// Records are taken one at a time: librdkafka's batch call loses records around pauses before 2.1, and moves the position
-/// wrongly after a reset in all later versions (confluentinc/librdkafka #4208, #4844).
+/// Records are taken many at a time where that is safe: librdkafka's call for it loses records around pauses before 2.1 and fails
+/// on some errors before 2.2 (confluentinc/librdkafka #4208, #4273), so there they are taken one by one. In later versions it leaves
+/// librdkafka's own position wrong, from which a later pause would go on, in two cases: when an offset is lower than the one before, and,
+/// before 2.13.2, when there was an error (#4844). `drain` seeks, then. And the call is not for several threads at once
+/// (INTRODUCTION.md, "Note on Batch consume APIs"): a claim that comes while another is at it takes one by one.
 class rdkafka_source final : public record_source {
 public:
     rdkafka_source(std::shared_ptr<rdkafka_handle> handle, std::shared_ptr<partition_state> const& state)
@@ -38,29 +46,14 @@ public:
     ~rdkafka_source() override { close(); }
 
     void drain(record_block& into, std::size_t byte_limit) noexcept override {
-        while (!into.full() && into.bytes() + into.size() * record_overhead < byte_limit) {
-            auto* const message = rd_kafka_consume_queue(queue_.get(), 0);
-            if (!message) {
-                break;
-            }
-            if (message->err) [[unlikely]] {
-                report(*message);
-                rd_kafka_message_destroy(message);
-                continue;
-            }
-            if (message->offset == last_offset_ && is_repeated(*message, into)) [[unlikely]] {
-                rd_kafka_message_destroy(message);
-                continue;
-            }
-            last_offset_ = message->offset;
-            into.append(message, static_cast<char const*>(message->key), message->key_len,
-                        static_cast<char const*>(message->payload), message->len, message->offset);
+        if (takes_many() && !wrong_position_ && handle_->begin_batch()) {
+            drain_many(into, byte_limit);
+            handle_->end_batch();
+        } else {
+            drain_singly(into, byte_limit);
         }
-        if (into.size() != 0) {
-            last_ = fingerprint_of(*native_of(into[into.size() - 1]));
-            if (handle_->refill()) {
-                count_taken(into);
-            }
+        if (into.size() != 0 && handle_->refill()) {
+            count_taken(into);
         }
     }
 
@@ -122,9 +115,16 @@ private:
     // What librdkafka keeps beside the bytes of each record, about.
     static constexpr std::size_t record_overhead = 450;
 
-    // The last record drained. When librdkafka pauses a partition for a rebalance between handing over a record and noting
-    // that it did, it fetches that record again.
+    static bool takes_many() noexcept {
+        static bool const safe = rd_kafka_version() >= 0x02020000;
+        return safe;
+    }
+    static bool errors_move_the_position() noexcept { return rd_kafka_version() < 0x020d0200; }
+
+    // A record that was handed over. When librdkafka pauses a partition for a rebalance between handing over records and noting
+    // that it did, it fetches again what one call gave.
     struct fingerprint {
+        std::int64_t offset = -1;
         std::int64_t timestamp = -1;
         std::size_t key_size = 0;
         std::size_t value_size = 0;
@@ -138,17 +138,103 @@ private:
         auto type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         std::string_view const value{static_cast<char const*>(message.payload), message.len};
         auto const hash = std::hash<std::string_view>{};
-        return {rd_kafka_message_timestamp(&message, &type), message.key_len, message.len,
+        return {message.offset, rd_kafka_message_timestamp(&message, &type), message.key_len, message.len,
                 hash(value.substr(0, end)) * 31 + hash(value.substr(value.size() - std::min(value.size(), end)))};
     }
-
-    static rd_kafka_message_t const* native_of(record const& from) noexcept {
-        return static_cast<rd_kafka_message_t const*>(from.native);
+    static fingerprint fingerprint_of(record const& from) noexcept {
+        return fingerprint_of(*static_cast<rd_kafka_message_t const*>(from.native));
     }
 
-    // Only the very record that was drained last: any other step backward is a log that was reset, and must be read again.
-    bool is_repeated(rd_kafka_message_t const& message, record_block& into) const noexcept {
-        return fingerprint_of(message) == (into.size() == 0 ? last_ : fingerprint_of(*native_of(into[into.size() - 1])));
+    static std::size_t room(record_block const& in, std::size_t byte_limit) noexcept {
+        auto const held = in.bytes() + in.size() * record_overhead;
+        return held < byte_limit ? byte_limit - held : 0;
+    }
+
+    void drain_singly(record_block& into, std::size_t byte_limit) noexcept {
+        while (!into.full() && room(into, byte_limit) != 0) {
+            auto* const message = rd_kafka_consume_queue(queue_.get(), 0);
+            if (!message) {
+                break;
+            }
+            if (into.size() != 0 && message->offset < next_offset_) [[unlikely]] {
+                call_began_ = fingerprint_of(into[into.size() - 1]);
+            }
+            take(message, into);
+        }
+        if (into.size() != 0) {
+            call_began_ = fingerprint_of(into[into.size() - 1]);
+            wrong_position_ = false;
+        }
+    }
+
+    void drain_many(record_block& into, std::size_t byte_limit) noexcept {
+        while (!into.full() && room(into, byte_limit) != 0) {
+            std::array<rd_kafka_message_t*, partition_state::largest_block> messages;
+            auto const fit = std::max<std::size_t>(room(into, byte_limit) / (usual_size_ + record_overhead), 1);
+            auto const most = std::min({fit, into.capacity() - into.size(), messages.size()});
+            auto const given = rd_kafka_consume_batch_queue(queue_.get(), 0, messages.data(), most);
+            auto const count = static_cast<std::size_t>(std::max<std::ptrdiff_t>(given, 0));
+            auto const begin = into.size();
+            auto const bytes = into.bytes();
+            for (std::size_t i = 0; i != count; ++i) {
+                take(messages[i], into);
+            }
+            if (into.size() != begin) {
+                call_began_ = fingerprint_of(into[begin]);
+                usual_size_ = (into.bytes() - bytes) / (into.size() - begin);
+            }
+            if (wrong_position_) {
+                seek();
+                break;
+            }
+            if (count < most) {
+                break;
+            }
+        }
+    }
+
+    void take(rd_kafka_message_t* message, record_block& into) noexcept {
+        if (message->err) [[unlikely]] {
+            report(*message);
+            if (errors_move_the_position()) {
+                wrong_position_ = true;
+                next_offset_ = next_offset_ < 0 ? message->offset : next_offset_;
+            }
+            rd_kafka_message_destroy(message);
+            return;
+        }
+        if (message->offset < next_offset_) [[unlikely]] {
+            if (is_repeated(*message)) {
+                rd_kafka_message_destroy(message);
+                return;
+            }
+            wrong_position_ = true; // the log was reset
+        }
+        next_offset_ = message->offset + 1;
+        repeated_ = -1;
+        into.append(message, static_cast<char const*>(message->key), message->key_len,
+                    static_cast<char const*>(message->payload), message->len, message->offset);
+    }
+
+    // What one call gave begins with the very record that that call began with, and goes on with higher offsets.
+    bool is_repeated(rd_kafka_message_t const& message) noexcept {
+        auto const repeated = repeated_ != -1 && repeated_ < message.offset;
+        if (!repeated && !(message.offset == call_began_.offset && fingerprint_of(message) == call_began_)) {
+            return false;
+        }
+        repeated_ = message.offset;
+        return true;
+    }
+
+    // Waits for librdkafka's main thread, which is rare. Where it fails, records taken one by one set the position.
+    void seek() noexcept {
+        if (next_offset_ < 0) {
+            return;
+        }
+        auto const to = make_partitions(1);
+        rd_kafka_topic_partition_list_add(to.get(), where_.topic.c_str(), where_.partition)->offset = next_offset_;
+        rdkafka_error const failed{rd_kafka_seek_partitions(handle_->get(), to.get(), 1000)};
+        wrong_position_ = failed || to->elems[0].err;
     }
 
     void count_taken(record_block const& records) noexcept {
@@ -180,8 +266,11 @@ private:
     std::weak_ptr<partition_state> state_;
     topic_partition where_;
     rdkafka_queue queue_;
-    std::int64_t last_offset_ = -1;
-    fingerprint last_;
+    std::int64_t next_offset_ = -1;       // behind what was taken; -1: nothing was
+    fingerprint call_began_;              // the first record of librdkafka's last call that gave any
+    std::int64_t repeated_ = -1;          // the last of those that it gave again
+    std::size_t usual_size_ = 1 << 20;    // of a record, by the last call
+    bool wrong_position_ = false;         // librdkafka's
     std::size_t bytes_taken_ = 0;   // since librdkafka was last told that there is room
     std::size_t records_taken_ = 0;
     std::atomic<bool> closed_{false};
