@@ -5,6 +5,7 @@
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -71,10 +72,19 @@ public:
     void produce(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values) {
         rd_kafka_resp_err_t failure = RD_KAFKA_RESP_ERR_NO_ERROR;
         for (auto const& each : values) {
-            check(rd_kafka_producev(producer_.get(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
-                                    RD_KAFKA_V_VALUE(const_cast<char*>(each.data()), each.size()),
-                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(&failure), RD_KAFKA_V_END),
-                  "producing to " + topic);
+            std::array<rd_kafka_vu_t, 5> fields{};
+            fields[0].vtype = RD_KAFKA_VTYPE_TOPIC;
+            fields[0].u.cstr = topic.c_str();
+            fields[1].vtype = RD_KAFKA_VTYPE_PARTITION;
+            fields[1].u.i32 = partition;
+            fields[2].vtype = RD_KAFKA_VTYPE_VALUE;
+            fields[2].u.mem = {const_cast<char*>(each.data()), each.size()};
+            fields[3].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
+            fields[3].u.i = RD_KAFKA_MSG_F_COPY;
+            fields[4].vtype = RD_KAFKA_VTYPE_OPAQUE;
+            fields[4].u.ptr = &failure;
+            owned<rd_kafka_error_t, rd_kafka_error_destroy> const refused{rd_kafka_produceva(producer_.get(), fields.data(), fields.size())};
+            check(refused ? rd_kafka_error_code(refused.get()) : RD_KAFKA_RESP_ERR_NO_ERROR, "producing to " + topic);
         }
         // Reports every record, those that the time limit has overtaken too.
         while (rd_kafka_flush(producer_.get(), limit_ms) != RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -195,8 +195,7 @@ private:
 
     void take(rd_kafka_message_t* message, record_block& into) noexcept {
         if (message->err) [[unlikely]] {
-            report(*message);
-            if (errors_move_the_position()) {
+            if (!report(*message) && errors_move_the_position()) {
                 wrong_position_ = true;
                 next_offset_ = next_offset_ < 0 ? message->offset : next_offset_;
             }
@@ -247,19 +246,19 @@ private:
         }
     }
 
-    void report(rd_kafka_message_t const& message) const noexcept {
-        if (message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            return;
-        }
-        if (auto const state = state_.lock()) {
+    // Whether it is the end of the claim.
+    bool report(rd_kafka_message_t const& message) const noexcept {
+        auto const code = [&]() -> std::error_code {
             switch (message.err) {
-            case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: // only with offset_reset::none
-                return state->fail(errc::offset_out_of_range, rd_kafka_message_errstr(&message));
-            case RD_KAFKA_RESP_ERR__BAD_MSG: // the fetcher goes on behind it, and a later mark would commit over it
-                return state->fail(errc::record_unreadable, rd_kafka_message_errstr(&message));
-            default: return state->fail(make_error_code(message.err), rd_kafka_message_errstr(&message));
+            case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: return errc::offset_out_of_range; // only with offset_reset::none
+            case RD_KAFKA_RESP_ERR__BAD_MSG: return errc::record_unreadable; // the fetcher goes on behind it, and a later mark would commit over it
+            default: return make_error_code(message.err);
             }
+        }();
+        if (auto const state = state_.lock(); state && message.err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            state->fail(code, rd_kafka_message_errstr(&message));
         }
+        return is_fatal(code);
     }
 
     std::shared_ptr<rdkafka_handle> handle_;
