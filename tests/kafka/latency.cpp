@@ -34,7 +34,7 @@ public:
         auto const now = steady::now().time_since_epoch().count();
         steady::rep appended = 0;
         std::memcpy(&appended, value.data(), sizeof appended);
-        all_[count_] = now - appended;
+        all_[static_cast<std::size_t>(count_)] = now - appended;
         ++count_; // who sees the number sees the delay
     }
     int count() const { return count_; }

@@ -639,7 +639,7 @@ std::vector<kgroup::assignor> as_assignors(std::string text) {
 void set_property(options& to, std::string const& text) {
     std::string const what = "--property";
     auto const [key, value] = split(text, '=', what);
-    auto const time = [&, &value = value] { return milliseconds{as_number(value, what)}; };
+    auto const time = [&, &number = value] { return milliseconds{as_number(number, what)}; };
     auto& group = to.group;
     if (key == "auto_commit_interval") {
         to.commit_interval = time();

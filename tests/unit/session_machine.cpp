@@ -1568,12 +1568,12 @@ private:
         }
         for (auto const& [where, handler] : handlers_) {
             if (ends(handler, handler.told)) {
-                add(handler.told || handler.cancelled ? 10 : 2, [this, where = where] {
-                    handler_model const done = handlers_.at(where);
-                    handlers_.erase(where);
+                add(handler.told || handler.cancelled ? 10 : 2, [this, of = where] {
+                    handler_model const done = handlers_.at(of);
+                    handlers_.erase(of);
                     bool const failed = done.is == handler_model::nature::throws;
-                    returned_ = done.told || failed ? std::nullopt : std::optional{where};
-                    tell(machine::claim_ended{where, failed});
+                    returned_ = done.told || failed ? std::nullopt : std::optional{of};
+                    tell(machine::claim_ended{of, failed});
                     returned_.reset();
                 });
             }
