@@ -22,6 +22,7 @@ class TopicKind:
     records: int
     compression: str = "none"
     config: str = ""
+    filled: int = 0  # in how many partitions the records are; 0: in all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Kafka:
     def _create(self, name: str, kind: TopicKind) -> Topic:
         command = [self._programs.tool("fill_topic"), "--brokers", self.brokers, "--topic", name,
                    "--partitions", str(kind.partitions), "--records", str(kind.records), "--size", str(kind.size),
-                   "--compression", kind.compression]
+                   "--compression", kind.compression, "--filled", str(kind.filled)]
         if kind.config:
             command += ["--topic-config", kind.config]
         written = run_tool(command, bound=1800)

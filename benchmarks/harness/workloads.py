@@ -327,6 +327,11 @@ def _draining(partitions: int, size: int, records: int, compression: str = "none
     return lambda bench, scale: drain(bench, TopicKind(partitions, size, evenly(records * scale, partitions), compression), spin_us)
 
 
+def _draining_one_of(partitions: int, size: int, records: int):
+    # A multiple of what the arms count in: none of their claims has the share that it expects.
+    return lambda bench, scale: drain(bench, TopicKind(partitions, size, evenly(records * scale, 1536), filled=1))
+
+
 def _paced(rate: int, partitions: int):
     return lambda bench, _: paced(bench, rate, PACED_SECONDS, partitions)
 
@@ -338,6 +343,8 @@ WORKLOADS = [
              _draining(6, 1024, 1_000_000), THROUGHPUT, quick=True),
     Workload("lz4-100B", "3 M records of 100 B in lz4 batches, 6 partitions, drained from a full backlog",
              _draining(6, 100, 3_000_000, "lz4"), THROUGHPUT, quick=True),
+    Workload("100B-1of6", "1.5 M records of 100 B, all in one of 6 partitions, drained", _draining_one_of(6, 100, 1_536_000), THROUGHPUT),
+    Workload("1KiB-1of6", "400,000 records of 1 KiB, all in one of 6 partitions, drained", _draining_one_of(6, 1024, 400_000), THROUGHPUT),
     Workload("latency-1k", "1,000 records/s over 6 partitions: delay from the intended time of sending to the handler",
              _paced(1_000, 6), DELAY),
     Workload("latency-50k", "50,000 records/s over 6 partitions: delay from the intended time of sending to the handler",

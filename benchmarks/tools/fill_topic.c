@@ -1,6 +1,7 @@
 // Creates a topic and fills it:
-// fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--compression none|lz4] [--replication R] [--topic-config name=value,…]
-// Prints what was written: {"records":…,"bytes":…,"checksum":"…"}. Record n goes to partition n mod P, so that all hold the same number.
+// fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--filled F] [--compression none|lz4] [--replication R]
+//            [--topic-config name=value,…]
+// Prints what was written: {"records":…,"bytes":…,"checksum":"…"}. Record n goes to partition n mod F (P by default), so that these hold the same number.
 #include "produced.h"
 
 static void on_delivery(rd_kafka_t* producer, rd_kafka_message_t const* message, void* opaque)
@@ -48,6 +49,7 @@ int main(int argc, char** argv)
 {
     char const* const topic = option(argc, argv, "--topic", NULL);
     int const partitions = atoi(option(argc, argv, "--partitions", NULL));
+    char const* const filled = option(argc, argv, "--filled", "0");
     long long const records = atoll(option(argc, argv, "--records", NULL));
     long const size = atol(option(argc, argv, "--size", "100"));
 
@@ -62,7 +64,7 @@ int main(int argc, char** argv)
 
     create_topic(producer, topic, partitions, atoi(option(argc, argv, "--replication", "1")),
                  option(argc, argv, "--topic-config", ""));
-    struct produced produced = produce_to(producer, topic, partitions, (size_t)size);
+    struct produced produced = produce_to(producer, topic, atoi(filled) > 0 ? atoi(filled) : partitions, (size_t)size);
     while (produced.records < records) {
         produce_one(producer, &produced, 0);
         if (produced.records % 1000 == 0)
