@@ -49,7 +49,7 @@ int main(int argc, char** argv)
 {
     char const* const topic = option(argc, argv, "--topic", NULL);
     int const partitions = atoi(option(argc, argv, "--partitions", NULL));
-    char const* const filled = option(argc, argv, "--filled", "0");
+    int const filled = atoi(option(argc, argv, "--filled", "0"));
     long long const records = atoll(option(argc, argv, "--records", NULL));
     long const size = atol(option(argc, argv, "--size", "100"));
 
@@ -64,7 +64,7 @@ int main(int argc, char** argv)
 
     create_topic(producer, topic, partitions, atoi(option(argc, argv, "--replication", "1")),
                  option(argc, argv, "--topic-config", ""));
-    struct produced produced = produce_to(producer, topic, atoi(filled) > 0 ? atoi(filled) : partitions, (size_t)size);
+    struct produced produced = produce_to(producer, topic, filled > 0 ? filled : partitions, (size_t)size);
     while (produced.records < records) {
         produce_one(producer, &produced, 0);
         if (produced.records % 1000 == 0)

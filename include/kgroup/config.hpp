@@ -76,8 +76,8 @@ struct config {
     /// fetch limits.
     std::size_t buffer_bytes = 64 << 20;
     /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the start. Owning more is
-    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion. 8 MiB a partition let one that has
-    /// a backlog be read at full speed beside others that have none; with less it is read in spurts.
+    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion. With much less than 8 MiB a partition,
+    /// one that has a backlog is read in spurts beside others that have none: docs/performance.md.
     std::size_t expected_partitions = 8;
     claim_exit on_claim_exit = claim_exit::end_session;
     /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,

@@ -90,45 +90,44 @@ private:
     std::vector<std::shared_ptr<kgroup::detail::rdkafka_source>> sources_;
 };
 
-/// Once more when nothing comes of it: now and then librdkafka throws away the answer of the broker inside the process.
-void fail_a_fetch(kafka const& brokers, rd_kafka_resp_err_t with, reader const& of) {
-    REQUIRE(eventually([&] {
-        brokers.embedded().fail(request::fetch, with, 1);
-        return eventually([&] { return of.waiting(0) != 0; }, 3s);
-    }));
-}
-
 std::vector<std::string> values(std::size_t count) {
     return std::vector<std::string>(count, std::string(100, 'v'));
 }
 
+/// A partition that was read to its end, when a fetch failed.
+struct failed_fetch {
+    kafka brokers{kafka::kind::embedded};
+    std::string topic = brokers.create_topic();
+    reader one{brokers, topic, 1};
+
+    failed_fetch(std::size_t records, rd_kafka_resp_err_t with) {
+        brokers.produce_values(topic, 0, values(records));
+        CHECK(one.take(0, records).back() == static_cast<std::int64_t>(records) - 1);
+        // Once more when nothing comes of it: now and then librdkafka throws away the answer of the broker inside the process.
+        REQUIRE(eventually([&] {
+            brokers.embedded().fail(request::fetch, with, 1);
+            return eventually([&] { return one.waiting(0) != 0; }, 3s);
+        }));
+    }
+};
+
 } // namespace
 
 TEST_CASE("position: after a reset to lower offsets, a pause goes on behind what was read last") {
-    kafka brokers{kafka::kind::embedded};
-    auto const topic = brokers.create_topic();
-    brokers.produce_values(topic, 0, values(600));
-    reader one{brokers, topic, 1};
-    CHECK(one.take(0, 600).back() == 599);
-    fail_a_fetch(brokers, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, one);
-    auto const again = one.take(0, 100);
+    failed_fetch after{600, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE};
+    auto const again = after.one.take(0, 100);
     CHECK(again.front() == 0);
     CHECK(again.back() == 99);
-    one.pause_and_resume();
-    CHECK(one.take(0, 500).front() == 100);
+    after.one.pause_and_resume();
+    CHECK(after.one.take(0, 500).front() == 100);
 }
 
 TEST_CASE("position: after an error, a pause goes on behind what was read last") {
-    kafka brokers{kafka::kind::embedded};
-    auto const topic = brokers.create_topic();
-    brokers.produce_values(topic, 0, values(100));
-    reader one{brokers, topic, 1};
-    CHECK(one.take(0, 100).back() == 99);
-    fail_a_fetch(brokers, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, one);
-    CHECK(one.drain(0, 100).empty());
-    one.pause_and_resume();
-    brokers.produce_values(topic, 0, values(10));
-    CHECK(one.take(0, 10).front() == 100);
+    failed_fetch after{100, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED};
+    CHECK(after.one.drain(0, 100).empty());
+    after.one.pause_and_resume();
+    after.brokers.produce_values(after.topic, 0, values(10));
+    CHECK(after.one.take(0, 10).front() == 100);
 }
 
 TEST_CASE("position: pauses while six partitions are drained by two threads lose nothing and repeat nothing") {
