@@ -80,7 +80,7 @@ public:
         }
         auto result = mark_result::ignored;
         try {
-            result = state_->tracker().ack(record.offset, record.sequence, record.epoch);
+            result = state_->tracker().ack(record.offset, record.block->sequence_of(record), record.epoch);
         } catch (...) {
             record.acked.store(false, std::memory_order_relaxed); // it may be tried again
             throw;

@@ -21,6 +21,7 @@
 #include <iterator>
 #include <optional>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace kgroup {
@@ -131,7 +132,7 @@ public:
     ///
     /// @return the message, or nullopt: the claim has ended.
     asio::awaitable<std::optional<message>> async_receive() {
-        return receive(detail::clock::time_point::max(), &message_channel::take_one, 1);
+        return receive<std::optional<message>>(detail::clock::time_point::max(), 1);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
@@ -146,7 +147,7 @@ public:
     ///
     /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells which).
     asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit) {
-        return receive(deadline_after(limit), &message_channel::take_one, 1);
+        return receive<std::optional<message>>(deadline_after(limit), 1);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
@@ -161,7 +162,7 @@ public:
     ///
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_batch(std::size_t max) {
-        return receive(detail::clock::time_point::max(), &message_channel::take_batch, max);
+        return receive<message_batch>(detail::clock::time_point::max(), std::max<std::size_t>(max, 1));
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
@@ -178,12 +179,12 @@ public:
             fill();
         }
         allowance_ = turn;
-        return has_next() ? take_one(1) : std::nullopt;
+        return has_next() ? take<std::optional<message>>(1) : std::nullopt;
     }
 
     /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.
     asio::awaitable<void> async_wait() {
-        return receive(detail::clock::time_point::max(), &message_channel::take_nothing, 0);
+        return receive<void>(detail::clock::time_point::max(), 0);
     }
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
@@ -204,8 +205,9 @@ public:
     /// For the library: gives up what is at hand and was not delivered. On the strand.
     void drop_rest() noexcept {
         if (holding()) {
-            next_->block->release(static_cast<std::uint32_t>(filled_ - std::exchange(next_, filled_)));
+            block_->release(static_cast<std::uint32_t>(filled_ - std::exchange(next_, filled_)));
         }
+        leave_block();
     }
 
 private:
@@ -221,34 +223,32 @@ private:
     bool holding() const noexcept { return next_ != filled_; }
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
 
-    // Without a look at the gate: it may close at any moment, and whoever has seen it open has his record.
-    detail::record& next() {
-        state_.deliver(*next_);
-        --allowance_;
-        return *next_++;
-    }
-
-    message_batch take_batch(std::size_t max) {
-        auto const size = std::min(std::max<std::size_t>(max, 1), static_cast<std::size_t>(filled_ - next_));
-        for (std::size_t i = 0; i != size; ++i) {
-            state_.deliver(next_[i]);
-            detail::record_access::lend(next_[i]);
+    // Up to `max` of what is at hand, in the form in which it is received; for `async_wait`, nothing. Without a look at the gate: it
+    // may close at any moment, and whoever has seen it open has his record.
+    template <typename Result>
+    Result take([[maybe_unused]] std::size_t max) {
+        if constexpr (std::is_same_v<Result, message_batch>) {
+            auto const size = state_.deliver(next_, std::min(max, static_cast<std::size_t>(filled_ - next_)));
+            for (std::size_t i = 0; i != size; ++i) {
+                detail::record_access::lend(next_[i]);
+            }
+            allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
+            return {std::exchange(next_, next_ + size), size};
+        } else if constexpr (!std::is_void_v<Result>) {
+            state_.deliver(next_, 1);
+            --allowance_;
+            return detail::record_access::make(next_++);
         }
-        allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
-        return {std::exchange(next_, next_ + size), size};
     }
-
-    std::optional<message> take_one(std::size_t) { return detail::record_access::make(&next()); }
-    void take_nothing(std::size_t) noexcept {}
 
     // Every form of receiving, in one frame: that one and the wait's are as many as Asio keeps for the next time, so that
     // neither is allocated. What is taken is taken before anything else can happen on the strand, whatever other threads do to
     // the gate.
     template <typename Result>
-    asio::awaitable<Result> receive(detail::clock::time_point deadline, Result (message_channel::*take)(std::size_t), std::size_t max) {
+    asio::awaitable<Result> receive(detail::clock::time_point deadline, std::size_t max) {
         using enum detail::partition_state::wait_for;
         if (has_next()) {
-            co_return (this->*take)(max);
+            co_return take<Result>(max);
         }
         if (receiving_) {
             throw std::system_error{errc::receive_in_progress};
@@ -261,7 +261,7 @@ private:
         while (!state_.ended()) {
             auto const lacks = what_it_lacks();
             if (lacks == nothing) {
-                co_return (this->*take)(max);
+                co_return take<Result>(max);
             }
             // A wake-up may have overtaken a cancellation; it must not make it forgotten.
             auto const state = co_await asio::this_coro::cancellation_state;
@@ -297,7 +297,14 @@ private:
         return holding() ? nothing : records;
     }
 
+    void leave_block() noexcept {
+        if (auto* const left = std::exchange(block_, nullptr)) {
+            left->settle();
+        }
+    }
+
     void fill() {
+        leave_block();
         // In few sizes: a block is used again for whatever needs no larger one.
         auto& block = state_.take_block(std::clamp(std::bit_ceil(last_fill_ * 4), detail::partition_state::smallest_block,
                                                    detail::partition_state::largest_block));
@@ -313,18 +320,20 @@ private:
             state_.give_back(block);
             return;
         }
-        if (block.gaps() || block[0].offset != state_.position()) {
+        if (block.gaps()) {
             state_.explain_gaps(block);
         }
+        block_ = &block;
         next_ = &block[0];
         filled_ = next_ + block.size();
-        block.lend(state_.shared_from_this());
+        state_.lend(block);
     }
 
     detail::partition_state& state_;
     std::size_t block_bytes_;
-    detail::record* next_ = nullptr;    // the block at hand: what is not delivered yet
-    detail::record* filled_ = nullptr;  // and where it ends
+    detail::record_block* block_ = nullptr; // the block at hand
+    detail::record* next_ = nullptr;        // what is not delivered yet of it
+    detail::record* filled_ = nullptr;      // and where it ends
     std::size_t last_fill_ = 0;
     std::uint32_t allowance_ = turn;
     bool receiving_ = false;

@@ -85,20 +85,26 @@ public:
     /// order of delivery, to be carried by the record together with `epoch()` as it is after this call. An
     /// offset at or below the one before begins a new epoch as `rebase(offset)` does. Throws `std::bad_alloc`
     /// in that case only; nothing was delivered then.
-    std::uint64_t deliver(std::int64_t offset) {
-        if (offset <= last_offset_) {
-            rebase(offset);
+    std::uint64_t deliver(std::int64_t offset) { return deliver(offset, offset, 1); }
+
+    /// The same for `count` records (at least 1) whose offsets ascend, with gaps or without, from `first` to
+    /// `last`: all in one epoch, and at places that follow one another. Returns that of the first.
+    std::uint64_t deliver(std::int64_t first, std::int64_t last, std::size_t count) {
+        if (first <= last_offset_) {
+            rebase(first);
         }
-        last_offset_ = offset;
+        last_offset_ = last;
         std::uint64_t const sequence = delivered_.load(std::memory_order_relaxed);
-        if (sequence % segment_size == 0 && mode_.load(std::memory_order_relaxed) == mode::acks) {
-            // Keeps the ring as short as what is in flight, rather than as what is acknowledged between two
-            // commits.
+        std::uint64_t const end = sequence + count;
+        if ((sequence - 1) / segment_size != (end - 1) / segment_size &&
+            mode_.load(std::memory_order_relaxed) == mode::acks) {
+            // At each beginning of a segment: keeps the ring as short as what is in flight, rather than as what
+            // is acknowledged between two commits.
             if (std::unique_lock const lock{mutex_, std::try_to_lock}; lock) {
                 advance();
             }
         }
-        delivered_.store(sequence + 1, std::memory_order_relaxed);
+        delivered_.store(end, std::memory_order_relaxed);
         return sequence;
     }
 

@@ -526,6 +526,35 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
     CHECK(cluster.committed(t0) == 1);
 }
 
+TEST_CASE_FIXTURE(scripted_group, "a batch ends where offsets go backward") {
+    latch go_on{context};
+    std::vector<std::vector<std::int64_t>> batches;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await go_on.wait();
+        for (;;) {
+            auto const batch = co_await of.messages().async_receive_batch(100);
+            if (batch.empty()) {
+                break;
+            }
+            auto& offsets = batches.emplace_back();
+            for (auto const& each : batch) {
+                offsets.push_back(each.offset());
+            }
+            of.mark(batch.back());
+        }
+    };
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    cluster.make_anew(t0);
+    cluster.add_records(t0, "d", "e");
+    go_on.open();
+    settle();
+    CHECK(batches == std::vector<std::vector<std::int64_t>>{{0, 1, 2}, {0, 1}});
+    CHECK(count(event_kind::position_reset) == 1);
+    stop();
+    CHECK(cluster.committed(t0) == 2);
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a topic is paused and resumed as a whole") {
     kgroup::topic_partition const other{"u", 0};
     run_over({t0, t1, other});

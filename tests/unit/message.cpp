@@ -2,6 +2,7 @@
 #include <kgroup/message_channel.hpp>
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 
 #include <doctest/doctest.h>
 
@@ -189,6 +190,56 @@ TEST_CASE("message: the records of a block are freed once, when the last of them
     std::thread{[held = std::move(third)] {}}.join();
     for (auto const& each : of.records) {
         CHECK(each.freed == 1);
+    }
+}
+
+TEST_CASE("message: given up on the claim's strand, alone or beside other threads, the records go as early") {
+    fixture of{std::vector<stored>(kgroup::detail::partition_state::smallest_block + 3)};
+    auto const last = kgroup::detail::partition_state::smallest_block - 1; // of the first block
+    asio::post(of.state->strand(), [&] {
+        std::optional<message> elsewhere;
+        std::optional<message> kept;
+        for (std::size_t i = 0; i != last; ++i) {
+            auto one = of.take();
+            if (i == 3) {
+                elsewhere = std::move(one);
+            }
+        }
+        SUBCASE("all at hand: with the last one, before anything else is asked for") {
+            elsewhere.reset();
+            CHECK(of.records[0].freed == 0);
+            static_cast<void>(of.take());
+            CHECK(of.records[0].freed == 1);
+            CHECK(of.state->records_held() == 0);
+        }
+        SUBCASE("one in another thread: with that, when the claim has gone on") {
+            static_cast<void>(of.take());
+            CHECK(of.state->records_held() == 1);
+            auto const next = of.take();
+            CHECK(of.records[0].freed == 0);
+            std::thread{[held = std::move(elsewhere)] {}}.join();
+            CHECK(of.records[0].freed == 1);
+        }
+        SUBCASE("one in another thread, before the claim goes on") {
+            std::thread{[held = std::move(elsewhere)]() mutable { held.reset(); }}.join();
+            kept = of.take();
+            CHECK(of.state->records_held() == 1);
+            auto const next = of.take();
+            CHECK(of.records[0].freed == 0);
+            kept.reset();
+            CHECK(of.records[0].freed == 1);
+        }
+        SUBCASE("the channel gives up what it has") {
+            elsewhere.reset();
+            CHECK(of.state->records_held() == 1);
+            of.channel->drop_rest();
+            CHECK(of.state->records_held() == 0);
+            CHECK(of.records[0].freed == 1);
+        }
+    });
+    of.context.run();
+    for (std::size_t i = 0; i <= last; ++i) {
+        CHECK(of.records[i].freed == 1);
     }
 }
 

@@ -564,6 +564,7 @@ private:
 struct schedule_figures {
     std::size_t operations = 0;
     std::size_t deliveries = 0;
+    std::size_t runs = 0;
     std::size_t acks = 0;
     std::size_t repeated_acks = 0;
     std::size_t marks = 0;
@@ -629,6 +630,9 @@ private:
 
     void deliver_some() {
         std::uint64_t const count = roll(100) == 0 ? roll(2500) : 1 + roll(4);
+        if (roll(4) == 0) {
+            return deliver_run(1 + roll(count));
+        }
         for (std::uint64_t i = 0; i != count; ++i) {
             if (obeys_window_ && window_full()) {
                 return;
@@ -650,6 +654,24 @@ private:
         in_hand_.push_back(model_.records.size());
         model_.deliver(next_offset_++);
         ++figures_.deliveries;
+        ++figures_.operations;
+    }
+
+    /// Several in one call, once the window lets one through.
+    void deliver_run(std::uint64_t count) {
+        if (obeys_window_ && window_full()) {
+            return;
+        }
+        std::int64_t const first = next_offset_;
+        std::uint64_t const sequence = model_.records.size();
+        for (std::uint64_t i = 0; i != count; ++i) {
+            next_offset_ += i != 0 && roll(8) == 0 ? static_cast<std::int64_t>(roll(30)) : 0;
+            in_hand_.push_back(model_.records.size());
+            model_.deliver(next_offset_++);
+        }
+        expect(tracker_.deliver(first, next_offset_ - 1, count) == sequence, "sequence of a run");
+        ++figures_.runs;
+        figures_.deliveries += count;
         ++figures_.operations;
     }
 
@@ -799,7 +821,7 @@ TEST_CASE("offset_tracker: does what a plain model does, over random schedules")
         random_schedule{seed, figures}.run(2500);
     }
     for (std::size_t const figure :
-         {figures.acks, figures.repeated_acks, figures.marks, figures.ignored_marks, figures.window_closed,
+         {figures.runs, figures.acks, figures.repeated_acks, figures.marks, figures.ignored_marks, figures.window_closed,
           figures.window_opened, figures.backward_steps, figures.resets, figures.commits,
           figures.lowered_commits}) {
         CHECK(figure > 500);

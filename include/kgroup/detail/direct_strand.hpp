@@ -24,6 +24,10 @@ public:
     /// The same strand, for coroutines.
     asio::any_io_executor const& executor() const noexcept { return executor_; }
 
+    bool running_in_this_thread() const noexcept {
+        return std::visit([](auto const& strand) { return strand.running_in_this_thread(); }, strand_);
+    }
+
     template <typename Function>
     void post(Function function) const {
         std::visit([&](auto const& strand) { asio::post(strand, std::move(function)); }, strand_);

@@ -85,6 +85,7 @@ public:
     std::string_view topic() const noexcept { return where_.topic; }
     std::int32_t partition() const noexcept { return where_.partition; }
     asio::any_io_executor const& strand() const noexcept { return waiting_place_->strand(); }
+    bool on_strand() const noexcept { return waiting_place_->on_strand(); }
     offset_tracker& tracker() noexcept { return tracker_; }
 
     /// The offset at which the last owner stopped; -1: there was none.
@@ -156,14 +157,27 @@ public:
     std::int64_t initial_offset() const noexcept { return initial_offset_.load(std::memory_order_relaxed); }
     std::int64_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
     std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
-    void deliver(record& to_handler) {
-        to_handler.sequence = tracker_.deliver(to_handler.offset);
-        to_handler.epoch = tracker_.epoch();
-        if (position() < 0) {
-            initial_offset_.store(to_handler.offset, std::memory_order_relaxed);
+    /// Delivers these, up to where an offset is not above the one before. Returns how many.
+    std::size_t deliver(record* first, std::size_t count) {
+        if (first->block->gaps()) [[unlikely]] {
+            std::size_t ascending = 1;
+            while (ascending != count && first[ascending].offset > first[ascending - 1].offset) {
+                ++ascending;
+            }
+            count = ascending;
         }
-        position_.store(to_handler.offset + 1, std::memory_order_relaxed);
-        delivered_.store(to_handler.sequence + 1, std::memory_order_relaxed);
+        auto const& last = first[count - 1];
+        tracker_.deliver(first->offset, last.offset, count);
+        auto const epoch = tracker_.epoch();
+        for (auto* each = first; each <= &last; ++each) {
+            each->epoch = epoch;
+        }
+        if (position() < 0) {
+            initial_offset_.store(first->offset, std::memory_order_relaxed);
+        }
+        position_.store(last.offset + 1, std::memory_order_relaxed);
+        delivered_.store(delivered() + count, std::memory_order_relaxed);
+        return count;
     }
 
     /// Not all of these are the records that were to come next: ordinary after compaction and transactions, unless what lies between
@@ -186,6 +200,8 @@ public:
 
     // Blocks of records.
 
+    void lend(record_block& block) noexcept { block.lend(shared_from_this(), delivered()); }
+
     /// A block to fill, with room for `capacity` records at least. Claim's strand.
     record_block& take_block(std::size_t capacity) {
         for (;;) {
@@ -198,14 +214,13 @@ public:
             auto& block = *spare_;
             spare_ = std::exchange(block.next_free_, nullptr);
             if (block.capacity() >= capacity) { // a smaller one has had its time
-                block.size_ = 0;
-                block.bytes_ = 0;
-                block.gaps_ = false;
+                block.clear(position());
                 return block;
             }
         }
         auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
         block.state_ = this;
+        block.clear(position());
         return block;
     }
 
@@ -264,6 +279,14 @@ private:
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
     std::atomic<std::uint64_t> delivered_{0};     // records so far; written on the strand
 };
+
+inline void record_block::release(std::uint32_t count) noexcept {
+    if (!state_->on_strand() || !at_hand_) { // in this order: at_hand_ is the strand's
+        release_for_all(count);
+    } else if ((given_up_ += count) == size_) {
+        settle();
+    }
+}
 
 inline void record_block::free_records() noexcept {
     // The records go first: the block may be filled again as soon as it is given back. The owner goes last:

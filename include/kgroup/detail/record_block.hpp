@@ -5,29 +5,30 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace kgroup::detail {
 
 class partition_state;
 class record_block;
 
-/// What the library keeps about one record: where its bytes are, and its place in the order of delivery.
-struct record {
+/// What the library keeps about one record. A cache line: each record is written once and read once or twice.
+struct alignas(64) record {
     void* native;                 // what the client knows it by; handed back to `record_source::free_records`
     char const* key;              // null: a null key
     char const* value;            // null: a null value
     std::uint32_t key_size;       // the protocol's own are of 31 bits
     std::uint32_t value_size;
     std::int64_t offset;
-    std::uint64_t sequence;       // order of delivery in the claim; set when it is delivered
     record_block* block;
+    alignas(void*) std::byte lent[sizeof(void*)]; // where a batch keeps the `message` of this record
     std::uint32_t epoch;          // of the offset tracker, when it was delivered
     std::atomic<bool> acked;      // tells a second ack of the same record
-    alignas(void*) std::byte lent[sizeof(void*)]; // where a batch keeps the `message` of this record
 };
 
-/// Records that were drained together and are freed together. One atomic operation a message, none to deliver one,
-/// and the allocator sees the frees of a block in one run: with glibc that is what makes them cheap.
+/// Records that were drained together and are freed together: the allocator sees the frees of a block in one run, which with glibc
+/// is what makes them cheap. To deliver one takes no atomic operation, and to give one up takes one only where it is not the claim's
+/// strand that gives it up, or the claim is at a later block.
 class record_block {
 public:
     explicit record_block(std::size_t capacity)
@@ -47,42 +48,70 @@ public:
     record& append(void* native, char const* key, std::size_t key_size, char const* value, std::size_t value_size,
                    std::int64_t offset) noexcept {
         bytes_ += key_size + value_size;
-        gaps_ = gaps_ || (size_ != 0 && offset != records_[size_ - 1].offset + 1);
+        if (offset != next_offset_) [[unlikely]] {
+            gaps_ = true;
+        }
+        next_offset_ = offset + 1;
         return *::new (static_cast<void*>(records_ + size_++))
             record{native, key, value, static_cast<std::uint32_t>(key_size), static_cast<std::uint32_t>(value_size),
-                   offset, 0, this, 0, {false}, {}};
+                   offset, this, {}, 0, {false}};
     }
     std::size_t bytes() const noexcept { return bytes_; }
-    /// Whether some offset does not follow the one before.
+    /// Whether some offset does not follow the one before, or the first is not the one that was expected.
     bool gaps() const noexcept { return gaps_; }
-
-    /// From here on each record counts as held once, by whoever has it.
-    void lend(std::shared_ptr<partition_state> owner) noexcept {
-        owner_ = std::move(owner);
-        held_.store(static_cast<std::uint32_t>(size_), std::memory_order_relaxed);
+    /// To be filled anew. `expected`: the first record's offset, if nothing unusual happens.
+    void clear(std::int64_t expected) noexcept {
+        size_ = 0;
+        bytes_ = 0;
+        gaps_ = false;
+        next_offset_ = expected;
     }
-    std::uint32_t held() const noexcept { return held_.load(std::memory_order_relaxed); }
+
+    /// From here on each record counts as held once, by whoever has it, until it is released. `sequence`: the first one's place in
+    /// the order of delivery in the claim. Claim's strand.
+    void lend(std::shared_ptr<partition_state> owner, std::uint64_t sequence) noexcept {
+        owner_ = std::move(owner);
+        first_sequence_ = sequence;
+        held_.store(static_cast<std::uint32_t>(size_), std::memory_order_relaxed);
+        at_hand_ = true;
+    }
+    std::uint64_t sequence_of(record const& in) const noexcept { return first_sequence_ + static_cast<std::uint64_t>(&in - records_); }
 
     /// Gives up `count` records; the last one frees them all. Any thread.
-    void release(std::uint32_t count = 1) noexcept {
+    void release(std::uint32_t count = 1) noexcept; // defined with partition_state
+
+    /// The claim goes on to another block: what the strand gave up so far is given up for all to see. Claim's strand.
+    void settle() noexcept {
+        at_hand_ = false;
+        if (auto const count = std::exchange(given_up_, 0)) {
+            release_for_all(count);
+        }
+    }
+    /// Claim's strand.
+    std::uint32_t held() const noexcept { return held_.load(std::memory_order_relaxed) - given_up_; }
+
+private:
+    friend class partition_state;
+    void free_records() noexcept; // defined with partition_state
+    void release_for_all(std::uint32_t count) noexcept {
         // acq_rel: whoever frees sees all that others did with their records before they gave them up
         if (held_.fetch_sub(count, std::memory_order_acq_rel) == count) {
             free_records();
         }
     }
 
-private:
-    friend class partition_state;
-    void free_records() noexcept; // defined with partition_state
-
     record* records_;
     std::size_t capacity_;
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
     bool gaps_ = false;
+    std::int64_t next_offset_ = -1;
     partition_state* state_ = nullptr;
     std::shared_ptr<partition_state> owner_;  // set while records are held: they outlive the claim if they must
     record_block* next_free_ = nullptr;
+    std::uint64_t first_sequence_ = 0;
+    bool at_hand_ = false;                    // on the claim's strand, from `lend` to `settle`
+    std::uint32_t given_up_ = 0;              // by the strand meanwhile, and not in `held_` yet
     // how many records of this block are held by the channel, by messages or by batches
     std::atomic<std::uint32_t> held_{0};
 };

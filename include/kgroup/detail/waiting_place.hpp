@@ -83,6 +83,7 @@ public:
     waiting_place& operator=(waiting_place const&) = delete;
 
     asio::any_io_executor const& strand() const noexcept { return strand_.executor(); }
+    bool on_strand() const noexcept { return strand_.running_in_this_thread(); }
 
     /// There may be something to do for whoever waits. Any thread; calls that come close together cost one.
     void notify() noexcept {
