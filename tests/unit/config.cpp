@@ -180,6 +180,22 @@ TEST_CASE("config: what the fields mean to librdkafka") {
     CHECK(property_of(with_property("reconnect.backoff.max.ms", "300"), "reconnect.backoff.max.ms") == "300");
 }
 
+TEST_CASE("config: an answer may be a quarter of buffer_bytes, within what librdkafka allows") {
+    auto const limit_with = [](std::map<std::string, std::string> properties, std::size_t buffer_bytes = 64 << 20) {
+        return property_of(with([&](config& c) {
+                               c.buffer_bytes = buffer_bytes;
+                               c.properties = std::move(properties);
+                           }),
+                           "fetch.max.bytes");
+    };
+    CHECK(limit_with({}) == "16777216");
+    CHECK(limit_with({}, 1 << 20) == "1000000");                      // librdkafka's message.max.bytes
+    CHECK(limit_with({}, std::size_t{1} << 32) == "52428800");        // librdkafka's own default
+    CHECK(limit_with({{"message.max.bytes", "30000000"}}) == "30000000");
+    CHECK(limit_with({{"receive.message.max.bytes", "10000000"}}) == "9999488");
+    CHECK(limit_with({{"fetch.max.bytes", "5000000"}}) == "5000000");
+}
+
 TEST_CASE("config: the deadline of a rebalance follows max.poll.interval.ms unless it is set") {
     CHECK(rdkafka_settings_maker::make(good()).rebalance_deadline == 10s);
     CHECK(rdkafka_settings_maker::make(with([](config& c) {

@@ -77,6 +77,7 @@ public:
         self.set_defaults();
         self.set_users();
         self.set_ours();
+        self.set_fetch_limit();
         self.set_refill();
         self.check_times();
         return std::move(self.made_);
@@ -223,6 +224,17 @@ private:
             return;
         }
         made_.refill = std::move(notice);
+    }
+
+    // As librdkafka has it, an answer is no larger than one partition's queue: with many partitions, many answers of a few.
+    void set_fetch_limit() {
+        if (!given_.properties.contains("fetch.max.bytes")) {
+            auto const given = [this](char const* name) { return std::stol(get(name)); };
+            auto const most = static_cast<long>(std::min<std::size_t>(given_.buffer_bytes / 4, 50 << 20));
+            // librdkafka refuses what is not between these
+            auto const allowed = std::max(std::min(most, given("receive.message.max.bytes") - 512), given("message.max.bytes"));
+            set("fetch.max.bytes", std::to_string(allowed), !quietly);
+        }
     }
 
     void check_times() {
