@@ -180,6 +180,20 @@ TEST_CASE("config: what the fields mean to librdkafka") {
     CHECK(property_of(with_property("reconnect.backoff.max.ms", "300"), "reconnect.backoff.max.ms") == "300");
 }
 
+TEST_CASE("config: a partition's part of a fetch is a sixteenth of its share, or a batch as librdkafka's producers send it") {
+    auto const fetch_with = [](std::size_t buffer_bytes, std::size_t partitions) {
+        return property_of(with([&](config& c) {
+                               c.buffer_bytes = buffer_bytes;
+                               c.expected_partitions = partitions;
+                           }),
+                           "fetch.message.max.bytes");
+    };
+    CHECK(fetch_with(64 << 20, 8) == "1048576");
+    CHECK(fetch_with(64 << 20, 1) == "4194304");
+    CHECK(fetch_with((64 << 20) - 8, 8) == "524287");
+    CHECK(fetch_with(32 << 20, 50) == "41943");
+}
+
 TEST_CASE("config: an answer may be a quarter of buffer_bytes, within what librdkafka allows") {
     auto const limit_with = [](std::map<std::string, std::string> properties, std::size_t buffer_bytes = 64 << 20) {
         return property_of(with([&](config& c) {

@@ -95,6 +95,11 @@ private:
         queue_kbytes_ = std::min<std::size_t>(share / 2 / 1024, INT_MAX / 1024);
         queue_records_ = std::clamp<std::size_t>(share / 800, 16, 100000);
         fetch_bytes_ = std::min<std::size_t>(share / 16, 1000000000);
+        // What librdkafka's producers send in one batch: of batches larger than the limit, an answer brings one partition's only.
+        constexpr std::size_t usual_batch = 1 << 20;
+        if (share / 8 >= usual_batch) {
+            fetch_bytes_ = std::max(fetch_bytes_, usual_batch);
+        }
         made_.block_bytes = std::clamp<std::size_t>(share / 8, 4096, 128 * 1024); // with what is kept beside each
     }
 
