@@ -145,7 +145,7 @@ TEST_CASE("config: a property that contradicts a field, or how kgroup works, is 
         {"auto.commit.interval.ms", "100", "auto_commit_interval"},
         {"enable.partition.eof", "true", "how kgroup reads"},
         {"queued.max.messages.kbytes", "65536", "buffer_bytes"},
-        {"fetch.message.max.bytes", "1048576", "buffer_bytes"},
+        {"fetch.message.max.bytes", "2097152", "buffer_bytes"},
         {"max.partition.fetch.bytes", "1048576", "buffer_bytes"},
     };
     for (auto const& each : all) {
