@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from .arms import NEWEST
 from .figures import OWN, Key, Row, Spread, key_of, matching, ratios
@@ -78,6 +81,16 @@ def table(workload: Workload, all_rows: Iterable[Row], baseline: str) -> str:
         cells += ["" if key[0] == baseline else _ratio_text(rows, baseline, key, name) for name in compared]
         lines.append(f"| {' | '.join([*cells, str(len(mine))])} |")
     return "\n".join(lines)
+
+
+def merged(files: list[Path]) -> tuple[list[Row], dict]:
+    """The rows of several runs, and the machine of the first; the same round of two runs is not the same round."""
+    rows = [{**row, "round": row["round"] + 1000 * run} for run, file in enumerate(files)
+            for row in map(json.loads, file.read_text().splitlines())]
+    described = json.loads((files[0].parent / "machine.json").read_text())
+    rounds = Counter((row["workload"], row["arm"], row["allocator"], row["librdkafka"]) for row in rows).values()
+    described["rounds"] = " to ".join(map(str, sorted({min(rounds), max(rounds)})))
+    return rows, described
 
 
 def summary(rows: list[Row], machine: dict, baseline: str) -> str:
