@@ -182,7 +182,7 @@ private:
             auto const pause = jittered(backoff);
             backoff = std::min(backoff * 2, longest_backoff);
             report({event_kind::run_restarted, severity::warning, std::nullopt, {},
-                    text_of(failure) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
+                    detail::words_of(failure).first + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
             try {
                 co_await stopping_.wait(detail::clock::now() + pause);
             } catch (...) { // cancelled
@@ -252,16 +252,6 @@ private:
             return is_fatal(e.code()) || e.code() == asio::error::operation_aborted;
         } catch (...) {
             return false;
-        }
-    }
-
-    static std::string text_of(std::exception_ptr const& failure) {
-        try {
-            std::rethrow_exception(failure);
-        } catch (std::exception const& e) {
-            return e.what();
-        } catch (...) {
-            return "an exception of unknown type";
         }
     }
 

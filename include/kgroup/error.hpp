@@ -2,8 +2,10 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <exception>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace kgroup {
 
@@ -154,6 +156,23 @@ inline bool is_fatal(std::error_code const& ec) noexcept {
     default: return static_cast<int>(ec.value()) == 111; // UNRELEASED_INSTANCE_ID: named by newer headers only
     }
 }
+
+namespace detail {
+
+/// What an exception says, and its code if it is a `std::system_error`.
+inline std::pair<std::string, std::error_code> words_of(std::exception_ptr const& failure) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (std::system_error const& e) {
+        return {e.what(), e.code()};
+    } catch (std::exception const& e) {
+        return {e.what(), {}};
+    } catch (...) {
+        return {"an exception of unknown type", {}};
+    }
+}
+
+} // namespace detail
 
 } // namespace kgroup
 

@@ -873,18 +873,6 @@ private:
         report({event_kind::handler_failed, severity::error, std::move(where), code, text});
     }
 
-    static std::pair<std::string, std::error_code> words_of(std::exception_ptr const& e) {
-        try {
-            std::rethrow_exception(e);
-        } catch (std::system_error const& error) {
-            return {error.what(), error.code()};
-        } catch (std::exception const& error) {
-            return {error.what(), {}};
-        } catch (...) {
-            return {"an exception of unknown type", {}};
-        }
-    }
-
     // Tokens.
 
     void ask_for_token() {
