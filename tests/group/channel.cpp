@@ -526,6 +526,32 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
     CHECK(cluster.committed(t0) == 1);
 }
 
+TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothing unusual") {
+    std::vector<std::vector<std::int64_t>> batches;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        for (;;) {
+            auto const batch = co_await of.messages().async_receive_batch(100);
+            if (batch.empty()) {
+                break;
+            }
+            auto& offsets = batches.emplace_back();
+            for (auto const& each : batch) {
+                offsets.push_back(each.offset());
+                of.ack(each);
+            }
+        }
+    };
+    cluster.add_records(t0, "a", "b");
+    cluster.skip_offsets(t0, 3);
+    cluster.add_records(t0, "c");
+    run_over({t0});
+    settle();
+    CHECK(batches == std::vector<std::vector<std::int64_t>>{{0, 1, 5}});
+    CHECK(count(event_kind::position_reset) == 0);
+    stop();
+    CHECK(cluster.committed(t0) == 6);
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a batch ends where offsets go backward") {
     latch go_on{context};
     std::vector<std::vector<std::int64_t>> batches;
