@@ -11,10 +11,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <future>
 #include <map>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <vector>
 
 // Where a real log is at a time. (The embedded cluster knows only the beginning and the end.)
@@ -135,22 +137,23 @@ TEST_CASE("start time: offsets for a time, of any partition; an error of its own
 
 TEST_CASE("start time: stopped while a question waits for brokers that cannot be reached") {
     kgroup::config given{.brokers = "127.0.0.1:1", .group_id = "group", .topics = {"topic"}, .initial_offset = kgroup::offset_reset::earliest};
+    // The code alone goes to this thread: ThreadSanitizer does not see how libstdc++ counts who holds an exception.
+    std::array<std::promise<std::error_code>, 2> answers;
     received records;
     member one{given, receive_into(records)};
     std::array const asked{topic_partition{"topic", 0}};
-    auto first = one.group().async_offsets_for_times(asked, system_clock::now(), asio::use_future);
-    auto second = one.group().async_offsets_for_times(asked, system_clock::now(), asio::use_future);
+    for (auto& each : answers) {
+        one.group().async_offsets_for_times(asked, system_clock::now(), [&each](std::exception_ptr const& e, auto const&) {
+            each.set_value(e ? kgroup::detail::words_of(e).second : std::error_code{});
+        });
+    }
     one.stop();
     REQUIRE(one.ends_within(given.close_timeout + 1s));
     CHECK_MESSAGE(!one.error(), one.what());
-    for (auto* const each : {&first, &second}) {
-        REQUIRE(each->wait_for(1s) == std::future_status::ready);
-        try {
-            each->get();
-            FAIL_CHECK("answered");
-        } catch (std::system_error const& e) {
-            CHECK(e.code() == kgroup::errc::not_running);
-        }
+    for (auto& each : answers) {
+        auto answer = each.get_future();
+        REQUIRE(answer.wait_for(1s) == std::future_status::ready);
+        CHECK(answer.get() == kgroup::errc::not_running);
     }
 }
 
