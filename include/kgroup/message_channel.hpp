@@ -282,7 +282,7 @@ private:
     detail::partition_state::wait_for what_it_lacks() {
         using enum detail::partition_state::wait_for;
         if (allowance_ == 0) {
-            state_.notify_later();
+            state_.notify();
             return its_turn;
         }
         if (state_.tracker().window_full()) {

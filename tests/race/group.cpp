@@ -274,14 +274,15 @@ TEST_CASE("stop from another thread, at any moment") {
             }
         }
     };
+    constexpr std::int64_t records = 2000; // several turns
     asio::thread_pool pool{pool_size};
     even_race against_the_end;
     std::size_t in_the_middle = 0;
     for (int round = 0; round != 500; ++round) {
         fake_cluster cluster;
         marking_handler handler;
-        cluster.add_records(t0, std::vector<fake_cluster::record>(200));
-        cluster.add_records(t1, std::vector<fake_cluster::record>(200));
+        cluster.add_records(t0, std::vector<fake_cluster::record>(records));
+        cluster.add_records(t1, std::vector<fake_cluster::record>(records));
         auto settings = config_of(cluster);
         settings.close_timeout = 1s; // what a stop between join and assignment waits for is half of it
         fake_group group{pool, settings};
@@ -299,10 +300,10 @@ TEST_CASE("stop from another thread, at any moment") {
         for (std::size_t i = 0; i != 2; ++i) {
             auto const marked = handler.marked[i].load();
             all += marked;
-            in_the_middle += marked != 0 && marked != 200 ? 1u : 0u;
+            in_the_middle += marked != 0 && marked != records ? 1u : 0u;
             CHECK(cluster.committed(partition(i)).value_or(0) == marked);
         }
-        all > 200 ? against_the_end.in_time() : against_the_end.too_late();
+        all > records ? against_the_end.in_time() : against_the_end.too_late();
         CHECK(cluster.complaints().empty());
         CHECK(cluster.records_held() == 0);
     }

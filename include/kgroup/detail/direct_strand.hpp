@@ -3,6 +3,7 @@
 #include <kgroup/detail/clock.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
@@ -28,9 +29,10 @@ public:
         return std::visit([](auto const& strand) { return strand.running_in_this_thread(); }, strand_);
     }
 
+    /// At once where that may be.
     template <typename Function>
-    void post(Function function) const {
-        std::visit([&](auto const& strand) { asio::post(strand, std::move(function)); }, strand_);
+    void dispatch(Function function) const {
+        std::visit([&](auto const& strand) { asio::dispatch(strand, std::move(function)); }, strand_);
     }
     /// On the executor below it.
     template <typename Function>

@@ -299,7 +299,7 @@ private:
             co_await waiting_place_->wait(until);
             due_ = false;
         } else {
-            waiting_place_->notify_later(); // others on the executor want to run, too
+            waiting_place_->notify(); // others on the executor want to run, too
             co_await waiting_place_->wait();
         }
     }

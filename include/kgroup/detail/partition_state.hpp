@@ -131,11 +131,9 @@ public:
 
     // Waking.
 
-    /// There may be something to do for the handler. Any thread, the client's own included; calls that come close together
-    /// cost one.
+    /// There may be something to do for the handler, when others on the executor have had their turn. Any thread, the client's own
+    /// included; calls that come close together cost one.
     void notify() noexcept { waiting_place_->notify(); }
-    /// The same, when others on the executor have had their turn.
-    void notify_later() { waiting_place_->notify_later(); }
 
     /// What a handler waits for.
     enum class wait_for { nothing, records, acks, its_turn };

@@ -85,26 +85,18 @@ public:
     asio::any_io_executor const& strand() const noexcept { return strand_.executor(); }
     bool on_strand() const noexcept { return strand_.running_in_this_thread(); }
 
-    /// There may be something to do for whoever waits. Any thread; calls that come close together cost one.
+    /// There may be something to do for whoever waits. Any thread, also on the strand; calls that come close together cost one.
+    /// What the executor was given before runs first.
     void notify() noexcept {
         if (notified_.exchange(true, std::memory_order_acq_rel)) {
             return;
         }
         try {
-            strand_.post(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) {
-                // Before the look at who waits: what comes from here on posts again.
-                self.notified_.store(false, std::memory_order_release);
-                self.resume(true);
-            }});
+            // Not into the strand, which may be running: Asio allocates when a strand has work left at the end of its turn.
+            strand_.post_outside(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) { self.resume_notified(); }});
         } catch (...) {
             notified_.store(false, std::memory_order_release); // the periodic look makes up for it
         }
-    }
-
-    /// The same, when the executor has run what it was given before.
-    void notify_later() {
-        // Not from within the strand: Asio allocates when a strand has work left at the end of its turn.
-        strand_.post_outside(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) { self.notify(); }});
     }
 
     /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand, one at a time; nothing can slip in
@@ -179,7 +171,7 @@ private:
             timer_.expires_at(deadline);
             // It ends on the executor and not on the strand, where Asio's timers would have to allocate.
             timer_.async_wait(operation{shared_from_this(), [](waiting_place& self, std::uint64_t wait) {
-                self.strand_.post(operation{self.shared_from_this(), [](waiting_place& place, std::uint64_t number) {
+                self.strand_.dispatch(operation{self.shared_from_this(), [](waiting_place& place, std::uint64_t number) {
                     if (number == place.waits_) {
                         place.resume(false);
                     }
@@ -187,6 +179,19 @@ private:
             }, waits_});
         }
         waiter_.keep(std::move(handler));
+    }
+
+    void resume_notified() {
+        try {
+            strand_.dispatch(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) {
+                // Before the look at who waits: what comes from here on is told again.
+                self.notified_.store(false, std::memory_order_release);
+                self.resume(true);
+            }});
+        } catch (...) { // out of memory, or what came out of a completion handler: the executor's run throws it
+            notified_.store(false, std::memory_order_release);
+            throw;
+        }
     }
 
     void resume(bool notified) {
