@@ -55,7 +55,7 @@ public:
     }
     void wait() {
         std::unique_lock lock{mutex_};
-        CHECK(changed_.wait_for(lock, 100s, [this] { return happened_; }));
+        CHECK(changed_.wait_for(lock, 250s, [this] { return happened_; }));
     }
 
 private:
