@@ -526,6 +526,14 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
     CHECK(cluster.committed(t0) == 1);
 }
 
+std::vector<std::int64_t> offsets_of(kgroup::message_batch const& batch) {
+    std::vector<std::int64_t> offsets;
+    for (auto const& each : batch) {
+        offsets.push_back(each.offset());
+    }
+    return offsets;
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothing unusual") {
     std::vector<std::vector<std::int64_t>> batches;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -534,9 +542,8 @@ TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothin
             if (batch.empty()) {
                 break;
             }
-            auto& offsets = batches.emplace_back();
+            batches.push_back(offsets_of(batch));
             for (auto const& each : batch) {
-                offsets.push_back(each.offset());
                 of.ack(each);
             }
         }
@@ -562,10 +569,7 @@ TEST_CASE_FIXTURE(scripted_group, "a batch ends where offsets go backward") {
             if (batch.empty()) {
                 break;
             }
-            auto& offsets = batches.emplace_back();
-            for (auto const& each : batch) {
-                offsets.push_back(each.offset());
-            }
+            batches.push_back(offsets_of(batch));
             of.mark(batch.back());
         }
     };
