@@ -5,6 +5,8 @@
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
+#include <kgroup/offset_for_time.hpp>
+#include <kgroup/topic_partition.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -26,13 +28,6 @@ struct offset_commit {
     topic_partition where;
     std::int64_t offset = 0;
     std::string metadata{};
-};
-
-/// The first record of a partition that is not earlier than some time.
-struct offset_for_time {
-    topic_partition where;
-    std::optional<std::int64_t> offset{}; ///< its offset; nullopt: the log holds none that late, or there was an error
-    std::error_code error{};              ///< why it could not be found out
 };
 
 /// Where a claim starts.

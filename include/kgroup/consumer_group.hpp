@@ -1,13 +1,12 @@
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
-#include <kgroup/detail/group_run.hpp>
 #include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/detail/membership.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/offset_for_time.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -47,7 +46,7 @@ namespace kgroup {
 ///
 /// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before `async_run` has completed, unless the
 /// context is not run any more.
-template <client Client>
+template <typename Client>
 class basic_consumer_group {
 public:
     /// A group on an executor, or on that of an execution context. Connects to nothing.
@@ -55,14 +54,14 @@ public:
     /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its `what()` names the field or the
     /// property, and shows no secret.
     basic_consumer_group(asio::any_io_executor executor, config given)
-        : run_(std::make_shared<run>(std::move(executor), std::move(given))) {}
+        : membership_(detail::make_membership<Client>(std::move(executor), std::move(given))) {}
     template <typename Context>
         requires std::is_convertible_v<Context&, asio::execution_context&>
     basic_consumer_group(Context& context, config given) : basic_consumer_group(context.get_executor(), std::move(given)) {}
 
     basic_consumer_group(basic_consumer_group const&) = delete;
     basic_consumer_group& operator=(basic_consumer_group const&) = delete;
-    ~basic_consumer_group() { run_->stop(); }
+    ~basic_consumer_group() { membership_->stop(); }
 
     /// Joins the group and consumes, session after session, until the group is stopped, a handler throws, or the membership is gone
     /// for good. Then, in this order: the claims end, the handlers finish what they hold (`config::rebalance_deadline`, then they
@@ -85,11 +84,11 @@ public:
     template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
     auto async_run(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
-            [](auto&& completion, std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding) {
+            [](auto&& completion, std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding) {
                 start(std::move(self), std::move(binding), false, std::forward<decltype(completion)>(completion),
                       [](auto& to, std::exception_ptr e, end_reason) { std::move(to)(std::move(e)); });
             },
-            token, run_, bind(std::forward<Handler>(handler)));
+            token, membership_, bind(std::forward<Handler>(handler)));
     }
 
     /// The same for exactly one session: it is over when everything is revoked or lost, or a handler has returned. Then the group is left.
@@ -98,31 +97,31 @@ public:
     template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
     auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr, end_reason)>(
-            [](auto&& completion, std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding) {
+            [](auto&& completion, std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding) {
                 start(std::move(self), std::move(binding), true, std::forward<decltype(completion)>(completion),
                       [](auto& to, std::exception_ptr e, end_reason why) { std::move(to)(std::move(e), why); });
             },
-            token, run_, bind(std::forward<Handler>(handler)));
+            token, membership_, bind(std::forward<Handler>(handler)));
     }
 
     /// Ends the run in order. Any thread, any time, also from a handler; returns at once. Sticky: a group that was stopped before
     /// it ran completes at once without having connected.
-    void stop() noexcept { run_->stop(); }
+    void stop() noexcept { membership_->stop(); }
 
     /// Closes the gate of these partitions' channels: no receive that begins after this returned delivers a message. Nothing is lost
     /// or fetched twice; what is fetched already stays. Partitions that are not owned are passed over; a pause lasts for as long as the
     /// partition is owned, and a later owner knows nothing of it.
-    void pause(std::span<topic_partition const> which) { run_->pause(which); }
+    void pause(std::span<topic_partition const> which) { membership_->pause(which); }
     /// Opens them again.
-    void resume(std::span<topic_partition const> which) { run_->resume(which); }
+    void resume(std::span<topic_partition const> which) { membership_->resume(which); }
     /// `pause` for the partitions of this topic that are owned now.
-    void pause(std::string_view topic) { run_->pause(topic); }
+    void pause(std::string_view topic) { membership_->pause(topic); }
     /// `resume` for the partitions of this topic that are owned now.
-    void resume(std::string_view topic) { run_->resume(topic); }
+    void resume(std::string_view topic) { membership_->resume(topic); }
     /// `pause` for everything that is owned now.
-    void pause_all() { run_->pause_all(); }
+    void pause_all() { membership_->pause_all(); }
     /// `resume` for everything that is owned now.
-    void resume_all() { run_->resume_all(); }
+    void resume_all() { membership_->resume_all(); }
 
     /// Subscribes to these topics instead of the ones before: names, or regular expressions that begin with `^`, as `config::topics`.
     /// The group rebalances: under an eager protocol this session ends in order (`end_reason::revoked`) and a new one begins; under a
@@ -132,7 +131,7 @@ public:
     ///
     /// @throws std::system_error `errc::invalid_config`, naming the topic and what is wrong; then nothing has changed. (What is wrong with a
     /// regular expression under `group_protocol::consumer` is for the broker to say: an event.)
-    void subscribe(std::vector<std::string> topics) { run_->subscribe(std::move(topics)); }
+    void subscribe(std::vector<std::string> topics) { membership_->subscribe(std::move(topics)); }
 
     /// Finds out, for each of these partitions, which record is the first whose timestamp is not earlier than `time`. They need not be owned.
     /// Timestamps are what producers or brokers wrote, in milliseconds; times before 1970 are taken for 1970.
@@ -143,22 +142,20 @@ public:
     /// Cancellation: total; the answer is not waited for any more.
     asio::awaitable<std::vector<offset_for_time>> async_offsets_for_times(std::span<topic_partition const> of,
                                                                           std::chrono::system_clock::time_point time) {
-        return run::offsets_for_times(run_, {of.begin(), of.end()}, time);
+        return membership_->offsets_for_times({of.begin(), of.end()}, time);
     }
 
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_offsets_for_times(std::span<topic_partition const> of, std::chrono::system_clock::time_point time, CompletionToken&& token) {
-        return asio::co_spawn(run_->executor(), detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
+        return asio::co_spawn(membership_->executor(), detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
                               std::forward<CompletionToken>(token));
     }
 
     /// Counters and gauges, a snapshot.
-    group_stats stats() const { return run_->stats(); }
+    group_stats stats() const { return membership_->stats(); }
 
 private:
-    using run = detail::group_run<Client>;
-
     template <typename Handler>
     static std::shared_ptr<detail::handler_binding> bind(Handler& handler) {
         static_assert(detail::explain_handler<Handler>());
@@ -176,11 +173,11 @@ private:
     }
 
     template <typename Completion, typename Complete>
-    static void start(std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding, bool once, Completion&& completion,
+    static void start(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once, Completion&& completion,
                       Complete complete) {
         // Cancelling is stopping: the slot must not reach into the middle of the run.
         if (auto slot = asio::get_associated_cancellation_slot(completion); slot.is_connected()) {
-            slot.assign([weak = std::weak_ptr<run>{self}](asio::cancellation_type) {
+            slot.assign([weak = std::weak_ptr<detail::membership>{self}](asio::cancellation_type) {
                 if (auto const running = weak.lock()) {
                     running->cancel();
                 }
@@ -197,14 +194,19 @@ private:
                            })));
     }
 
-    static asio::awaitable<end_reason> keep(std::shared_ptr<run> self, std::shared_ptr<detail::handler_binding> binding, bool once) {
+    static asio::awaitable<end_reason> keep(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once) {
         co_return co_await self->run(std::move(binding), once);
     }
 
-    std::shared_ptr<run> run_;
+    std::shared_ptr<detail::membership> membership_;
 };
 
 /// A member of a consumer group on librdkafka.
 using consumer_group = basic_consumer_group<detail::rdkafka_client>;
 
 } // namespace kgroup
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/group_run.hpp>
+#include <kgroup/detail/rdkafka_client.hpp>
+#endif

@@ -14,5 +14,5 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/session.hpp>
 #include <kgroup/handler.hpp>
-#include <kgroup/client.hpp>
+#include <kgroup/offset_for_time.hpp>
 #include <kgroup/consumer_group.hpp>

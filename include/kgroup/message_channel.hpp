@@ -2,26 +2,19 @@
 
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/on_exit.hpp>
 #include <kgroup/detail/partition_state.hpp>
-#include <kgroup/error.hpp>
+#include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/message.hpp>
 
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
-#include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/error.hpp>
-#include <asio/this_coro.hpp>
 
-#include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <optional>
-#include <system_error>
-#include <type_traits>
 #include <utility>
 
 namespace kgroup {
@@ -131,9 +124,7 @@ public:
     /// 256 messages it lets others on the executor run.
     ///
     /// @return the message, or nullopt: the claim has ended.
-    asio::awaitable<std::optional<message>> async_receive() {
-        return receive<std::optional<message>>(detail::clock::time_point::max(), 1);
-    }
+    asio::awaitable<std::optional<message>> async_receive();
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
     template <typename CompletionToken>
@@ -146,9 +137,7 @@ public:
     /// stays in the channel; it is not lost.
     ///
     /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells which).
-    asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit) {
-        return receive<std::optional<message>>(deadline_after(limit), 1);
-    }
+    asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit);
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
     template <typename CompletionToken>
@@ -161,9 +150,7 @@ public:
     /// It does not wait for the batch to fill.
     ///
     /// @return the messages; empty: the claim has ended.
-    asio::awaitable<message_batch> async_receive_batch(std::size_t max) {
-        return receive<message_batch>(detail::clock::time_point::max(), std::max<std::size_t>(max, 1));
-    }
+    asio::awaitable<message_batch> async_receive_batch(std::size_t max);
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
     template <typename CompletionToken>
@@ -174,18 +161,10 @@ public:
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt, also when the claim has
     /// ended or is paused. Never waits.
-    std::optional<message> try_receive() {
-        if (!holding() && state_.open() && !state_.tracker().window_full()) {
-            fill();
-        }
-        allowance_ = turn;
-        return has_next() ? take<std::optional<message>>(1) : std::nullopt;
-    }
+    std::optional<message> try_receive();
 
     /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.
-    asio::awaitable<void> async_wait() {
-        return receive<void>(detail::clock::time_point::max(), 0);
-    }
+    asio::awaitable<void> async_wait();
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
@@ -203,131 +182,21 @@ public:
     ~message_channel() { drop_rest(); }
 
     /// For the library: gives up what is at hand and was not delivered. On the strand.
-    void drop_rest() noexcept {
-        if (holding()) {
-            block_->release(static_cast<std::uint32_t>(filled_ - std::exchange(next_, filled_)));
-        }
-        leave_block();
-    }
+    void drop_rest() noexcept;
 
 private:
     // How many messages are delivered in a row before others on the executor get a turn.
     static constexpr std::uint32_t turn = 256;
 
-    static detail::clock::time_point deadline_after(std::chrono::nanoseconds limit) noexcept {
-        using time_point = detail::clock::time_point;
-        auto const now = detail::clock::now();
-        return limit < time_point::max() - now ? std::chrono::time_point_cast<detail::clock::duration>(now + limit) : time_point::max();
-    }
-
     bool holding() const noexcept { return next_ != filled_; }
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
-
-    // Up to `max` of what is at hand, in the form in which it is received; for `async_wait`, nothing. Without a look at the gate: it
-    // may close at any moment, and whoever has seen it open has his record.
     template <typename Result>
-    Result take([[maybe_unused]] std::size_t max) {
-        if constexpr (std::is_same_v<Result, message_batch>) {
-            auto const size = state_.deliver(next_, std::min(max, static_cast<std::size_t>(filled_ - next_)));
-            for (std::size_t i = 0; i != size; ++i) {
-                detail::record_access::lend(next_[i]);
-            }
-            allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
-            return {std::exchange(next_, next_ + size), size};
-        } else if constexpr (!std::is_void_v<Result>) {
-            state_.deliver(next_, 1);
-            --allowance_;
-            return detail::record_access::make(next_++);
-        }
-    }
-
-    // Every form of receiving, in one frame: that one and the wait's are as many as Asio keeps for the next time, so that
-    // neither is allocated. What is taken is taken before anything else can happen on the strand, whatever other threads do to
-    // the gate.
+    Result take(std::size_t max);
     template <typename Result>
-    asio::awaitable<Result> receive(detail::clock::time_point deadline, std::size_t max) {
-        using enum detail::partition_state::wait_for;
-        if (has_next()) {
-            co_return take<Result>(max);
-        }
-        if (receiving_) {
-            throw std::system_error{errc::receive_in_progress};
-        }
-        receiving_ = true;
-        detail::on_exit const done{[this] {
-            receiving_ = false;
-            state_.wait_over();
-        }};
-        while (!state_.ended()) {
-            auto const lacks = what_it_lacks();
-            if (lacks == nothing) {
-                co_return take<Result>(max);
-            }
-            // A wake-up may have overtaken a cancellation; it must not make it forgotten.
-            auto const state = co_await asio::this_coro::cancellation_state;
-            if (state.cancelled() != asio::cancellation_type::none) {
-                throw std::system_error{asio::error::operation_aborted};
-            }
-            auto const in_time = co_await state_.wait(lacks == its_turn ? detail::clock::time_point::max() : deadline, lacks);
-            allowance_ = turn;
-            if (!in_time) {
-                co_return Result();
-            }
-        }
-        drop_rest();
-        co_return Result();
-    }
-
-    // `nothing`: there is a message to take.
-    detail::partition_state::wait_for what_it_lacks() {
-        using enum detail::partition_state::wait_for;
-        if (allowance_ == 0) {
-            state_.notify();
-            return its_turn;
-        }
-        if (state_.tracker().window_full()) {
-            return acks;
-        }
-        if (!state_.open()) {
-            return records;
-        }
-        if (!holding()) {
-            fill();
-        }
-        return holding() ? nothing : records;
-    }
-
-    void leave_block() noexcept {
-        if (auto* const left = std::exchange(block_, nullptr)) {
-            left->settle();
-        }
-    }
-
-    void fill() {
-        leave_block();
-        // In few sizes: a block is used again for whatever needs no larger one.
-        auto& block = state_.take_block(std::clamp(std::bit_ceil(last_fill_ * 4), detail::partition_state::smallest_block,
-                                                   detail::partition_state::largest_block));
-        // A queue that gives nothing is not always empty: what was popped may have been outdated, or a notice.
-        for (int tries = 0; tries != 16; ++tries) {
-            state_.source()->drain(block, block_bytes_);
-            if (block.size() != 0 || state_.source()->waiting() == 0) {
-                break;
-            }
-        }
-        last_fill_ = block.size();
-        if (block.size() == 0) {
-            state_.give_back(block);
-            return;
-        }
-        if (block.gaps()) {
-            state_.explain_gaps(block);
-        }
-        block_ = &block;
-        next_ = &block[0];
-        filled_ = next_ + block.size();
-        state_.lend(block);
-    }
+    asio::awaitable<Result> receive(detail::clock::time_point deadline, std::size_t max);
+    detail::partition_state::wait_for what_it_lacks();
+    void leave_block() noexcept;
+    void fill();
 
     detail::partition_state& state_;
     std::size_t block_bytes_;
@@ -340,3 +209,7 @@ private:
 };
 
 } // namespace kgroup
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/message_channel.ipp>
+#endif

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
-#include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -14,11 +13,8 @@
 #include <asio/co_spawn.hpp>
 #include <asio/this_coro.hpp>
 
-#include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -58,20 +54,6 @@ public:
     virtual asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<session_state const> of) = 0;
 };
 
-/// What a session and its group share.
-struct session_state {
-    mutable std::mutex mutex;
-    std::map<topic_partition, std::shared_ptr<partition_state>> claims; // under the mutex
-    std::atomic<kgroup::end_reason> why{kgroup::end_reason::running};
-    notification stopping;
-
-    std::shared_ptr<partition_state> find(topic_partition const& where) const {
-        std::lock_guard const lock{mutex};
-        auto const found = claims.find(where);
-        return found == claims.end() ? nullptr : found->second;
-    }
-};
-
 } // namespace detail
 
 /// The time from an assignment until everything of it is revoked or lost, or the run ends. With a cooperative protocol its set of
@@ -87,46 +69,24 @@ public:
     session& operator=(session const&) = delete;
 
     /// The partitions this member owns now, in order.
-    std::vector<topic_partition> claims() const {
-        std::lock_guard const lock{state_->mutex};
-        std::vector<topic_partition> result;
-        for (auto const& each : state_->claims) {
-            result.push_back(each.first);
-        }
-        return result;
-    }
+    std::vector<topic_partition> claims() const;
 
     /// This member's id as the group's coordinator gave it; empty: not known.
-    std::string member_id() const {
-        auto const group = group_.lock();
-        return group ? group->member_id() : std::string{};
-    }
+    std::string member_id() const;
 
     /// The group's generation (with KIP-848: the member epoch) as of now; it changes during a cooperative session.
     /// -1: not known (librdkafka tells it from 2.8 on).
-    std::int32_t generation_id() const {
-        auto const group = group_.lock();
-        return group ? group->generation_id() : -1;
-    }
+    std::int32_t generation_id() const;
 
     /// Everything up to and with this message is done: as `claim::mark`.
-    void mark_message(message const& done, std::string_view metadata = {}) {
-        auto const& record = *detail::record_access::of(done);
-        mark(record.block->state(), record.offset + 1, metadata, record.epoch);
-    }
+    void mark_message(message const& done, std::string_view metadata = {});
 
     /// Everything below `next` is done in this partition: `next` is the offset to read first when the group resumes, like Kafka's
     /// commit. No effect when it is not above what is marked already. In `setup`, it moves the start of the claim.
     /// A partition that is not claimed: refused, counted and reported.
     ///
     /// @throws std::bad_alloc when there is metadata; then nothing was marked.
-    void mark_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {}) {
-        if (auto const state = state_->find(where)) {
-            mark(*state, next, metadata, state->tracker().epoch());
-        } else {
-            refuse_unowned(where);
-        }
-    }
+    void mark_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
 
     /// Takes the marks of this partition back to `next`, which is what the next commit writes: also when it is equal to what is
     /// marked (with other metadata) and when nothing is committed yet. No effect when it is above what is marked.
@@ -134,15 +94,7 @@ public:
     /// A partition that is not claimed: refused, counted and reported.
     ///
     /// @throws std::bad_alloc; then nothing was changed.
-    void reset_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {}) {
-        if (auto const state = state_->find(where)) {
-            if (auto const result = state->tracker().reset(next, metadata); result >= mark_result::refused_ended) {
-                state->refuse(result);
-            }
-        } else {
-            refuse_unowned(where);
-        }
-    }
+    void reset_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
 
     /// Commits what is marked in all claims of this session, as one request. Requests never overlap: callers that come
     /// while one is under way share the next.
@@ -152,7 +104,7 @@ public:
     /// Errors: `errc::commit_timed_out` after `config::commit_timeout`, `errc::session_ended`, and the category `kafka` when the
     /// request failed as a whole. What was not committed stays marked.
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
-    asio::awaitable<std::vector<commit_result>> async_commit() { return commit(group_.lock(), state_); }
+    asio::awaitable<std::vector<commit_result>> async_commit();
 
     /// The same with a completion token.
     template <typename CompletionToken>
@@ -165,13 +117,13 @@ public:
     bool stopping() const { return end_reason() != kgroup::end_reason::running; }
 
     /// Why the session is ending; `running` as long as it is not.
-    kgroup::end_reason end_reason() const noexcept { return state_->why.load(std::memory_order_acquire); }
+    kgroup::end_reason end_reason() const noexcept;
 
     /// Waits until the session is coming to its end; completes at once if it is. For a retry loop in a handler that must not outlast
     /// a rebalance. (A single claim that is taken away while the session lives ends its own channel only.)
     ///
     /// Cancellation: total.
-    asio::awaitable<void> async_wait_stopping() { return wait_stopping(state_); }
+    asio::awaitable<void> async_wait_stopping();
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
@@ -186,30 +138,11 @@ public:
         : state_(std::move(state)), group_(std::move(group)), observer_(std::move(observer)), executor_(std::move(executor)) {}
 
 private:
-    static void mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch) {
-        auto const result = metadata.empty() ? state.tracker().mark(next, epoch) : state.tracker().mark(next, metadata, epoch);
-        if (result >= mark_result::refused_ended) {
-            state.refuse(result);
-        }
-    }
-
-    void refuse_unowned(topic_partition const& where) const {
-        if (auto const observer = observer_.lock()) {
-            observer->mark_refused(where, mark_result::refused_ended);
-        }
-    }
-
+    static void mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch);
+    void refuse_unowned(topic_partition const& where) const;
     static asio::awaitable<std::vector<commit_result>> commit(std::shared_ptr<detail::session_services> group,
-                                                              std::shared_ptr<detail::session_state const> of) {
-        if (!group) {
-            throw std::system_error{errc::session_ended};
-        }
-        co_return co_await group->commit_marked(std::move(of));
-    }
-
-    static asio::awaitable<void> wait_stopping(std::shared_ptr<detail::session_state> state) {
-        co_await state->stopping.wait();
-    }
+                                                              std::shared_ptr<detail::session_state const> of);
+    static asio::awaitable<void> wait_stopping(std::shared_ptr<detail::session_state> state);
 
     std::shared_ptr<detail::session_state> state_;
     std::weak_ptr<detail::session_services> group_;
@@ -218,3 +151,7 @@ private:
 };
 
 } // namespace kgroup
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/session.ipp>
+#endif

@@ -4,9 +4,6 @@
 #include <atomic>
 #include <chrono>
 
-#include <asio/basic_waitable_timer.hpp>
-#include <asio/wait_traits.hpp>
-
 namespace kgroup::detail {
 
 /// The steady clock, with a lead that tests may advance: every deadline of kgroup's is kept by it, so that a test of a
@@ -25,7 +22,5 @@ struct clock {
 
     inline static std::atomic<rep> lead{0};
 };
-
-using timer = asio::basic_waitable_timer<clock>;
 
 } // namespace kgroup::detail

@@ -4,6 +4,7 @@
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/session_state.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/session.hpp>
 

@@ -7,9 +7,11 @@
 #include <kgroup/detail/commit_rounds.hpp>
 #include <kgroup/detail/event_filter.hpp>
 #include <kgroup/detail/event_line.hpp>
+#include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/session_machine.hpp>
+#include <kgroup/detail/session_state.hpp>
 #include <kgroup/detail/waiting_place.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
@@ -53,7 +55,8 @@ namespace kgroup::detail {
 /// A group's run: performs what the session machine decides. One coroutine, on one strand, which waits for the client, for
 /// handlers and for the nearest of its deadlines; everything else only tells it.
 template <client Client>
-class group_run final : public claim_observer,
+class group_run final : public membership,
+                        public claim_observer,
                         public session_services,
                         public std::enable_shared_from_this<group_run<Client>> {
 public:
@@ -62,26 +65,26 @@ public:
           strand_(waiting_place_->strand()),
           machine_({config_.on_claim_exit == claim_exit::keep_others, false}) {}
 
-    asio::any_io_executor const& strand() const noexcept { return strand_; }
+    asio::any_io_executor const& strand() const noexcept override { return strand_; }
 
     // Any thread.
 
-    void stop() noexcept {
+    void stop() noexcept override {
         if (!stop_asked_.exchange(true)) {
             wake();
         }
     }
-    void cancel() noexcept {
+    void cancel() noexcept override {
         cancelled_ = true;
         stop();
     }
-    void pause(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::pause); }
-    void resume(std::span<topic_partition const> which) { for_each_claim(which, &partition_state::resume); }
-    void pause(std::string_view topic) { for_each_claim(&partition_state::pause, topic); }
-    void resume(std::string_view topic) { for_each_claim(&partition_state::resume, topic); }
-    void pause_all() { for_each_claim(&partition_state::pause); }
-    void resume_all() { for_each_claim(&partition_state::resume); }
-    void subscribe(std::vector<std::string> topics) {
+    void pause(std::span<topic_partition const> which) override { for_each_claim(which, &partition_state::pause); }
+    void resume(std::span<topic_partition const> which) override { for_each_claim(which, &partition_state::resume); }
+    void pause(std::string_view topic) override { for_each_claim(&partition_state::pause, topic); }
+    void resume(std::string_view topic) override { for_each_claim(&partition_state::resume, topic); }
+    void pause_all() override { for_each_claim(&partition_state::pause); }
+    void resume_all() override { for_each_claim(&partition_state::resume); }
+    void subscribe(std::vector<std::string> topics) override {
         client_.check_topics(topics);
         asio::post(strand_, [self = this->shared_from_this(), topics = std::move(topics)]() mutable {
             if (self->closing_since_ || self->stop_asked_) {
@@ -92,23 +95,14 @@ public:
         });
     }
 
-    asio::any_io_executor const& executor() const noexcept { return executor_; }
+    asio::any_io_executor const& executor() const noexcept override { return executor_; }
 
-    static asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::shared_ptr<group_run> self,
-                                                                           std::vector<topic_partition> of,
-                                                                           std::chrono::system_clock::time_point time) {
-        auto const waiter = std::make_shared<times_waiter>();
-        asio::post(self->strand_, [self, waiter, of = std::move(of), time]() mutable {
-            self->ask_for_times(waiter, std::move(of), time);
-        });
-        co_await waiter->done.wait();
-        if (waiter->failure) {
-            std::rethrow_exception(waiter->failure);
-        }
-        co_return std::move(waiter->results);
+    asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::vector<topic_partition> of,
+                                                                    std::chrono::system_clock::time_point time) override {
+        return offsets_for_times(this->shared_from_this(), std::move(of), time);
     }
 
-    group_stats stats() const {
+    group_stats stats() const override {
         std::lock_guard const lock{shared_};
         auto result = stats_;
         if (session_state_) {
@@ -123,7 +117,7 @@ public:
 
     // The run. On the strand, once.
 
-    asio::awaitable<kgroup::end_reason> run(std::shared_ptr<handler_binding> handler, bool once) {
+    asio::awaitable<kgroup::end_reason> run(std::shared_ptr<handler_binding> handler, bool once) override {
         if (started_.exchange(true)) {
             throw std::system_error{errc::already_running};
         }
@@ -267,6 +261,20 @@ private:
         bool cancelled = false;
         bool abandoned = false;
     };
+
+    static asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::shared_ptr<group_run> self,
+                                                                           std::vector<topic_partition> of,
+                                                                           std::chrono::system_clock::time_point time) {
+        auto const waiter = std::make_shared<times_waiter>();
+        asio::post(self->strand_, [self, waiter, of = std::move(of), time]() mutable {
+            self->ask_for_times(waiter, std::move(of), time);
+        });
+        co_await waiter->done.wait();
+        if (waiter->failure) {
+            std::rethrow_exception(waiter->failure);
+        }
+        co_return std::move(waiter->results);
+    }
 
     // Waking the loop.
 
@@ -1222,5 +1230,10 @@ private:
     group_stats stats_;
     std::shared_ptr<session_state> session_state_; // written on the strand under the mutex
 };
+
+template <typename Client>
+std::shared_ptr<membership> make_membership(asio::any_io_executor executor, config given) {
+    return std::make_shared<group_run<Client>>(std::move(executor), std::move(given));
+}
 
 } // namespace kgroup::detail

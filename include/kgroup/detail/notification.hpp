@@ -3,6 +3,7 @@
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/on_exit.hpp>
+#include <kgroup/detail/timer.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>

@@ -2,7 +2,7 @@
 
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/record_block.hpp>
-#include <kgroup/detail/waiting_place.hpp>
+#include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/topic_partition.hpp>
@@ -24,6 +24,8 @@
 #include <vector>
 
 namespace kgroup::detail {
+
+class waiting_place;
 
 /// Ends of a partition's log as far as the client knows them; -1: not known.
 struct watermarks {
@@ -70,9 +72,7 @@ public:
     static constexpr std::size_t largest_block = 512;
 
     partition_state(topic_partition where, asio::any_io_executor const& executor, tracked_offset committed,
-                    std::weak_ptr<claim_observer> observer)
-        : where_(std::move(where)), waiting_place_(waiting_place::make(executor)), observer_(std::move(observer)),
-          committed_before_(committed.next), metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
+                    std::weak_ptr<claim_observer> observer);
     ~partition_state() {
         if (source_) {
             source_->close();
@@ -84,8 +84,8 @@ public:
     topic_partition const& where() const noexcept { return where_; }
     std::string_view topic() const noexcept { return where_.topic; }
     std::int32_t partition() const noexcept { return where_.partition; }
-    asio::any_io_executor const& strand() const noexcept { return waiting_place_->strand(); }
-    bool on_strand() const noexcept { return waiting_place_->on_strand(); }
+    asio::any_io_executor const& strand() const noexcept;
+    bool on_strand() const noexcept;
     offset_tracker& tracker() noexcept { return tracker_; }
 
     /// The offset at which the last owner stopped; -1: there was none.
@@ -133,16 +133,13 @@ public:
 
     /// There may be something to do for the handler, when others on the executor have had their turn. Any thread, the client's own
     /// included; calls that come close together cost one.
-    void notify() noexcept { waiting_place_->notify(); }
+    void notify() noexcept;
 
     /// What a handler waits for.
     enum class wait_for { nothing, records, acks, its_turn };
 
     /// Waits for `notify`, as `waiting_place` does.
-    asio::awaitable<bool> wait(clock::time_point deadline, wait_for what) {
-        waits_for_.store(what, std::memory_order_relaxed);
-        return waiting_place_->wait(deadline);
-    }
+    asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
     void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
     bool waiting() const noexcept {
         auto const what = waits_for_.load(std::memory_order_relaxed);
@@ -295,3 +292,7 @@ inline void record_block::free_records() noexcept {
 }
 
 } // namespace kgroup::detail
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/partition_state.ipp>
+#endif

@@ -3,6 +3,7 @@
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/direct_strand.hpp>
 #include <kgroup/detail/reused_memory.hpp>
+#include <kgroup/detail/timer.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_cancellation_slot.hpp>

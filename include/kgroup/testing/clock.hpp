@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/timer.hpp>
 
 #include <asio/io_context.hpp>
 

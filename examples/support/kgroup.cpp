@@ -1,0 +1,3 @@
+// The library itself, compiled once for all examples.
+
+#include <kgroup/src.hpp>

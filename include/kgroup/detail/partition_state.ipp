@@ -1,0 +1,31 @@
+#pragma once
+
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/waiting_place.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+namespace kgroup::detail {
+
+KGROUP_INLINE partition_state::partition_state(topic_partition where, asio::any_io_executor const& executor, tracked_offset committed,
+                                               std::weak_ptr<claim_observer> observer)
+    : where_(std::move(where)), waiting_place_(waiting_place::make(executor)), observer_(std::move(observer)),
+      committed_before_(committed.next), metadata_(committed.metadata), tracker_(default_ack_window, std::move(committed)) {}
+
+KGROUP_INLINE asio::any_io_executor const& partition_state::strand() const noexcept { return waiting_place_->strand(); }
+
+KGROUP_INLINE bool partition_state::on_strand() const noexcept { return waiting_place_->on_strand(); }
+
+KGROUP_INLINE void partition_state::notify() noexcept { waiting_place_->notify(); }
+
+KGROUP_INLINE asio::awaitable<bool> partition_state::wait(clock::time_point deadline, wait_for what) {
+    waits_for_.store(what, std::memory_order_relaxed);
+    return waiting_place_->wait(deadline);
+}
+
+} // namespace kgroup::detail

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace kgroup::detail {
+
+/// What a session and its group share.
+struct session_state {
+    mutable std::mutex mutex;
+    std::map<topic_partition, std::shared_ptr<partition_state>> claims; // under the mutex
+    std::atomic<end_reason> why{end_reason::running};
+    notification stopping;
+
+    std::shared_ptr<partition_state> find(topic_partition const& where) const {
+        std::lock_guard const lock{mutex};
+        auto const found = claims.find(where);
+        return found == claims.end() ? nullptr : found->second;
+    }
+};
+
+} // namespace kgroup::detail

@@ -1,0 +1,1 @@
+#include <kgroup/src.hpp>
