@@ -64,10 +64,16 @@ int main()
 }
 """
 
+INCLUDING_PROGRAM = "#include <kgroup/kgroup.hpp>\n" + BARE_PROGRAM
+SEPARATELY = "#define KGROUP_SEPARATE_COMPILATION\n"
+
 PROGRAMS = {
     "a bare co_spawn program": BARE_PROGRAM,
-    "the same with #include <kgroup/kgroup.hpp>": "#include <kgroup/kgroup.hpp>\n" + BARE_PROGRAM,
+    "the same with #include <kgroup/kgroup.hpp>": INCLUDING_PROGRAM,
+    "that, compiled separately": SEPARATELY + INCLUDING_PROGRAM,
     "a program that consumes": CONSUMING_PROGRAM,
+    "a program that consumes, compiled separately": SEPARATELY + CONSUMING_PROGRAM,
+    "the file with #include <kgroup/src.hpp>": "#include <kgroup/src.hpp>\n",
 }
 
 

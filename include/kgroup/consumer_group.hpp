@@ -33,7 +33,8 @@
 namespace kgroup {
 
 /// A member of a Kafka consumer group: joins it, gives each partition that it is assigned to the handler, commits what the handler
-/// marks, and goes on like that until it is stopped. `Client` is the seam to Kafka; use the alias `consumer_group`.
+/// marks, and goes on like that until it is stopped. `Client`, a `kgroup::client`, is the seam to Kafka; use the alias
+/// `consumer_group`.
 ///
 /// Everything runs on the executor that it is given: the handlers, each on a strand of its own, and the group's own work. The group
 /// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a

@@ -108,6 +108,9 @@ public:
         return sequence;
     }
 
+    /// Any thread: how many records were delivered.
+    std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
+
     /// Delivery: whether the next record has to wait until earlier ones are acknowledged. False for a claim
     /// that is marked, or neither marked nor acknowledged yet. After `true`, one later `window_opened()` says
     /// that it is time to go on.

@@ -151,7 +151,7 @@ public:
 
     std::int64_t initial_offset() const noexcept { return initial_offset_.load(std::memory_order_relaxed); }
     std::int64_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
-    std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
+    std::uint64_t delivered() const noexcept { return tracker_.delivered(); }
     /// Delivers these, up to where an offset is not above the one before. Returns how many.
     std::size_t deliver(record* first, std::size_t count) {
         if (first->block->gaps()) [[unlikely]] {
@@ -171,7 +171,6 @@ public:
             initial_offset_.store(first->offset, std::memory_order_relaxed);
         }
         position_.store(last.offset + 1, std::memory_order_relaxed);
-        delivered_.store(delivered() + count, std::memory_order_relaxed);
         return count;
     }
 
@@ -272,7 +271,6 @@ private:
     std::atomic<end_reason> why_{end_reason::running};
     std::atomic<wait_for> waits_for_{wait_for::nothing}; // written on the strand, read by the watchdog
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
-    std::atomic<std::uint64_t> delivered_{0};     // records so far; written on the strand
 };
 
 inline void record_block::release(std::uint32_t count) noexcept {

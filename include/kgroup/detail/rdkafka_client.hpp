@@ -2,6 +2,7 @@
 
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_group_deletion.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/config.hpp>
+#include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/error.hpp>
 

@@ -3,6 +3,7 @@
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/group_run.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_settings.hpp>
