@@ -149,7 +149,8 @@ public:
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_offsets_for_times(std::span<topic_partition const> of, std::chrono::system_clock::time_point time, CompletionToken&& token) {
-        return asio::co_spawn(membership_->executor(), detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
+        return asio::co_spawn(membership_->executor(),
+                              detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
                               std::forward<CompletionToken>(token));
     }
 
@@ -174,8 +175,8 @@ private:
     }
 
     template <typename Completion, typename Complete>
-    static void start(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once, Completion&& completion,
-                      Complete complete) {
+    static void start(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once,
+                      Completion&& completion, Complete complete) {
         // Cancelling is stopping: the slot must not reach into the middle of the run.
         if (auto slot = asio::get_associated_cancellation_slot(completion); slot.is_connected()) {
             slot.assign([weak = std::weak_ptr<detail::membership>{self}](asio::cancellation_type) {
@@ -195,7 +196,8 @@ private:
                            })));
     }
 
-    static asio::awaitable<end_reason> keep(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once) {
+    static asio::awaitable<end_reason> keep(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding,
+                                            bool once) {
         co_return co_await self->run(std::move(binding), once);
     }
 
