@@ -105,7 +105,6 @@ private:
 
     producer make_producer(std::map<std::string, std::string> const& settings) const;
     void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition, kafka_record const& record);
-    static void wait_for_all(rd_kafka_t* of);
     /// How many partitions of the topic have one.
     std::int32_t leaders(std::string const& topic);
     void wait_until_led(std::string const& topic, std::int32_t partitions);
