@@ -18,8 +18,6 @@ using steady = std::chrono::steady_clock;
 
 namespace {
 
-constexpr int per_round = 300;
-
 /// When a record was appended is its value.
 std::string now_as_value() {
     auto const now = steady::now().time_since_epoch().count();
@@ -93,13 +91,8 @@ private:
     std::thread thread_;
 };
 
-} // namespace
-
-TEST_CASE("latency: at 100 records a second a record reaches the handler as soon as it would reach a bare poll loop") {
-    if (sanitized) {
-        return skip("a sanitizer changes what is measured");
-    }
-    kafka brokers;
+/// kgroup's median delay, compared with the bare loop's: each record is for one of them, in turn.
+double ratio_of_delays(kafka& brokers) {
     // A topic each: of two that wait for the same record, one is answered first.
     auto const our_topic = brokers.create_topic();
     auto const their_topic = brokers.create_topic();
@@ -125,16 +118,26 @@ TEST_CASE("latency: at 100 records a second a record reaches the handler as soon
         REQUIRE(eventually([&] { return ours.count() == sent && theirs.count() == sent; }));
     };
     send_at_rate(50); // until both have joined
-    // Each in the other's pauses. What else the machine does hits one or the other: the better of a few rounds tells what the path costs.
+    auto const first = sent;
+    send_at_rate(300);
+    CHECK(one.stats().wakeups_healed == 0);
+    auto const our = ours.median(first, sent);
+    auto const their = theirs.median(first, sent);
+    MESSAGE("median delay, us: kgroup ", our, ", bare rd_kafka_consumer_poll ", their, ", ratio ", our / their);
+    return our / their;
+}
+
+} // namespace
+
+TEST_CASE("latency: at 100 records a second a record reaches the handler as soon as it would reach a bare poll loop") {
+    if (sanitized) {
+        return skip("a sanitizer changes what is measured");
+    }
+    kafka brokers;
+    // What else the machine does, and where it puts their threads, hits one or the other: the best of a few pairs tells what the path costs.
     double best = 1000;
-    for (int round = 0; round != 4 && best > 1.1; ++round) {
-        auto const first = sent;
-        send_at_rate(per_round);
-        auto const our = ours.median(first, sent);
-        auto const their = theirs.median(first, sent);
-        MESSAGE("median delay, us: kgroup ", our, ", bare rd_kafka_consumer_poll ", their, ", ratio ", our / their);
-        best = std::min(best, our / their);
+    for (int pair = 0; pair != 8 && best > 1.1; ++pair) {
+        best = std::min(best, ratio_of_delays(brokers));
     }
     CHECK(best <= 1.1);
-    CHECK(one.stats().wakeups_healed == 0);
 }
