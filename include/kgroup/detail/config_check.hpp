@@ -11,6 +11,10 @@
 #include <system_error>
 #include <vector>
 
+#if __has_include(<regex.h>)
+#include <regex.h> // librdkafka's own choice where it exists
+#endif
+
 namespace kgroup::detail {
 
 [[noreturn]] inline void refuse_config(std::string const& what) {
@@ -24,8 +28,23 @@ inline bool is_legal_name(std::string_view name) {
     });
 }
 
+/// Whether librdkafka takes this regular expression: what is wrong with one it does not tell.
+inline void check_pattern(std::string const& pattern) {
+#if __has_include(<regex.h>)
+    regex_t compiled;
+    if (auto const failed = ::regcomp(&compiled, pattern.c_str(), REG_EXTENDED | REG_NOSUB)) {
+        char why[128];
+        ::regerror(failed, &compiled, why, sizeof why);
+        refuse_config("topics: '" + pattern + "' is not a regular expression (POSIX extended): " + why);
+    }
+    ::regfree(&compiled);
+#else
+    static_cast<void>(pattern); // found out when the group is joined
+#endif
+}
+
 /// What can be said of a subscription without librdkafka.
-inline void check_topics(std::vector<std::string> const& topics) {
+inline void check_topics(std::vector<std::string> const& topics, group_protocol protocol) {
     if (topics.empty()) {
         refuse_config("topics: at least one is needed");
     }
@@ -33,7 +52,11 @@ inline void check_topics(std::vector<std::string> const& topics) {
         if (topic.empty()) {
             refuse_config("topics: a name must not be empty");
         }
-        if (topic.front() != '^' && !is_legal_name(topic)) {
+        if (topic.front() == '^') {
+            if (protocol == group_protocol::classic) { // the other's are the broker's to judge, and of another kind
+                check_pattern(topic);
+            }
+        } else if (!is_legal_name(topic)) {
             refuse_config("topics: '" + topic + "' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
                           "and not a regular expression, which begins with '^'");
         }
@@ -52,7 +75,7 @@ inline void check(config const& given) {
     if (given.group_id.empty()) {
         refuse_config("group_id: must not be empty");
     }
-    check_topics(given.topics);
+    check_topics(given.topics, given.protocol);
     if (!given.initial_offset) {
         refuse_config("initial_offset: must be set: earliest, latest or none (there is no default, because a wrong one skips "
                       "records or repeats them)");

@@ -69,7 +69,7 @@ public:
         }
     }
 
-    void check_topics(std::vector<std::string> const& topics) const { check_subscription(topics, protocol_); }
+    void check_topics(std::vector<std::string> const& topics) const { detail::check_topics(topics, protocol_); }
     void subscribe(std::vector<std::string> topics) {
         topics_ = std::move(topics);
         if (handle_) {
@@ -521,10 +521,11 @@ private:
     static std::optional<topic_partition> missing_topic(std::string_view text) {
         auto const begin = text.find(": ");
         auto const end = begin == text.npos ? begin : text.find(": ", begin + 2);
-        if (end == text.npos || !is_legal_name(text.substr(begin + 2, end - begin - 2))) {
+        if (end == text.npos) {
             return std::nullopt;
         }
-        return topic_partition{std::string{text.substr(begin + 2, end - begin - 2)}, -1};
+        auto const topic = text.substr(begin + 2, end - begin - 2);
+        return is_legal_name(topic) ? std::optional{topic_partition{std::string{topic}, -1}} : std::nullopt;
     }
 
     static std::optional<client_event> log(rd_kafka_event_t* event) {

@@ -7,10 +7,6 @@
 
 #include <librdkafka/rdkafka.h>
 
-#if __has_include(<regex.h>)
-#include <regex.h> // librdkafka's own choice where it exists
-#endif
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -21,7 +17,6 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 namespace kgroup::detail {
 
@@ -34,30 +29,6 @@ struct rdkafka_settings {
     std::size_t block_bytes = 0;  // how much a claim drains at a time
     bool log_to_queue = false;
 };
-
-/// Whether librdkafka takes these topics: what is wrong with a regular expression it does not tell.
-inline void check_subscription(std::vector<std::string> const& topics, group_protocol protocol) {
-    check_topics(topics);
-#if __has_include(<regex.h>)
-    if (protocol == group_protocol::consumer) {
-        return; // the broker's to judge, and of another kind
-    }
-    for (auto const& topic : topics) {
-        if (topic.front() != '^') {
-            continue;
-        }
-        regex_t compiled;
-        if (auto const failed = ::regcomp(&compiled, topic.c_str(), REG_EXTENDED | REG_NOSUB)) {
-            char why[128];
-            ::regerror(failed, &compiled, why, sizeof why);
-            refuse_config("topics: '" + topic + "' is not a regular expression (POSIX extended): " + why);
-        }
-        ::regfree(&compiled);
-    }
-#else
-    static_cast<void>(protocol); // found out when the group is joined
-#endif
-}
 
 /// Whether a property's value must not be shown.
 inline bool is_secret(std::string_view property) noexcept {
@@ -72,7 +43,6 @@ class rdkafka_settings_maker {
 public:
     static rdkafka_settings make(config const& given) {
         check(given);
-        check_subscription(given.topics, given.protocol);
         rdkafka_settings_maker self{given};
         self.require_version();
         self.set_defaults();

@@ -6,7 +6,6 @@
 #include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/group_run.hpp>
 #include <kgroup/detail/partition_state.hpp>
-#include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/testing/fake_cluster.hpp>
@@ -50,7 +49,7 @@ public:
         }
     }
 
-    void check_topics(std::vector<std::string> const& topics) const { detail::check_subscription(topics, protocol_); }
+    void check_topics(std::vector<std::string> const& topics) const { detail::check_topics(topics, protocol_); }
     void subscribe(std::vector<std::string> topics) {
         topics_ = std::move(topics);
         if (started_) {
@@ -144,7 +143,6 @@ private:
 
     static std::shared_ptr<fake_coordinator> find_cluster(config const& given) {
         detail::check(given);
-        detail::check_subscription(given.topics, given.protocol);
         auto found = fake_cluster::find(given.brokers);
         if (!found) {
             detail::refuse_config("brokers: there is no fake_cluster '" + given.brokers + "'");
