@@ -3,6 +3,7 @@
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/config_check.hpp>
+#include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_group_deletion.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
@@ -25,6 +26,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -97,10 +99,6 @@ public:
     }
 
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds timeout) {
-        if (partitions.empty()) {
-            arrivals_->add(client_offsets{id, {}, {}});
-            return;
-        }
         look_up_timeout_ = timeout;
         auto const wanted = make_partitions(partitions.size());
         for (auto const& each : partitions) {
@@ -150,7 +148,7 @@ public:
 
     std::shared_ptr<record_source> open(std::shared_ptr<partition_state> const& state) {
         if (auto const before = sources_.find(state->where()); before != sources_.end()) {
-            before->second->close(); // its wake-ups must not switch off the new one's
+            before->second->retire();
         }
         auto source = std::make_shared<rdkafka_source>(handle_, state);
         sources_[state->where()] = source;
@@ -411,71 +409,70 @@ private:
         }
         if (initial_offset_ == offset_reset::none) {
             auto const& first = found.positions[unknown.front()].where;
-            return client_fatal{errc::no_committed_offset, first.topic + "[" + std::to_string(first.partition) + "]"};
+            return client_fatal{errc::no_committed_offset, name(first)};
         }
         resolve(std::move(found), std::move(unknown));
         return std::nullopt;
     }
 
-    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own.
+    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own. Where there is no
+    // answer, librdkafka finds the start itself.
     void resolve(client_offsets found, std::vector<std::size_t> unknown) {
-        auto ask = [handle = handle_, to = arrivals_, timeout = look_up_timeout_, found, unknown]() mutable {
-            auto const list = make_partitions(unknown.size());
-            for (auto const index : unknown) {
-                auto const& each = found.positions[index];
-                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
-            }
-            if (!rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()))) {
-                for (std::size_t i = 0; i != unknown.size(); ++i) {
-                    auto const& answer = list->elems[i];
-                    if (!answer.err && answer.offset >= 0) {
-                        found.positions[unknown[i]].start = answer.offset;
-                    }
-                }
-            } // otherwise librdkafka finds the start itself
-            handle.reset(); // before the answer: who gets it may wait for the last of them
-            to->add(std::move(found));
-        };
-        try {
-            std::thread{std::move(ask)}.detach();
-        } catch (std::system_error const&) {
-            arrivals_->add(std::move(found));
-        }
+        auto const of = found.positions[unknown.front()].start;
+        on_a_thread(std::move(found), [of, unknown = std::move(unknown), timeout = look_up_timeout_](rd_kafka_t* ask, client_offsets& to) {
+            static_cast<void>(set_starts(ask, of, timeout, unknown, to));
+        });
     }
 
     // The ends first: a record that comes in between and is late enough must not be taken for one that was there before. Without an answer
     // there is no start: anywhere else, records would be skipped or repeated.
     void resolve_time(client_offsets found, std::vector<std::size_t> unknown) {
-        auto ask = [handle = handle_, to = arrivals_, timeout = static_cast<int>(look_up_timeout_.count() / 2),
-                    time = as_timestamp(*initial_time_), found, unknown]() mutable {
+        on_a_thread(std::move(found), [time = as_timestamp(*initial_time_), unknown = std::move(unknown),
+                                       timeout = look_up_timeout_ / 2](rd_kafka_t* ask, client_offsets& to) {
             for (auto const of : {std::int64_t{start_position::log_end}, time}) {
-                auto const list = make_partitions(unknown.size());
-                for (auto const index : unknown) {
-                    auto const& each = found.positions[index];
-                    rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = of;
-                }
-                auto err = rd_kafka_offsets_for_times(handle->get(), list.get(), timeout);
-                for (std::size_t i = 0; !err && i != unknown.size(); ++i) {
-                    auto const& answer = list->elems[i];
-                    err = answer.err;
-                    if (!err && answer.offset >= 0) {
-                        found.positions[unknown[i]].start = answer.offset;
-                    }
-                }
-                if (err) {
-                    found.error = make_error_code(err);
+                if (auto const err = set_starts(ask, of, timeout, unknown, to)) {
+                    to.error = make_error_code(err);
                     break;
                 }
             }
-            handle.reset();
-            to->add(std::move(found));
-        };
+        });
+    }
+
+    template <typename Resolve>
+    void on_a_thread(client_offsets found, Resolve resolve) {
+        auto const id = found.id;
         try {
-            std::thread{std::move(ask)}.detach();
+            std::thread{[handle = handle_, to = arrivals_, found = std::move(found), resolve = std::move(resolve)]() mutable {
+                resolve(handle->get(), found);
+                handle.reset(); // before the answer: who gets it may wait for the last of them
+                to->add(std::move(found));
+            }}.detach();
         } catch (std::system_error const& e) {
-            found.error = e.code();
-            arrivals_->add(std::move(found));
+            arrivals_->add(client_offsets{id, e.code(), {}});
         }
+    }
+
+    // `of`: a time, or one of the ends. Returns what was wrong with the first that has none.
+    static rd_kafka_resp_err_t set_starts(rd_kafka_t* ask, std::int64_t of, std::chrono::milliseconds timeout,
+                                          std::vector<std::size_t> const& unknown, client_offsets& to) {
+        auto const list = make_partitions(unknown.size());
+        for (auto const index : unknown) {
+            auto const& where = to.positions[index].where;
+            rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset = of;
+        }
+        if (auto const err = rd_kafka_offsets_for_times(ask, list.get(), static_cast<int>(timeout.count()))) {
+            return err;
+        }
+        auto wrong = RD_KAFKA_RESP_ERR_NO_ERROR;
+        for (std::size_t i = 0; i != unknown.size(); ++i) {
+            auto const& answer = list->elems[i];
+            if (answer.err) {
+                wrong = wrong ? wrong : answer.err;
+            } else if (answer.offset >= 0) {
+                to.positions[unknown[i]].start = answer.offset;
+            }
+        }
+        return wrong;
     }
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {
@@ -564,7 +561,7 @@ private:
 
     void retire(topic_partition const& where) {
         if (auto const found = sources_.find(where); found != sources_.end()) {
-            found->second->close();
+            found->second->retire();
             sources_.erase(found);
         }
     }

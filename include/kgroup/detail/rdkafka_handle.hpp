@@ -53,13 +53,19 @@ public:
 
     /// `callback` must do nothing but post: any call of librdkafka's would wait for the lock it is called under.
     void arm(void (*callback)(rd_kafka_t*, void*), void* context) noexcept {
+        armed_ = true;
         rd_kafka_queue_cb_event_enable(queue_, callback, context);
     }
-    /// Returns when no callback runs and none will.
-    void disarm() noexcept { rd_kafka_queue_cb_event_enable(queue_, nullptr, nullptr); }
+    /// Returns when no callback of this one's runs and none will. Touches the queue once: another may have armed it since.
+    void disarm() noexcept {
+        if (std::exchange(armed_, false)) {
+            rd_kafka_queue_cb_event_enable(queue_, nullptr, nullptr);
+        }
+    }
 
 private:
     rd_kafka_queue_t* queue_ = nullptr;
+    bool armed_ = false;
 };
 
 /// How librdkafka learns that a partition's queue that was full has room again. Before 2.2 it looks once a second, which a claim

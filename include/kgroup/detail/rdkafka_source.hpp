@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/error.hpp>
@@ -8,11 +9,11 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,17 +32,12 @@ namespace kgroup::detail {
 class rdkafka_source final : public record_source {
 public:
     rdkafka_source(std::shared_ptr<rdkafka_handle> handle, std::shared_ptr<partition_state> const& state)
-        : handle_(std::move(handle)), state_(state), where_(state->where()),
+        : handle_(std::move(handle)), state_(*state), where_(state->where()),
           queue_(rd_kafka_queue_get_partition(handle_->get(), where_.topic.c_str(), where_.partition)) {
         // Before the partition is assigned: what arrives earlier would go to the consumer's queue.
         rd_kafka_queue_forward(queue_.get(), nullptr);
         queue_.arm(
-            [](rd_kafka_t*, void* self) {
-                if (auto const waiting = static_cast<rdkafka_source*>(self)->state_.lock()) {
-                    waiting->notify();
-                }
-            },
-            this);
+            [](rd_kafka_t*, void* waiting) { static_cast<partition_state*>(waiting)->notify(); }, &state_);
     }
     ~rdkafka_source() override { close(); }
 
@@ -60,18 +56,24 @@ public:
     std::size_t waiting() const noexcept override { return rd_kafka_queue_length(queue_.get()); }
 
     void close() noexcept override {
-        if (!closed_.exchange(true)) {
-            queue_.disarm();
+        std::lock_guard const lock{closing_};
+        if (retired_) {
+            return;
         }
-        empty();
-    }
-
-    /// Drops what waits. Once more after the partition was unassigned: what stays in the queue pins its memory, and up to 2.6.0
-    /// keeps `rd_kafka_destroy` waiting for ever (confluentinc/librdkafka #4674).
-    void empty() noexcept {
+        queue_.disarm();
+        // Each time it is called: what stays in the queue pins its memory, and up to 2.6.0 keeps `rd_kafka_destroy` waiting for ever
+        // (confluentinc/librdkafka #4674).
         while (auto* const message = rd_kafka_consume_queue(queue_.get(), 0)) {
             rd_kafka_message_destroy(message);
         }
+    }
+
+    /// For the last time: after the partition was unassigned, or before it is opened anew. librdkafka has one queue for a partition
+    /// however often it is owned, and from here on it is the next owner's, whoever still holds this one.
+    void retire() noexcept {
+        close();
+        std::lock_guard const lock{closing_};
+        retired_ = true;
     }
 
     void free_records(record* first, std::size_t count) noexcept override {
@@ -93,7 +95,7 @@ public:
             return;
         }
         if (err) {
-            throw std::system_error{make_error_code(err), "headers of " + where_.topic + "[" + std::to_string(where_.partition) + "]"};
+            throw std::system_error{make_error_code(err), "headers of " + name(where_)};
         }
         char const* name = nullptr;
         void const* value = nullptr;
@@ -255,14 +257,14 @@ private:
             default: return make_error_code(message.err);
             }
         }();
-        if (auto const state = state_.lock(); state && message.err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            state->fail(code, rd_kafka_message_errstr(&message));
+        if (message.err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            state_.fail(code, rd_kafka_message_errstr(&message));
         }
         return is_fatal(code);
     }
 
     std::shared_ptr<rdkafka_handle> handle_;
-    std::weak_ptr<partition_state> state_;
+    partition_state& state_;              // which closes this before it goes
     topic_partition where_;
     rdkafka_queue queue_;
     std::int64_t next_offset_ = -1;       // behind what was taken; -1: nothing was
@@ -272,7 +274,8 @@ private:
     bool wrong_position_ = false;         // librdkafka's
     std::size_t bytes_taken_ = 0;   // since librdkafka was last told that there is room
     std::size_t records_taken_ = 0;
-    std::atomic<bool> closed_{false};
+    std::mutex closing_;
+    bool retired_ = false;
 };
 
 } // namespace kgroup::detail
