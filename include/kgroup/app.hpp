@@ -14,10 +14,10 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
 #include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/strand.hpp>
 #include <asio/this_coro.hpp>
@@ -182,7 +182,7 @@ private:
             auto const pause = jittered(backoff);
             backoff = std::min(backoff * 2, longest_backoff);
             report({event_kind::run_restarted, severity::warning, std::nullopt, {},
-                    detail::words_of(failure).first + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
+                    detail::one_line(detail::words_of(failure).first) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
             try {
                 co_await stopping_.wait(detail::clock::now() + pause);
             } catch (...) { // cancelled
@@ -193,6 +193,7 @@ private:
         { std::lock_guard const through{mutex_}; } // with `stop`, whoever is in it
         if constexpr (requires { &Client::delete_group; }) {
             if (own_group_) {
+                co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation()); // also after a cancellation
                 co_await delete_own_group();
             }
         }

@@ -11,10 +11,8 @@
 #include <chrono>
 #include <cstdint>
 #include <fstream>
-#include <functional>
 #include <limits>
 #include <map>
-#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>

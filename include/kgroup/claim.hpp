@@ -5,6 +5,7 @@
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,7 +52,8 @@ public:
     /// The messages.
     message_channel& messages() noexcept { return messages_; }
 
-    /// Everything up to and with this message is done. Lock-free, allocates nothing. Lower than an earlier mark: no effect.
+    /// Everything up to and with this message is done. Lock-free, allocates nothing, unless it is refused: then it is counted
+    /// and reported. Lower than an earlier mark: no effect.
     void mark(message const& done) {
         auto const& record = *detail::record_access::of(done);
         report(owns(record) ? state_->tracker().mark(record.offset + 1, record.epoch) : mark_result::refused_ended);
@@ -65,8 +67,8 @@ public:
         report(owns(record) ? state_->tracker().mark(record.offset + 1, metadata, record.epoch) : mark_result::refused_ended);
     }
 
-    /// This message is done, whatever of the others is. Lock-free; allocates only when more records are in flight than ever
-    /// before. A second one for the same message: no effect. When 65,536 records are delivered from the oldest
+    /// This message is done, whatever of the others is. Lock-free, unless it is refused or the channel waits for it; allocates only
+    /// when more records are in flight than ever before. A second one for the same message: no effect. When 65,536 records are delivered from the oldest
     /// unacknowledged one on, the channel waits for it.
     ///
     /// @throws std::bad_alloc; then nothing was acknowledged.

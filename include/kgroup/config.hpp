@@ -87,9 +87,9 @@ struct config {
     /// function lives as long as a call of it. Unset: librdkafka's own ways, by properties.
     std::function<asio::awaitable<oauth_token>()> oauth_token_provider{};
     /// Told of everything that happens beside the records, librdkafka's log included, on the group's executor, one at a
-    /// time. It should return soon; what it throws ends the run. An event that repeats (same kind, place and cause)
-    /// is reported once in ten seconds, and `event::suppressed` counts the others. Unset: warnings and errors
-    /// go to standard error, a line each.
+    /// time. It should return soon; what it throws ends the run. What may come many times a second (a refused mark,
+    /// a failed commit, librdkafka's errors and log, …; same kind, place and cause) is reported once in ten seconds, and
+    /// `event::suppressed` counts the others. Unset: warnings and errors go to standard error, a line each.
     std::function<void(event const&)> on_event{};
 };
 

@@ -11,10 +11,12 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_cancellation_slot.hpp>
-#include <asio/async_result.hpp>
 #include <asio/associated_executor.hpp>
+#include <asio/async_result.hpp>
+#include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
@@ -34,7 +36,8 @@ namespace kgroup {
 
 /// A member of a Kafka consumer group: joins it, gives each partition that it is assigned to the handler, commits what the handler
 /// marks, and goes on like that until it is stopped. `Client`, a `kgroup::client`, is the seam to Kafka; use the alias
-/// `consumer_group`.
+/// `consumer_group`. (Over another client, a file that makes a group includes `kgroup/detail/group_run.hpp` too if
+/// `KGROUP_SEPARATE_COMPILATION` is defined.)
 ///
 /// Everything runs on the executor that it is given: the handlers, each on a strand of its own, and the group's own work. The group
 /// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a
@@ -94,7 +97,8 @@ public:
 
     /// The same for exactly one session: it is over when everything is revoked or lost, or a handler has returned. Then the group is left.
     ///
-    /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: why the session ended; `stopped` if there was none.
+    /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: as `async_run`'s, and, where that is null, why the session
+    /// ended; `stopped` if there was none. Errors, cancellation and the handler's lifetime: as for `async_run`.
     template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
     auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr, end_reason)>(

@@ -86,7 +86,7 @@ struct event {
     severity level;
     std::optional<topic_partition> where{}; ///< the topic and partition, if it is about one; partition -1: the whole topic
     std::error_code error{};                ///< the cause, if there is one
-    std::string text{};                     ///< one line, in words; control characters are escaped
+    std::string text{};                     ///< one line, in words; blanks stand for control characters
     std::uint64_t suppressed = 0;           ///< how many of the same kind, place and cause were dropped since the last one
 };
 
@@ -99,7 +99,7 @@ struct group_stats {
     std::uint64_t sessions = 0;           ///< sessions begun
     std::uint64_t rebalances = 0;         ///< assignments and revocations answered
     std::uint64_t superseded_rebalances = 0; ///< of those that arrived, how many a newer one made void
-    std::uint64_t records_received = 0;   ///< delivered by claims that have ended, and by live ones up to their last fill
+    std::uint64_t records_received = 0;   ///< delivered by all claims, ended or live
     std::uint64_t commits = 0;            ///< commit requests that the broker confirmed
     std::uint64_t commits_failed = 0;     ///< commit requests that failed or timed out
     std::uint64_t offsets_committed = 0;  ///< partitions in confirmed commit requests

@@ -146,7 +146,7 @@ public:
                               std::forward<CompletionToken>(token));
     }
 
-    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most whatever is asked).
+    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most whatever is asked; 0 is taken for 1).
     /// It does not wait for the batch to fill.
     ///
     /// @return the messages; empty: the claim has ended.
@@ -160,7 +160,7 @@ public:
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt, also when the claim has
-    /// ended or is paused. Never waits.
+    /// ended, is paused, or waits for an acknowledgement (`claim::ack`). Never waits.
     std::optional<message> try_receive();
 
     /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.

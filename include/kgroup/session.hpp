@@ -11,7 +11,6 @@
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/this_coro.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -37,7 +36,7 @@ struct commit_result {
     topic_partition where;
     std::int64_t offset = -1;  ///< the next offset to read that was, or was to be, committed
     commit_status status = commit_status::committed;
-    std::error_code error{};   ///< the broker's answer
+    std::error_code error{};   ///< the broker's answer, where there is one
 };
 
 namespace detail {
@@ -101,7 +100,8 @@ public:
     ///
     /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for each claim in which something
     /// is or was marked.
-    /// Errors: `errc::commit_timed_out` after `config::commit_timeout`, `errc::session_ended`, and the category `kafka` when the
+    /// Errors: `errc::commit_timed_out` when the broker has not answered the request within `config::commit_timeout` (which begins when it is
+    /// sent, behind one that is under way), `errc::session_ended`, and the category `kafka` when the
     /// request failed as a whole. What was not committed stays marked.
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();

@@ -1,6 +1,9 @@
 #pragma once
 
 /// What the other headers only declare in a program whose files define `KGROUP_SEPARATE_COMPILATION`: for one file of it.
+#if defined(KGROUP_INLINE) && !defined(KGROUP_SEPARATE_COMPILATION)
+#error "kgroup/src.hpp: KGROUP_SEPARATE_COMPILATION must be defined for every file of the program, before kgroup is included"
+#endif
 #ifndef KGROUP_SEPARATE_COMPILATION
 #define KGROUP_SEPARATE_COMPILATION
 #endif

@@ -100,7 +100,7 @@ public:
 
 TEST_CASE_FIXTURE(scripted_app, "an error begins the run again after a backoff that grows, with jitter, to a minute, and a long run resets") {
     handler.on_claim = [](auto&, auto&) -> asio::awaitable<void> {
-        throw std::runtime_error{"the database is away"};
+        throw std::runtime_error{"the database\nis away"}; // in one line, when it is told
         co_return;
     };
     run();

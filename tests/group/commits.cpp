@@ -287,6 +287,72 @@ TEST_CASE_FIXTURE(committing_group, "the last commit comes behind one that is un
     stop();
 }
 
+TEST_CASE_FIXTURE(committing_group, "what becomes of the one under way does not keep the last commit from being sent") {
+    run_over({t0, t1});
+    in->mark_offset(t0, 1);
+    in->mark_offset(t1, 1);
+    cluster.hold(request::commit);
+    auto const waiting = commit();
+    in->mark_offset(t1, 2);
+    cluster.revoke();
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
+    cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE));
+    cluster.release(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=2"});
+    CHECK(waiting->outcome.completed);
+    CHECK(cluster.committed(t0) == 1);
+    CHECK(cluster.committed(t1) == 2);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit that is not answered before the end of time is over with the session") {
+    settings.commit_timeout = 1h;
+    settings.close_timeout = 1s;
+    run_over({t0});
+    in->mark_offset(t0, 1);
+    cluster.hold(request::commit);
+    auto const waiting = commit();
+    group->stop();
+    settle();
+    CHECK_FALSE(waiting->outcome.completed);
+    for (int i = 0; i != 4 && !outcome.completed; ++i) {
+        advance(1s);
+    }
+    CHECK(outcome.completed);
+    CHECK(waiting->outcome.completed);
+    CHECK(waiting->outcome.error() == kgroup::errc::session_ended);
+}
+
+TEST_CASE_FIXTURE(committing_group, "nothing commits what is lost: not a call, not the clock; and it cannot be marked any more") {
+    settings.auto_commit_interval = 2s;
+    settings.rebalance_deadline = 1min;
+    std::vector<commit_result> results;
+    latch end{context};
+    handler.on_cleanup = [&](session& mine) -> asio::awaitable<void> {
+        mine.mark_offset(t0, 7);
+        results = co_await mine.async_commit();
+        co_await end.wait();
+    };
+    run_over({t0, t1});
+    in->mark_offset(t0, 3);
+    cluster.lose();
+    settle();
+    CHECK(handler.cleanups == 1);
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].where == t0);
+    CHECK(results[0].offset == 3);
+    CHECK(results[0].status == commit_status::lost);
+    CHECK(group->stats().marks_refused == 1);
+    advance(10s); // the clock's commits
+    end.open();
+    settle();
+    CHECK(commits().empty());
+    CHECK(cluster.committed(t0) == std::nullopt);
+    stop();
+}
+
 TEST_CASE_FIXTURE(committing_group, "a commit of a claim that is lost meanwhile says so") {
     run_over({t0});
     in->mark_offset(t0, 1);

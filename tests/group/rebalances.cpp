@@ -304,6 +304,21 @@ TEST_CASE_FIXTURE(scripted_group, "total cancellation is there for those who ask
     stop();
 }
 
+TEST_CASE_FIXTURE(scripted_group, "what that cuts short may come out of the handler, whose claim has ended: no failure") {
+    latch backoff{context};
+    handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        co_await backoff.wait();
+    };
+    run_over({t0});
+    cluster.revoke();
+    settle();
+    CHECK(handler.claims_ended == 1);
+    CHECK(count(event_kind::handler_failed) == 0);
+    CHECK(cluster.assigned().empty());
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a retry loop sees the end of its session") {
     bool told = false;
     handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {

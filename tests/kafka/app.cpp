@@ -4,15 +4,25 @@
 
 #include <kgroup/app.hpp>
 
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+
 #include <doctest/doctest.h>
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <exception>
 #include <future>
 #include <mutex>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -124,6 +134,39 @@ TEST_CASE("app: with groups of their own all instances see everything, and the g
     kafka brokers;
     auto const topic = brokers.create_topic();
     broadcast(brokers, {.group = brokers.member_of_new_group(topic)}, topic);
+}
+
+TEST_CASE("app: a group of its own goes also when the application is cancelled") {
+    kafka brokers;
+    auto const topic = brokers.create_topic();
+    received records;
+    std::atomic<bool> not_deleted{false};
+    app_config given{.group = brokers.member_of_new_group(topic)};
+    given.group_id_consistent = false;
+    given.group.on_event = [&](event const& what) {
+        not_deleted = not_deleted || what.text.find("the group was not deleted") != std::string::npos;
+    };
+    consumer_app app{given, noting_handler{&records}};
+    asio::io_context context;
+    asio::cancellation_signal cancel;
+    std::error_code outcome;
+    asio::co_spawn(context, app.async_run(), asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr e) {
+                       try {
+                           std::rethrow_exception(e);
+                       } catch (std::system_error const& error) {
+                           outcome = error.code();
+                       }
+                   }));
+    std::thread running{[&] { context.run(); }};
+    brokers.produce_values(topic, 0, {"1"});
+    CHECK(eventually([&] { return records.count() == 1; }));
+    asio::post(context, [&] { cancel.emit(asio::cancellation_type::terminal); });
+    running.join();
+    CHECK(outcome == asio::error::operation_aborted);
+    CHECK(not_deleted != brokers.is_real()); // the embedded one does not know how
+    if (brokers.is_real()) {
+        CHECK_FALSE(brokers.knows_group(app.group_id()));
+    }
 }
 
 TEST_CASE("app: groups of their own go also where brokers demand tokens") {

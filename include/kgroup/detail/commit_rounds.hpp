@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -82,6 +83,8 @@ public:
             if (!request) {
                 finishing_.reset();
                 finished_ = true;
+            } else {
+                round_->last = true;
             }
             return request;
         }
@@ -140,8 +143,13 @@ public:
         return outcome;
     }
 
+    /// Also those of the request that is under way.
     void fail_waiters(std::error_code ec) {
-        for (auto const& each : std::exchange(waiters_, {})) {
+        auto waiters = std::exchange(waiters_, {});
+        if (round_) {
+            std::ranges::move(std::exchange(round_->waiters, {}), std::back_inserter(waiters));
+        }
+        for (auto const& each : waiters) {
             each->fail(ec);
         }
     }
@@ -173,6 +181,7 @@ private:
         std::vector<part> parts;
         std::vector<std::shared_ptr<partition_state>> states; // of the session
         std::vector<std::shared_ptr<commit_waiter>> waiters;
+        bool last = false;
     };
     struct last_commit {
         std::vector<std::shared_ptr<partition_state>> states;
@@ -185,6 +194,9 @@ private:
         commit_request request{last_id_ + 1, {}};
         std::vector<part> parts;
         for (auto const& state : states) {
+            if (is_loss(state->why_ended())) {
+                continue; // it is somebody else's
+            }
             if (auto pending = state->tracker().pending()) {
                 parts.push_back({state, pending->next});
                 request.offsets.push_back({state->where(), pending->next, std::move(pending->metadata)});
@@ -194,14 +206,14 @@ private:
             return std::nullopt;
         }
         ++last_id_;
-        round_ = round{last_id_, until, std::move(parts), {}, {}};
+        round_ = round{last_id_, until, std::move(parts), {}, {}, false};
         return request;
     }
 
     void end_round(commit_outcome& outcome, std::vector<client_commit::result> const& results) {
         auto const ended = *std::exchange(round_, std::nullopt);
         satisfy(ended.waiters, ended.states, results, outcome.error);
-        if (!finishing_ || !outcome.error) {
+        if (!ended.last || !outcome.error) {
             return;
         }
         using namespace std::chrono_literals;
@@ -245,6 +257,8 @@ private:
                 if (found != results.end() && found->error) {
                     auto const status = is_loss(state->why_ended()) ? commit_status::lost : status_of(found->error);
                     waiter->results.push_back({state->where(), marked, status, found->error});
+                } else if (is_loss(state->why_ended()) && marked != committed) {
+                    waiter->results.push_back({state->where(), marked, commit_status::lost, {}});
                 } else if (committed != state->committed_before()) {
                     waiter->results.push_back({state->where(), committed, commit_status::committed, {}});
                 }

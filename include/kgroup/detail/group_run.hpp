@@ -24,10 +24,11 @@
 #include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -61,18 +62,16 @@ class group_run final : public membership,
                         public std::enable_shared_from_this<group_run<Client>> {
 public:
     group_run(asio::any_io_executor executor, config given)
-        : config_(std::move(given)), client_(config_), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
-          strand_(waiting_place_->strand()),
-          machine_({config_.on_claim_exit == claim_exit::keep_others, false}) {}
+        : config_(std::move(given)), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
+          strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}), client_(config_) {}
 
     asio::any_io_executor const& strand() const noexcept override { return strand_; }
 
     // Any thread.
 
     void stop() noexcept override {
-        if (!stop_asked_.exchange(true)) {
-            wake();
-        }
+        stop_asked_ = true;
+        waiting_place_->notify();
     }
     void cancel() noexcept override {
         cancelled_ = true;
@@ -91,7 +90,7 @@ public:
                 return;
             }
             self->client_.subscribe(std::move(topics));
-            self->wake_on_strand();
+            self->waiting_place_->notify();
         });
     }
 
@@ -125,9 +124,9 @@ public:
             handler_ = std::move(handler);
             machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
             try {
-                client_.start([weak = this->weak_from_this()] {
-                    if (auto const self = weak.lock()) {
-                        self->wake();
+                client_.start([weak = std::weak_ptr{waiting_place_}] {
+                    if (auto const place = weak.lock()) {
+                        place->notify();
                     }
                 });
                 client_started_ = true;
@@ -194,7 +193,7 @@ public:
         asio::post(strand_, [self, waiter, of = std::move(of)] {
             if (self->session_state_ == of) { // a session that is over must not commit for the next one
                 self->commits_.add(waiter);
-                self->wake_on_strand();
+                self->waiting_place_->notify();
             } else {
                 waiter->fail(errc::session_ended);
             }
@@ -276,39 +275,15 @@ private:
         co_return std::move(waiter->results);
     }
 
-    // Waking the loop.
-
-    void wake() noexcept {
-        if (woken_.exchange(true)) {
-            return;
-        }
-        tell([](group_run&) {});
-    }
-
     /// Runs something on the strand and then the loop. Any thread.
     template <typename Action>
     void tell(Action action) noexcept {
         try {
             asio::post(strand_, [self = this->shared_from_this(), action = std::move(action)]() mutable {
                 action(*self);
-                self->wake_on_strand();
+                self->waiting_place_->notify();
             });
         } catch (...) { // out of memory: the tick comes all the same
-        }
-    }
-
-    void wake_on_strand() {
-        due_ = true;
-        waiting_place_->notify();
-    }
-
-    asio::awaitable<void> wait(clock::time_point until) {
-        if (!std::exchange(due_, false)) {
-            co_await waiting_place_->wait(until);
-            due_ = false;
-        } else {
-            waiting_place_->notify(); // others on the executor want to run, too
-            co_await waiting_place_->wait();
         }
     }
 
@@ -316,7 +291,6 @@ private:
 
     asio::awaitable<void> loop() {
         while (machine_.at() != step::finished) {
-            woken_ = false; // before the look: what comes later wakes again
             if (stop_asked_ && !std::exchange(stop_seen_, true)) {
                 close_within();
                 feed(machine::stop_requested{!client_.member_id().empty()});
@@ -329,7 +303,7 @@ private:
                 break;
             }
             if (inbox_.empty()) {
-                co_await wait(next_deadline());
+                co_await waiting_place_->wait(next_deadline());
             }
         }
     }
@@ -348,13 +322,17 @@ private:
 
     void poll_client() {
         // Bounded, so that a flood of notices cannot keep the deadlines waiting.
-        for (int i = 0; i != 1000; ++i) {
+        auto left = 1000;
+        for (; left != 0; --left) {
             advance(); // all that came before: a rebalance must not be answered once a newer one has been seen
             auto event = client_.poll();
             if (!event) {
                 break;
             }
             std::visit([this](auto& each) { this->on_client(each); }, *event);
+        }
+        if (left == 0) {
+            waiting_place_->notify(); // the rest, when others have had their turn
         }
         if (machine_.at() == step::closing && client_.closed()) {
             feed(machine::client_closed{});
@@ -515,7 +493,6 @@ private:
     // What the machine decides.
 
     void perform(machine::look_up const& what) {
-        ++look_up_id_;
         look_up_.assign(what.partitions.begin(), what.partitions.end());
         positions_.clear();
         look_up_again();
@@ -614,6 +591,9 @@ private:
         for (auto const& each : what.claims) {
             if (auto const state = session_state_ ? session_state_->find(each) : nullptr) {
                 state->end(what.why);
+                if (is_loss(what.why)) {
+                    state->tracker().seal(); // now, and not with the last commit: somebody else's offset is not to be overwritten
+                }
             }
             if (auto const found = running_.find(each); found != running_.end()) {
                 emit(found->second, asio::cancellation_type::total);
@@ -761,7 +741,7 @@ private:
     void perform(machine::close_client const&) {
         close_within();
         client_.close();
-        wake(); // there may be nothing to wait for
+        waiting_place_->notify(); // there may be nothing to wait for
     }
 
     void perform(machine::finish const&) {}
@@ -801,7 +781,7 @@ private:
             report({event_kind::late_message, severity::warning, where, {},
                     std::to_string(late) + " messages are still held after the handler has ended"});
         }
-        auto const failed = e && !(frame.cancelled && is_abort(e));
+        auto const failed = e && !((frame.cancelled || frame.state->ended()) && is_abort(e));
         if (failed) {
             report_failure(where, e);
         }
@@ -991,6 +971,10 @@ private:
             auto const delivered = frame->state->delivered();
             auto const waits = frame->state->waiting();
             auto const there = frame->state->source()->waiting();
+            if (waits && frame->state->ended()) {
+                frame->state->notify(); // told when there was no memory to tell it
+                continue;
+            }
             if (delivered != frame->delivered || there == 0) {
                 if (delivered != frame->delivered) {
                     reachable();
@@ -1064,7 +1048,7 @@ private:
             asio::post(provider->strand, [provider] { provider->signal.emit(asio::cancellation_type::terminal); });
         }
         while (!abandoned_.empty() && clock::now() < until) {
-            co_await wait(until);
+            co_await waiting_place_->wait(until);
         }
         if (provider && abandoned_.contains(provider.get())) {
             set_abandoned();
@@ -1113,7 +1097,7 @@ private:
                 count(&group_stats::events_dropped);
                 return;
             }
-            escape(what.text);
+            what.text = one_line(std::move(what.text));
             if (config_.on_event) {
                 config_.on_event(what);
             } else if (what.level >= severity::warning && what.kind != event_kind::client_log) {
@@ -1124,15 +1108,6 @@ private:
                 failure_ = std::current_exception();
                 close_within();
                 feed(machine::failed{});
-            }
-        }
-    }
-
-    // Names and texts come from peers: no control characters in anybody's log.
-    static void escape(std::string& text) {
-        for (auto& each : text) {
-            if (static_cast<unsigned char>(each) < 0x20 || each == 0x7f) {
-                each = ' ';
             }
         }
     }
@@ -1182,11 +1157,9 @@ private:
     }
 
     config config_;
-    Client client_;
     asio::any_io_executor executor_;
     std::shared_ptr<waiting_place> waiting_place_;
     asio::any_io_executor strand_;
-    bool due_ = false;                           // the loop is to look again without waiting
     session_machine machine_;
     std::deque<machine::event> inbox_;
     std::shared_ptr<handler_binding> handler_;
@@ -1221,7 +1194,6 @@ private:
     std::optional<clock::time_point> close_by_;
     std::optional<clock::time_point> closing_since_;
 
-    std::atomic<bool> woken_{false};             // a wake-up is on its way
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> started_{false};
@@ -1229,6 +1201,8 @@ private:
     mutable std::mutex shared_;                  // the two below
     group_stats stats_;
     std::shared_ptr<session_state> session_state_; // written on the strand under the mutex
+
+    Client client_; // goes first: while it does, it may still call what wakes the rest
 };
 
 template <typename Client>

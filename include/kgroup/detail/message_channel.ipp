@@ -144,13 +144,13 @@ KGROUP_INLINE void message_channel::fill() {
         state_.give_back(block);
         return;
     }
-    if (block.gaps()) {
-        state_.explain_gaps(block);
-    }
     block_ = &block;
     next_ = &block[0];
     filled_ = next_ + block.size();
     state_.lend(block);
+    if (block.gaps()) {
+        state_.explain_gaps(block); // may throw: the records are at hand by now
+    }
 }
 
 KGROUP_INLINE void message_channel::leave_block() noexcept {

@@ -15,7 +15,6 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <system_error>

@@ -215,16 +215,7 @@ private:
 
     void check_times() {
         made_.max_poll_interval = milliseconds{std::stol(get("max.poll.interval.ms"))};
-        if (!given_.rebalance_deadline) {
-            made_.rebalance_deadline = std::min(milliseconds{10000}, made_.max_poll_interval / 3);
-            return;
-        }
-        made_.rebalance_deadline = *given_.rebalance_deadline;
-        if (made_.rebalance_deadline > made_.max_poll_interval / 2) {
-            refuse_config("rebalance_deadline: " + std::to_string(made_.rebalance_deadline.count()) +
-                          " ms is more than half of max.poll.interval.ms (" + std::to_string(made_.max_poll_interval.count()) +
-                          "), after which the broker evicts a member that has not answered a rebalance");
-        }
+        made_.rebalance_deadline = rebalance_deadline_of(given_, made_.max_poll_interval);
     }
 
     static constexpr bool quietly = true;

@@ -16,7 +16,6 @@
 #include <asio/query.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -185,8 +184,9 @@ private:
     void resume_notified() {
         try {
             strand_.dispatch(operation{shared_from_this(), [](waiting_place& self, std::uint64_t) {
-                // Before the look at who waits: what comes from here on is told again.
-                self.notified_.store(false, std::memory_order_release);
+                // Before the look at who waits: what comes from here on is told again. An exchange, because what was told by
+                // then must be seen: a store could be overtaken by the reads that follow.
+                self.notified_.exchange(false, std::memory_order_acq_rel);
                 self.resume(true);
             }});
         } catch (...) { // out of memory, or what came out of a completion handler: the executor's run throws it

@@ -34,13 +34,7 @@ public:
         : connection_(std::make_shared<connection>(find_cluster(given))), topics_(given.topics), protocol_(given.protocol),
           initial_offset_(*given.initial_offset), initial_time_(given.initial_time),
           cooperative_(given.protocol == group_protocol::consumer || given.assignors.front() == assignor::cooperative_sticky),
-          max_poll_interval_(interval_of(given)),
-          rebalance_deadline_(
-              given.rebalance_deadline.value_or(std::min(std::chrono::milliseconds{10000}, max_poll_interval_ / 3))) {
-        if (rebalance_deadline_ > max_poll_interval_ / 2) {
-            detail::refuse_config("rebalance_deadline: more than half of max.poll.interval.ms");
-        }
-    }
+          max_poll_interval_(interval_of(given)), rebalance_deadline_(detail::rebalance_deadline_of(given, max_poll_interval_)) {}
     fake_client(fake_client const&) = delete;
     fake_client& operator=(fake_client const&) = delete;
     ~fake_client() {

@@ -2,6 +2,7 @@
 
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/error.hpp>
@@ -304,7 +305,7 @@ public:
         std::string line = cooperative ? "add" : "assign";
         detail::partition_set partitions;
         for (auto const& each : to) {
-            line += " " + name(each.where) + "@" + text_of(each.start);
+            line += " " + detail::name(each.where) + "@" + text_of(each.start);
             partitions.insert(each.where);
         }
         note(std::move(line));
@@ -350,10 +351,10 @@ public:
 
     void seek(start_position const& to) {
         change const now{*this};
-        note("seek " + name(to.where) + "@" + text_of(to.start));
+        note("seek " + detail::name(to.where) + "@" + text_of(to.start));
         auto const found = positions_.find(to.where);
         if (found == positions_.end()) {
-            return complain("a seek in " + name(to.where) + ", which is not assigned");
+            return complain("a seek in " + detail::name(to.where) + ", which is not assigned");
         }
         outdate(to.where);
         auto const start = resolve(to.where, to.start);
@@ -365,7 +366,7 @@ public:
         change const now{*this};
         std::string line = "commit";
         for (auto const& each : offsets) {
-            line += " " + name(each.where) + "=" + std::to_string(each.offset);
+            line += " " + detail::name(each.where) + "=" + std::to_string(each.offset);
             if (!each.metadata.empty()) {
                 line += " \"" + each.metadata + "\"";
             }
@@ -725,7 +726,7 @@ private:
             } else if (initial_time_) {
                 found.positions.push_back({each, first_since(each, *initial_time_).value_or(end_of(each)), -1, {}});
             } else if (initial_offset_ == offset_reset::none) {
-                return client_fatal{errc::no_committed_offset, name(each)};
+                return client_fatal{errc::no_committed_offset, detail::name(each)};
             } else {
                 found.positions.push_back({each, initial_offset_ == offset_reset::latest ? end_of(each) : begin_of(each), -1, {}});
             }
@@ -853,7 +854,6 @@ private:
     }
     void complain(std::string what) { complaints_.push_back(std::move(what)); }
 
-    static std::string name(topic_partition const& where) { return where.topic + "[" + std::to_string(where.partition) + "]"; }
     static std::string text_of(std::int64_t start) {
         return start == start_position::log_end ? "end" : start == start_position::log_beginning ? "beginning" : std::to_string(start);
     }
@@ -861,7 +861,7 @@ private:
     static std::string list(Partitions const& partitions) {
         std::string text;
         for (auto const& each : partitions) {
-            text += " " + name(each);
+            text += " " + detail::name(each);
         }
         return text;
     }
