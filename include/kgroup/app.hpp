@@ -1,12 +1,11 @@
 #pragma once
 
 #include <kgroup/app_config.hpp>
-#include <kgroup/client.hpp>
 #include <kgroup/consumer_group.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/on_exit.hpp>
-#include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/detail/rdkafka_group_deletion.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
@@ -38,6 +37,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace kgroup {
@@ -57,10 +57,11 @@ namespace kgroup {
 /// object. The group is deleted when the application ends; one of a process that was killed goes when its offsets expire (`offsets.retention.minutes`
 /// of the brokers).
 ///
-/// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an application runs over a script.
+/// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an application runs over a script, where
+/// there are no groups to delete.
 ///
 /// *Thread safety.* `stop`: safe from any thread. *Lifetime.* It outlives `async_run`.
-template <typename Handler, client Client = detail::rdkafka_client>
+template <typename Handler, typename Client = detail::rdkafka_client>
 class consumer_app {
 public:
     /// Takes the handler by value; it is shared by all runs.
@@ -191,7 +192,7 @@ private:
             }
         }
         { std::lock_guard const through{mutex_}; } // with `stop`, whoever is in it
-        if constexpr (requires { &Client::delete_group; }) {
+        if constexpr (std::is_same_v<Client, detail::rdkafka_client>) {
             if (own_group_) {
                 co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation()); // also after a cancellation
                 co_await delete_own_group();
@@ -228,7 +229,7 @@ private:
         auto const result = std::make_shared<std::error_code>();
         try {
             std::thread{[done, result, token = last_token_->get(), of = config_] {
-                *result = Client::delete_group(of, token, std::chrono::milliseconds{5000});
+                *result = detail::delete_group(of, token, std::chrono::milliseconds{5000});
                 done->happen();
             }}.detach();
             auto const answered = co_await done->wait(detail::clock::now() + std::chrono::seconds{8});

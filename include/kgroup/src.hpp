@@ -14,6 +14,7 @@
 #include <kgroup/detail/message_channel.ipp>
 #include <kgroup/detail/partition_state.ipp>
 #include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/detail/rdkafka_group_deletion.ipp>
 #include <kgroup/detail/session.ipp>
 
 #include <asio/any_io_executor.hpp>

@@ -5,7 +5,6 @@
 #include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
-#include <kgroup/detail/rdkafka_group_deletion.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/detail/rdkafka_source.hpp>
@@ -232,11 +231,6 @@ public:
 
     std::string member_id() const { return member().first; }
     std::int32_t generation_id() const { return member().second; }
-
-    /// Blocks: see there.
-    static std::error_code delete_group(config const& of, std::optional<oauth_token> const& token, std::chrono::milliseconds timeout) {
-        return detail::delete_group(of, token, timeout);
-    }
 
 private:
     // What arrives from elsewhere than the queue, and who is told that something did.
