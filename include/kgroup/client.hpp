@@ -46,8 +46,8 @@ struct client_rebalance {
 };
 struct client_offsets {
     std::uint64_t id;                       ///< of the `look_up`
-    std::error_code error;                  ///< nothing was found, and asking again may help
-    std::vector<start_position> positions;
+    std::error_code error;                  ///< nothing was found; asking again may help, but for `errc::no_committed_offset`
+    std::vector<start_position> positions;  ///< with that error, first: a partition that has none
 };
 struct client_commit {
     struct result {

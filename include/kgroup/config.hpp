@@ -44,7 +44,8 @@ struct config {
     /// Topics by name, or by a regular expression that begins with `^`. At least one.
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
-    /// too, and neither is right for everyone.
+    /// too, and neither is right for everyone. With `latest` the start counts as marked, and is committed as marks are: what comes before the
+    /// first mark is not passed over when the partition changes hands or the process starts again.
     std::optional<offset_reset> initial_offset{};
     /// Where to start without a committed offset, if it is to be a time: each claim at its first record whose timestamp is not earlier, or at
     /// the end of the log if there is none. `initial_offset` then only says what happens when the log no longer holds a position.
@@ -61,7 +62,7 @@ struct config {
     /// Whether what is marked is committed when a session or a claim ends; also when the interval is 0.
     bool commit_at_end = true;
     /// How long handlers may take to finish what they hold when partitions are revoked; then they are cancelled and
-    /// the group goes on without them. Unset: min(10 s, max.poll.interval.ms / 3). A value above max.poll.interval.ms / 2
+    /// the group goes on without them. `cleanup` has what they leave of it, a quarter at least. Unset: min(10 s, max.poll.interval.ms / 3). A value above max.poll.interval.ms / 2
     /// is refused: the broker evicts a member that has not answered a rebalance for that interval.
     std::optional<std::chrono::milliseconds> rebalance_deadline{};
     /// How long a commit may take, retries included.

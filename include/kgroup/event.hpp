@@ -25,10 +25,11 @@ enum class event_kind {
     handler_cancelled,   ///< a handler had not ended at the deadline and was cancelled
     handler_abandoned,   ///< a handler did not end after its cancellation either; its claim went on without it
     claim_stalled,       ///< records wait and the handler has taken none for a while; `text` says what it waits for
+    setup_stalled,       ///< `setup` has not ended for a while; its partitions are not read, and it holds up the group's next rebalance
     mark_refused,        ///< a mark or ack did not count: the claim has ended, its mode is the other one, or it is out of range
     late_message,        ///< messages were still held when `consume_claim` had returned
     wakeup_healed,       ///< records waited without a wake-up having come; the periodic look found them
-    commit_failed,       ///< offsets were not committed; they stay marked and go with the next commit
+    commit_failed,       ///< offsets were not committed; while the claim is owned they stay marked and go with the next commit
     commit_recovered,    ///< commits succeed again
     offsets_unavailable, ///< the committed offsets of an assignment could not be read yet; the look-up is repeated
     position_reset,      ///< the log no longer held the position; reading went on where `initial_offset` says
@@ -58,6 +59,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::handler_cancelled: return "handler_cancelled";
     case event_kind::handler_abandoned: return "handler_abandoned";
     case event_kind::claim_stalled: return "claim_stalled";
+    case event_kind::setup_stalled: return "setup_stalled";
     case event_kind::mark_refused: return "mark_refused";
     case event_kind::late_message: return "late_message";
     case event_kind::wakeup_healed: return "wakeup_healed";
@@ -100,9 +102,9 @@ struct group_stats {
     std::uint64_t rebalances = 0;         ///< assignments and revocations answered
     std::uint64_t superseded_rebalances = 0; ///< of those that arrived, how many a newer one made void
     std::uint64_t records_received = 0;   ///< delivered by all claims, ended or live
-    std::uint64_t commits = 0;            ///< commit requests that the broker confirmed
-    std::uint64_t commits_failed = 0;     ///< commit requests that failed or timed out
-    std::uint64_t offsets_committed = 0;  ///< partitions in confirmed commit requests
+    std::uint64_t commits = 0;            ///< commits that the broker confirmed, whole
+    std::uint64_t commits_failed = 0;     ///< commits that failed, in part or whole, or timed out
+    std::uint64_t offsets_committed = 0;  ///< partitions whose offset was confirmed, in all commits
     std::uint64_t marks_refused = 0;      ///< marks and acks that did not count
     std::uint64_t late_messages = 0;      ///< messages still held when their `consume_claim` had returned
     std::uint64_t wakeups_healed = 0;     ///< wake-ups that the periodic look had to make up for

@@ -45,8 +45,8 @@ struct owned_message {
 ///
 /// *Lifetime.* A message is to be destroyed before the `consume_claim` it was delivered to returns; `copy()` makes
 /// one to keep. One that is kept longer does no harm (it keeps its buffer and the connection's state alive) and is
-/// counted in `group_stats::late_messages` and reported once a claim. A message pins the records that were fetched
-/// together with it: hold few of them for long.
+/// counted in `group_stats::late_messages` and reported once a claim; but the executor's context must outlive it. A message
+/// pins the records that were fetched together with it: hold few of them for long.
 ///
 /// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A shared message:
 /// reading is safe, but for `headers()` and `copy()`, which are not: use them from one thread at a time.

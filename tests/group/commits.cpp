@@ -114,35 +114,97 @@ TEST_CASE_FIXTURE(committing_group, "never two requests at a time: who asks mean
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "async_commit tells of each partition") {
+TEST_CASE_FIXTURE(committing_group, "a commit that is refused for one partition: each has its own result") {
     cluster.set_committed(t1, 7);
     run_over({t0, t1, t2, {"t", 3}});
     CHECK(commit()->results.empty()); // nothing is marked
     in->mark_offset(t0, 1);
     in->mark_offset(t1, 8);
     in->mark_offset(t2, 2);
-    cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
-    cluster.fail_commits_of(t2, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    // librdkafka says the error of one of all that were in the request.
+    auto const refused = make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    cluster.fail_commits_of(t2, refused, 3);
     auto const done = commit();
     CHECK_FALSE(done->outcome.failure);
     REQUIRE(done->results.size() == 3);
     CHECK(done->results[0].where == t0);
-    CHECK(done->results[0].status == commit_status::stale_generation);
+    CHECK(done->results[0].status == commit_status::committed);
     CHECK(done->results[0].offset == 1);
-    CHECK(done->results[0].error == make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
-    CHECK(done->results[1].where == t1);
     CHECK(done->results[1].status == commit_status::committed);
     CHECK(done->results[1].offset == 8);
+    CHECK(done->results[2].where == t2);
     CHECK(done->results[2].status == commit_status::failed);
+    CHECK(done->results[2].error == refused);
+    CHECK(done->results[2].offset == 2);
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=8 t[2]=2", "commit t[0]=1", "commit t[1]=8", "commit t[2]=2"});
+    CHECK(group->stats().commits == 0);
     CHECK(group->stats().commits_failed == 1);
+    CHECK(group->stats().offsets_committed == 2);
+    CHECK(last(event_kind::commit_failed).where == t2);
+    CHECK(last(event_kind::commit_failed).error == refused);
 
-    said();
-    auto const again = commit(); // what failed stays marked
-    CHECK(commits() == lines{"commit t[0]=1 t[2]=2"});
+    in->mark_offset(t0, 2);
+    in->mark_offset(t1, 9);
+    CHECK(commit()->results.at(2).status == commit_status::failed);
+    CHECK(commits() == lines{"commit t[0]=2 t[1]=9", "commit t[2]=2"}); // it keeps nobody else back
+    auto const again = commit();                                        // what failed stays marked
     CHECK(again->results.at(2).status == commit_status::committed);
-    CHECK(count(event_kind::commit_failed) == 1);
+    CHECK(commits() == lines{"commit t[2]=2"});
     CHECK(count(event_kind::commit_recovered) == 1);
+    in->mark_offset(t0, 3);
+    in->mark_offset(t2, 3);
+    commit();
+    CHECK(commits() == lines{"commit t[0]=3 t[2]=3"});
     stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, with what is left of it, or with what is lost") {
+    run_over({t0, t1, t2});
+    for (auto const& each : {t0, t1, t2}) {
+        in->mark_offset(each, 1);
+    }
+    cluster.hold(request::commit);
+    auto const done = commit();
+    cluster.fail_commits_of(t1, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 9);
+    cluster.release(request::commit);
+    cluster.hold(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1"}); // the next waits for the answer to this one
+    CHECK_FALSE(done->outcome.completed);
+    SUBCASE("out of time") {
+        advance(5s);
+        REQUIRE(done->results.size() == 3);
+        for (auto const& each : done->results) {
+            CHECK(each.error == kgroup::errc::commit_timed_out);
+        }
+        CHECK(count(event_kind::commit_failed) == 1);
+        cluster.release(request::commit);
+        settle();
+        stop();
+    }
+    SUBCASE("with the last commit") {
+        cluster.revoke();
+        settle();
+        cluster.release(request::commit);
+        settle();
+        CHECK(done->outcome.completed);
+        CHECK(done->results.at(0).status == commit_status::committed);
+        CHECK(done->results.at(2).error == kgroup::errc::session_ended);
+        CHECK(commits() == lines{"commit t[1]=1", "commit t[2]=1"});
+        CHECK(cluster.assigned().empty());
+        CHECK(cluster.committed(t2) == 1);
+        stop();
+    }
+    SUBCASE("all is lost") {
+        cluster.lose();
+        settle();
+        cluster.release(request::commit);
+        settle();
+        CHECK(commits().empty());
+        CHECK(done->outcome.completed);
+        CHECK(cluster.assigned().empty());
+        stop();
+    }
 }
 
 TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is committed, all stays marked") {
@@ -155,6 +217,8 @@ TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is
     CHECK(done->results[0].status == commit_status::retriable);
     CHECK(done->results[1].status == commit_status::retriable);
     CHECK(cluster.committed(t0) == std::nullopt);
+    cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+    CHECK(commit()->results.at(1).status == commit_status::stale_generation);
     said();
     advance(1min);
     CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
@@ -220,6 +284,8 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
             settle();
             CHECK(cluster.assigned().empty());
             CHECK(commits().empty());
+            CHECK(last(event_kind::commit_failed).where == t0); // not in silence
+            CHECK(last(event_kind::commit_failed).error == make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
         }
         SUBCASE("but it is there: what is committed meanwhile succeeds") {
             settle();
@@ -300,7 +366,7 @@ TEST_CASE_FIXTURE(committing_group, "what becomes of the one under way does not 
     cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE));
     cluster.release(request::commit);
     settle();
-    CHECK(commits() == lines{"commit t[0]=1 t[1]=2"});
+    CHECK(commits() == lines{"commit t[0]=1", "commit t[1]=2"});
     CHECK(waiting->outcome.completed);
     CHECK(cluster.committed(t0) == 1);
     CHECK(cluster.committed(t1) == 2);

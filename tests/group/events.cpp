@@ -34,6 +34,26 @@ TEST_CASE_FIXTURE(scripted_group, "no silent stall: a missed wake-up heals itsel
     stop();
 }
 
+TEST_CASE_FIXTURE(scripted_group, "no silent stall: a setup that does not end is reported, and not cancelled") {
+    latch held{context};
+    handler.on_setup = [&](session&) { return held.wait(); };
+    run_over({t0});
+    advance(29s);
+    CHECK(count(event_kind::setup_stalled) == 0);
+    advance(2s);
+    CHECK(count(event_kind::setup_stalled) == 1);
+    for (int i = 0; i != 3; ++i) {
+        advance(31s);
+    }
+    CHECK(count(event_kind::setup_stalled) == 4);
+    held.open();
+    settle();
+    CHECK(handler.claims == 1);
+    advance(31s);
+    CHECK(count(event_kind::setup_stalled) == 4);
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "no silent stall: a handler that takes nothing is reported, with its claim") {
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {

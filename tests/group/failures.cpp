@@ -355,6 +355,12 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment of nothing is one, too") {
         cluster.revoke();
         settle();
     }
+    SUBCASE("and then the end, which waits for no other") {
+        group->stop();
+        settle();
+        CHECK(outcome.completed);
+        CHECK(said() == lines{"close", "> closed", "shut down"});
+    }
     stop();
 }
 

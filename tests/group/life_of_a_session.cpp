@@ -297,6 +297,82 @@ TEST_CASE_FIXTURE(scripted_group, "where a claim starts without a committed offs
     }
 }
 
+TEST_CASE_FIXTURE(scripted_group, "latest: a group begins at the end of the log once, and what comes then is not passed over") {
+    settings.initial_offset = offset_reset::latest;
+    cluster.add_records(t0, "before");
+    lines seen;
+    auto done = false;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto const next = co_await of.messages().async_receive();
+        if (next) {
+            seen.emplace_back(next->value());
+        }
+        if (done && next) {
+            of.mark(*next);
+        }
+    };
+    SUBCASE("by a session that follows an early return") {
+        run_over({t0});
+        cluster.add_records(t0, "a");
+        settle();
+        advance(250ms);
+        CHECK(seen == lines{"a", "a"});
+        done = true;
+        advance(500ms);
+        CHECK(seen.size() == 3);
+        advance(1s); // nothing waits
+        CHECK(seen.size() == 3);
+    }
+    SUBCASE("between two assignments, before anything was read") {
+        run_over({t0});
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == 1);
+        cluster.add_records(t0, "a");
+        cluster.assign({t0});
+        settle();
+        CHECK(seen == lines{"a"});
+    }
+    SUBCASE("while nobody runs") {
+        run_over({t0});
+        stop();
+        outcome = {};
+        cluster.add_records(t0, "a");
+        run_over({t0});
+        CHECK(seen == lines{"a"});
+    }
+    SUBCASE("in a log that was empty") {
+        run_over({t1});
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t1) == 0);
+        cluster.add_records(t1, "a");
+        cluster.assign({t1});
+        settle();
+        CHECK(seen == lines{"a"});
+    }
+    SUBCASE("but setup may say otherwise") {
+        handler.on_setup = [](session& in) -> asio::awaitable<void> {
+            in.mark_offset(t0, 0);
+            co_return;
+        };
+        run_over({t0});
+        CHECK(seen == lines{"before"});
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == 0);
+    }
+    SUBCASE("and without commits it is where it was asked to be") {
+        settings.auto_commit_interval = 0ms;
+        settings.commit_at_end = false;
+        run_over({t0});
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == std::nullopt);
+    }
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a claim knows how far it is") {
     cluster.add_records(t0, "a", "b", "c");
     latch held{context};

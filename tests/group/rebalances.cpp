@@ -182,6 +182,19 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during its l
     stop();
 }
 
+TEST_CASE_FIXTURE(scripted_group, "offset_reset::none: a missing offset of an assignment that was overtaken is no failure") {
+    settings.initial_offset = kgroup::offset_reset::none;
+    cluster.set_committed(t1, 0);
+    cluster.hold(fake_cluster::request::look_up);
+    run_over({t0});
+    cluster.assign({t1});
+    settle();
+    cluster.release(fake_cluster::request::look_up);
+    settle();
+    CHECK(said() == lines{"> assigned t[0]", "look up t[0]", "> assigned t[1]", "look up t[1]", "> no offsets", "> offsets", "assign t[1]@0"});
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during setup is not answered") {
     latch ready{context};
     handler.on_setup = [&](session&) -> asio::awaitable<void> { co_await ready.wait(); };
@@ -528,6 +541,51 @@ TEST_CASE_FIXTURE(scripted_group, "setup and cleanup have the deadline, too") {
     CHECK(said().back().starts_with("unassign"));
     never.open();
     settle();
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "the deadline is one for handlers and cleanup: it has what they leave of it, and a quarter at least") {
+    latch work{context};
+    latch never{context};
+    settings.rebalance_deadline = 1min;
+    handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> { co_await work.wait(); };
+    handler.on_cleanup = [&](session&) -> asio::awaitable<void> { co_await never.wait(); };
+    run_over({t0});
+    cluster.revoke();
+    settle();
+    SUBCASE("half") {
+        advance(30s);
+        work.open();
+        settle();
+        CHECK(handler.cleanups == 1);
+        advance(29s);
+        CHECK(count(event_kind::handler_cancelled) == 0);
+        advance(1s);
+        CHECK(count(event_kind::handler_cancelled) == 1);
+    }
+    SUBCASE("nothing") {
+        advance(1min);
+        CHECK(count(event_kind::handler_cancelled) == 1);
+        CHECK(handler.cleanups == 1);
+        advance(14s);
+        CHECK(count(event_kind::handler_cancelled) == 1);
+        advance(1s);
+        CHECK(count(event_kind::handler_cancelled) == 2);
+    }
+    CHECK(said().back().starts_with("unassign"));
+    // The next session has a deadline of its own.
+    latch later{context};
+    handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> { co_await later.wait(); };
+    cluster.assign({t0});
+    settle();
+    cluster.revoke();
+    settle();
+    advance(59s);
+    CHECK(handler.cleanups == 1);
+    later.open();
+    never.open();
+    settle();
+    CHECK(handler.cleanups == 2);
     stop();
 }
 

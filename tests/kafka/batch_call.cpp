@@ -42,6 +42,8 @@ extern "C" ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t* queue, int tim
 TEST_CASE("batch call: one claim at a time is in it, however many threads there are") {
     constexpr int partitions = 6;
     constexpr std::size_t records = 20000;
+    batch_calls = 0;
+    most_callers = 0;
     kafka brokers;
     auto const topic = brokers.create_topic(partitions);
     brokers.fill(topic, std::vector<std::size_t>(partitions, records), 40);

@@ -180,3 +180,35 @@ TEST_CASE("input: secrets appear in no event, no log line and no exception") {
         }
     }
 }
+
+TEST_CASE("input: an offset whose text the broker refuses is told apart from those that it took") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(3);
+    auto given = brokers.member_of_new_group(topic);
+    given.auto_commit_interval = 0ms;
+    std::vector<kgroup::commit_result> results;
+    std::atomic<bool> done{false};
+    member one{given, {.consume_claim = [&](auto& session, auto& claim) -> asio::awaitable<void> {
+                           if (claim.partition() == 0) {
+                               for (auto const& each : session.claims()) {
+                                   // offset.metadata.max.bytes is 4,096
+                                   session.mark_offset(each, 7, each.partition == 1 ? std::string(5000, 'x') : "short");
+                               }
+                               results = co_await session.async_commit();
+                               done = true;
+                           }
+                           co_await session.async_wait_stopping();
+                       }}};
+    REQUIRE(eventually([&] { return done.load(); }));
+    REQUIRE(results.size() == 3);
+    CHECK(results[0].status == kgroup::commit_status::committed);
+    CHECK(results[1].error == kgroup::make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE));
+    CHECK(results[2].status == kgroup::commit_status::committed);
+    CHECK(one.last(event_kind::commit_failed)->where == kgroup::topic_partition{topic, 1});
+    CHECK(brokers.committed(given.group_id, topic, 0) == 7);
+    CHECK(brokers.committed(given.group_id, topic, 1) == std::nullopt);
+    CHECK(brokers.committed(given.group_id, topic, 2) == 7);
+}

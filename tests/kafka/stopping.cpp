@@ -1,6 +1,8 @@
 #include "kafka.hpp"
 #include "member.hpp"
 
+#include <kgroup/client.hpp>
+#include <kgroup/detail/rdkafka_client.hpp>
 #include <kgroup/error.hpp>
 
 #include <asio/signal_set.hpp>
@@ -13,6 +15,7 @@
 #include <csignal>
 #include <memory>
 #include <thread>
+#include <variant>
 #include <vector>
 
 using namespace kgroup::tests;
@@ -46,6 +49,34 @@ kgroup::config settings(kafka const& on, std::string const& topic) {
     auto given = on.member_of_new_group(topic);
     given.close_timeout = close_timeout;
     return given;
+}
+
+/// A client that is given up with a rebalance it has not answered.
+void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
+    auto const other = brokers.create_topic();
+    for (auto const revoked : {false, true}) {
+        CAPTURE(revoked);
+        kgroup::detail::rdkafka_client client{given};
+        client.start([] {});
+        auto const arrives = [&](bool assignment) {
+            while (auto const what = client.poll()) {
+                auto const* const found = std::get_if<kgroup::client_rebalance>(&*what);
+                if (found && std::holds_alternative<kgroup::detail::session_machine::assigned>(found->what) == assignment) {
+                    return true;
+                }
+            }
+            return false;
+        };
+        REQUIRE(eventually([&] { return arrives(true); }));
+        if (revoked) {
+            client.assign({{{given.topics.front(), 0}, kgroup::start_position::log_end, -1, {}}}, cooperative);
+            client.subscribe({other});
+            REQUIRE(eventually([&] { return arrives(false); }));
+        }
+        auto const ended = std::make_shared<std::atomic<bool>>(false);
+        client.shut_down([ended] { *ended = true; });
+        CHECK(eventually([&] { return ended->load(); }, 10s));
+    }
 }
 
 } // namespace
@@ -90,6 +121,27 @@ TEST_CASE("stop: in time in every moment of a member's life") {
     for (auto& each : stoppers) {
         each.join();
     }
+}
+
+TEST_CASE("stop: a member that was assigned nothing waits for no assignment to leave with, and leaves no ghost") {
+    kafka brokers;
+    auto given = brokers.member_of_new_group(brokers.create_topic(1));
+    given.close_timeout = 10s;
+    received records;
+    member one{given, receive_into(records)};
+    member other{given, receive_into(records)};
+    auto const divided = [](member const& idle, member const& owner) { return idle.claims() == 0 && owner.claims() == 1 && idle.stats().sessions != 0; };
+    REQUIRE(eventually([&] { return divided(one, other) || divided(other, one); }));
+    auto& idle = divided(one, other) ? one : other;
+    auto& owner = &idle == &one ? other : one;
+    auto const sessions = owner.stats().sessions;
+    auto const since = steady::now();
+    idle.stop();
+    REQUIRE(idle.ends_within(given.close_timeout));
+    CHECK_MESSAGE(!idle.error(), idle.what());
+    CHECK(steady::now() - since < given.close_timeout / 2); // for so long it would wait for another
+    // Of a ghost the group knows for its session's 45 s.
+    CHECK(eventually([&] { return owner.stats().sessions > sessions && owner.claims() == 1; }));
 }
 
 TEST_CASE("stop: from another thread, with records in the handlers' hands; what is marked is committed") {
@@ -290,6 +342,35 @@ TEST_CASE("stop: a handler that ignores its cancellation is abandoned, and harml
     wake = true;
     REQUIRE(eventually([&] { return over.load(); }));
     CHECK_FALSE(brokers.committed(given.group_id, topic, 0));
+}
+
+TEST_CASE("stop: a client that owes an answer ends all the same, eager") {
+    kafka brokers;
+    give_up(brokers, settings(brokers, brokers.create_topic()), false);
+}
+
+TEST_CASE("stop: a client that owes an answer ends all the same, cooperative") {
+    if (rd_kafka_version() < 0x020a0000) {
+        return skip("cooperative_sticky needs librdkafka 2.10");
+    }
+    kafka brokers;
+    auto given = settings(brokers, brokers.create_topic());
+    given.assignors = {kgroup::assignor::cooperative_sticky};
+    give_up(brokers, given, true);
+}
+
+TEST_CASE("stop: a client that owes an answer ends all the same, divided by the broker") {
+    if (rd_kafka_version() < 0x020c0000) {
+        return skip("group_protocol::consumer needs librdkafka 2.12");
+    }
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto given = settings(brokers, brokers.create_topic());
+    given.protocol = kgroup::group_protocol::consumer;
+    given.properties.clear();
+    give_up(brokers, given, true);
 }
 
 TEST_CASE("destruction: the context goes away in the middle of everything, and nothing hangs") {

@@ -7,14 +7,17 @@
 #include <kgroup/detail/session_state.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/session.hpp>
+#include <kgroup/topic_partition.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -38,7 +41,7 @@ struct commit_request {
     std::vector<offset_commit> offsets;
 };
 
-/// How a request ended.
+/// How a round ended.
 struct commit_outcome {
     std::error_code error;                  // the first one
     std::optional<topic_partition> where;   // of it, if it is about one
@@ -71,6 +74,12 @@ public:
 
     /// What to send now, if anything.
     std::optional<commit_request> next(session_state const* session, std::chrono::milliseconds timeout) {
+        if (round_ && round_->under_way.empty()) {
+            if (auto request = send()) {
+                return request;
+            }
+            end_round({});
+        }
         if (round_) {
             return std::nullopt;
         }
@@ -101,7 +110,6 @@ public:
         }
         auto request = begin(states, now + timeout);
         if (request) {
-            round_->states = std::move(states);
             round_->waiters = std::exchange(waiters_, {});
         } else {
             satisfy(std::exchange(waiters_, {}), states, {}, {});
@@ -109,38 +117,55 @@ public:
         return request;
     }
 
-    /// nullopt: the answer to a request that was given up.
-    std::optional<commit_outcome> answer(client_commit const& what) {
-        if (!round_ || what.id != round_->id) {
-            return std::nullopt;
+    void answer(client_commit const& what) {
+        if (!round_ || what.id != last_id_) {
+            return; // to a request that was given up
         }
-        commit_outcome outcome{what.error, std::nullopt, 0, false};
-        for (auto const& each : round_->parts) {
-            auto const found = std::find_if(what.results.begin(), what.results.end(),
-                                            [&](auto const& result) { return result.where == each.state->where(); });
+        round_->note(what.results);
+        auto const parts = std::exchange(round_->under_way, {});
+        auto unclear = parts.size() > 1;
+        for (auto const& each : parts) {
+            auto const& where = each.state->where();
+            auto const found = std::ranges::find(what.results, where, &client_commit::result::where);
             auto const error = found == what.results.end() ? what.error : found->error;
-            if (error) {
-                if (!outcome.where) {
-                    outcome.error = error;
-                    outcome.where = each.state->where();
-                }
-            } else {
+            unclear = unclear && is_of_one_partition(error);
+            if (!error) {
                 each.state->tracker().committed(each.next);
                 each.state->topic_gone(false);
-                ++outcome.committed;
+                ++round_->committed;
+                apart_.erase(where);
             }
         }
-        end_round(outcome, what.results);
-        return outcome;
+        if (unclear) {
+            for (auto const& each : parts) {
+                apart_.insert(each.state->where());
+                round_->rest.push_back({each.state});
+            }
+        }
+        if (finishing_ && !round_->last) { // what is left of it goes with the last commit
+            round_->give_up(errc::session_ended);
+        }
+        if (round_->rest.empty() || what.results.empty()) {
+            end_round(what.error);
+        }
     }
 
-    std::optional<commit_outcome> time_out(clock::time_point now) {
+    void time_out(clock::time_point now) {
         if (!round_ || now < round_->until) {
+            return;
+        }
+        round_->give_up(errc::commit_timed_out);
+        end_round(errc::commit_timed_out);
+    }
+
+    /// How a round ended; each once.
+    std::optional<commit_outcome> take_outcome() {
+        if (outcomes_.empty()) {
             return std::nullopt;
         }
-        commit_outcome outcome{errc::commit_timed_out, std::nullopt, 0, false};
-        end_round(outcome, {});
-        return outcome;
+        auto const first = outcomes_.front();
+        outcomes_.pop_front();
+        return first;
     }
 
     /// Also those of the request that is under way.
@@ -175,13 +200,43 @@ private:
         std::shared_ptr<partition_state> state;
         std::int64_t next;
     };
+    // One request, or several that follow one another.
     struct round {
-        std::uint64_t id;
         clock::time_point until;
-        std::vector<part> parts;
-        std::vector<std::shared_ptr<partition_state>> states; // of the session
-        std::vector<std::shared_ptr<commit_waiter>> waiters;
+        std::vector<std::shared_ptr<partition_state>> states;             // of whom it tells
+        std::deque<std::vector<std::shared_ptr<partition_state>>> rest{}; // requests to come
+        std::vector<part> under_way{};
+        std::vector<client_commit::result> results{};
+        std::uint64_t committed = 0;
+        std::vector<std::shared_ptr<commit_waiter>> waiters{};
         bool last = false;
+
+        void note(std::vector<client_commit::result> const& of) {
+            if (results.empty()) {
+                results = of;
+                return;
+            }
+            for (auto const& each : of) {
+                if (auto const found = std::ranges::find(results, each.where, &client_commit::result::where); found != results.end()) {
+                    found->error = each.error;
+                } else {
+                    results.push_back(each);
+                }
+            }
+        }
+        void give_up(std::error_code why) {
+            if (results.empty()) {
+                return; // nothing is known of any
+            }
+            for (auto const& each : std::exchange(under_way, {})) {
+                note({{each.state->where(), why}});
+            }
+            for (auto const& request : std::exchange(rest, {})) {
+                for (auto const& state : request) {
+                    note({{state->where(), why}});
+                }
+            }
+        }
     };
     struct last_commit {
         std::vector<std::shared_ptr<partition_state>> states;
@@ -191,41 +246,77 @@ private:
     };
 
     std::optional<commit_request> begin(std::vector<std::shared_ptr<partition_state>> const& states, clock::time_point until) {
-        commit_request request{last_id_ + 1, {}};
-        std::vector<part> parts;
+        round_ = round{until, states};
+        std::vector<std::shared_ptr<partition_state>> together;
         for (auto const& state : states) {
-            if (is_loss(state->why_ended())) {
-                continue; // it is somebody else's
-            }
-            if (auto pending = state->tracker().pending()) {
-                parts.push_back({state, pending->next});
-                request.offsets.push_back({state->where(), pending->next, std::move(pending->metadata)});
+            if (apart_.contains(state->where())) {
+                round_->rest.push_back({state});
+            } else {
+                together.push_back(state);
             }
         }
-        if (parts.empty()) {
-            return std::nullopt;
+        round_->rest.push_front(std::move(together));
+        auto request = send();
+        if (!request) {
+            round_.reset();
         }
-        ++last_id_;
-        round_ = round{last_id_, until, std::move(parts), {}, {}, false};
         return request;
     }
 
-    void end_round(commit_outcome& outcome, std::vector<client_commit::result> const& results) {
+    // The next request of the round that has something to commit.
+    std::optional<commit_request> send() {
+        while (!round_->rest.empty()) {
+            auto const states = std::move(round_->rest.front());
+            round_->rest.pop_front();
+            commit_request request{last_id_ + 1, {}};
+            for (auto const& state : states) {
+                if (is_loss(state->why_ended())) {
+                    continue; // it is somebody else's
+                }
+                if (auto pending = state->tracker().pending()) {
+                    round_->under_way.push_back({state, pending->next});
+                    request.offsets.push_back({state->where(), pending->next, std::move(pending->metadata)});
+                }
+            }
+            if (!request.offsets.empty()) {
+                ++last_id_;
+                return request;
+            }
+        }
+        return std::nullopt;
+    }
+
+    void end_round(std::error_code whole) {
         auto const ended = *std::exchange(round_, std::nullopt);
-        satisfy(ended.waiters, ended.states, results, outcome.error);
-        if (!ended.last || !outcome.error) {
-            return;
+        auto const failed = std::ranges::find_if(ended.results, [](auto const& result) { return bool{result.error}; });
+        commit_outcome outcome{whole, std::nullopt, ended.committed, false};
+        if (failed != ended.results.end()) {
+            outcome.error = failed->error;
+            outcome.where = failed->where;
         }
-        using namespace std::chrono_literals;
-        auto const now = clock::now();
-        auto const again = is_between_generations(outcome.error) || (is_passing(outcome.error) && ++finishing_->tries < 4);
-        if (again && now + 100ms < finishing_->until) {
-            finishing_->not_before = now + 100ms;
-            outcome.will_retry = true;
-        } else {
-            finishing_.reset();
-            finished_ = true;
+        satisfy(ended.waiters, ended.states, ended.results, outcome.error);
+        if (ended.last && outcome.error) {
+            using namespace std::chrono_literals;
+            auto const now = clock::now();
+            auto const again = is_between_generations(outcome.error) || (is_passing(outcome.error) && ++finishing_->tries < 4);
+            if (again && now + 100ms < finishing_->until) {
+                finishing_->not_before = now + 100ms;
+                outcome.will_retry = true;
+            } else {
+                finishing_.reset();
+                finished_ = true;
+            }
         }
+        outcomes_.push_back(std::move(outcome));
+    }
+
+    // What a broker says of single partitions. librdkafka tells it of all that were in the request, also of those that were committed
+    // (confluentinc/librdkafka, rd_kafka_cgrp_update_committed_offsets), so these are committed one by one from then on.
+    static bool is_of_one_partition(std::error_code const& ec) {
+        return ec == make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) ||
+               ec == make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) ||
+               ec == make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE) ||
+               ec == make_error_code(RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
     }
 
     // Errors after which the very same commit may be taken shortly. Not that there is no such topic: if there is one again, it is
@@ -273,6 +364,8 @@ private:
 
     std::uint64_t last_id_ = 0;
     std::optional<round> round_;             // under way
+    std::set<topic_partition> apart_;        // not to be committed together with others
+    std::deque<commit_outcome> outcomes_;
     std::optional<last_commit> finishing_;   // of claims that end; before everything else
     bool finished_ = false;
     bool wanted_ = false;                    // the clock asked for one

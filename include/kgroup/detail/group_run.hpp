@@ -259,6 +259,7 @@ private:
         asio::cancellation_signal signal;
         bool cancelled = false;
         bool abandoned = false;
+        clock::time_point told = clock::now(); // began, or was last said to take long
     };
 
     static asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::shared_ptr<group_run> self,
@@ -401,6 +402,11 @@ private:
         if (what.id != look_up_id_) {
             return;
         }
+        if (what.error == errc::no_committed_offset) {
+            auto const& where = what.positions.front().where;
+            fail(what.error, name(where), machine::failed{}); // the membership is intact and is given back in order
+            return report({event_kind::client_error, severity::error, where, what.error, what.error.message()});
+        }
         if (what.error) {
             if (is_fatal(what.error)) {
                 return fail_fatally(what.error, "committed offsets");
@@ -418,11 +424,7 @@ private:
         feed(machine::looked_up{});
     }
 
-    void on_client(client_commit& what) {
-        if (auto const finished = commits_.answer(what)) {
-            on_commit(*finished);
-        }
-    }
+    void on_client(client_commit& what) { commits_.answer(what); }
 
     void on_client(client_times& what) {
         if (auto const found = times_waiters_.find(what.id); found != times_waiters_.end()) {
@@ -455,32 +457,24 @@ private:
         report(std::move(what.what));
     }
 
-    void on_client(client_fatal& what) {
-        if (what.error.category() != error_category()) {
-            return fail_fatally(what.error, what.text);
-        }
-        // an error of ours: the membership is intact and is given back in order
-        keep_failure(std::make_exception_ptr(std::system_error{what.error, what.text}));
-        report({event_kind::client_error, severity::error, std::nullopt, what.error, what.text});
-        close_within();
-        feed(machine::failed{});
-    }
+    void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
 
     void fail_fatally(std::error_code ec, std::string const& text) {
-        keep_failure(std::make_exception_ptr(std::system_error{ec, text}));
+        fail(ec, text, machine::fatal{});
         report({event_kind::client_error, severity::error, std::nullopt, ec, text});
-        close_within();
-        feed(machine::fatal{});
     }
 
     void on_partition_error(topic_partition const& where, std::error_code ec, std::string const& text) {
         report({event_kind::partition_error, is_fatal(ec) ? severity::error : severity::warning, where, ec, text});
-        if (!is_fatal(ec)) {
-            return;
+        if (is_fatal(ec)) {
+            fail(ec, name(where) + ": " + text, machine::failed{});
         }
-        keep_failure(std::make_exception_ptr(std::system_error{ec, name(where) + ": " + text}));
+    }
+
+    void fail(std::error_code ec, std::string const& text, machine::event how) {
+        keep_failure(std::make_exception_ptr(std::system_error{ec, text}));
         close_within();
-        feed(machine::failed{});
+        feed(std::move(how));
     }
 
     // An outage is over when anything arrives.
@@ -541,6 +535,9 @@ private:
             position.where = each;
             if (auto const marked = state->tracker().marked(); marked >= 0) {
                 position.start = marked; // `setup` may have moved it
+            } else if (position.start >= 0 && *config_.initial_offset == offset_reset::latest && !config_.initial_time) {
+                // The log's end is a start only once: what comes until the first mark would be passed over by the next session.
+                static_cast<void>(state->tracker().mark(position.start, state->tracker().epoch()));
             }
             state->start(client_.open(state), position.start);
             starts.emplace(each, std::move(position));
@@ -662,8 +659,15 @@ private:
         for (auto const& each : what.claims) {
             if (auto const state = session_state_->find(each)) {
                 state->tracker().seal();
-                if (config_.commit_at_end && what.may_commit.contains(each) && !state->topic_gone()) {
+                if (!config_.commit_at_end || !what.may_commit.contains(each)) {
+                    continue;
+                }
+                if (!state->topic_gone()) {
                     states.push_back(state);
+                } else if (state->tracker().pending()) {
+                    auto const gone = make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+                    report({event_kind::commit_failed, severity::warning, each, gone,
+                            "what is marked is not committed: " + gone.message()});
                 }
             }
         }
@@ -672,6 +676,7 @@ private:
     }
 
     void perform(machine::drop_claims const& what) {
+        drain_until_.reset();
         std::vector<std::shared_ptr<partition_state>> dropped;
         {
             std::lock_guard const lock{shared_}; // the outer one, as in stats()
@@ -694,6 +699,7 @@ private:
     }
 
     void perform(machine::end_session const& what) {
+        drain_until_.reset();
         last_end_ = what.why;
         report({event_kind::session_ended, severity::info, std::nullopt, {}, std::string{to_string(what.why)}});
         commits_.fail_waiters(errc::session_ended);
@@ -718,6 +724,10 @@ private:
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
         clock::duration time = what.how_long == limit::join ? config_.close_timeout : client_.rebalance_deadline();
+        if (what.how_long == limit::drain) { // `cleanup` has what the handlers leave of it
+            drain_until_ = drain_until_.value_or(now + time);
+            time = std::max(*drain_until_ - now, time / 4);
+        }
         if (close_by_) { // the last steps have to share what is left
             time = std::min(time, std::max(*close_by_ - now, clock::duration{0}) / 2);
         }
@@ -932,14 +942,15 @@ private:
             return;
         }
         auto const now = clock::now();
-        if (auto const late = commits_.time_out(now)) {
-            on_commit(*late);
-        }
+        commits_.time_out(now);
         if (commits_.clock_is_due(now)) {
             schedule_commit();
         }
         if (auto const request = commits_.next(session_state_.get(), config_.commit_timeout)) {
             client_.commit(request->id, request->offsets);
+        }
+        while (auto const outcome = commits_.take_outcome()) {
+            on_commit(*outcome);
         }
         if (commits_.take_finished()) {
             feed(machine::committed{});
@@ -947,6 +958,7 @@ private:
     }
 
     void on_commit(commit_outcome const& what) {
+        add(&group_stats::offsets_committed, what.committed);
         if (what.error) {
             count(&group_stats::commits_failed);
             if (!what.will_retry) {
@@ -957,7 +969,6 @@ private:
         }
         reachable();
         count(&group_stats::commits);
-        add(&group_stats::offsets_committed, what.committed);
         if (std::exchange(commit_trouble_, false)) {
             report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "commits succeed again"});
         }
@@ -1005,6 +1016,11 @@ private:
                               : "records wait and the handler has not asked for one in 30 s; the next offset is " +
                                     std::to_string(frame->state->position())});
             }
+        }
+        if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= 30s) {
+            hook_->told = now;
+            report({event_kind::setup_stalled, severity::warning, std::nullopt, {},
+                    "setup has not ended in 30 s; until it does nothing is read, and the group waits for this member in a rebalance"});
         }
         for (auto& [where, told] : orphans_) {
             if (now - told >= 1min) {
@@ -1188,6 +1204,7 @@ private:
     clock::time_point session_began_{};
     clock::time_point next_tick_{};
     std::optional<clock::time_point> deadline_;
+    std::optional<clock::time_point> drain_until_; // of claims that end: handlers and `cleanup` together
     std::optional<clock::time_point> backoff_until_;
     std::optional<clock::time_point> look_up_at_;
     std::optional<clock::time_point> token_at_;

@@ -49,6 +49,9 @@ public:
         if (arrivals_) {
             arrivals_->stop();
         }
+        for (auto const& each : sources_) {
+            each.second->close();
+        }
     }
 
     std::chrono::milliseconds max_poll_interval() const noexcept { return settings_.max_poll_interval; }
@@ -116,6 +119,7 @@ public:
     }
 
     void assign(std::vector<start_position> const& positions, bool cooperative) {
+        owed_ = owed::nothing;
         auto const list = make_partitions(positions.size());
         for (auto const& each : positions) {
             rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
@@ -128,6 +132,9 @@ public:
     }
 
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        if (owed_ == owed::revocation) { // it may also make up for one that a newer assignment has overtaken
+            owed_ = owed::nothing;
+        }
         if (cooperative) {
             auto const list = make_partitions(partitions.size());
             for (auto const& each : partitions) {
@@ -139,8 +146,8 @@ public:
             }
         } else {
             complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
-            while (!sources_.empty()) {
-                retire(topic_partition{sources_.begin()->first});
+            for (auto const& each : sources_) {
+                each.second->retire();
             }
         }
     }
@@ -212,7 +219,6 @@ public:
     bool closed() const { return closing_ && (closing_failed_ || rd_kafka_consumer_closed(handle_->get()) != 0); }
 
     bool shut_down(std::function<void()> done) {
-        queue_.reset();
         arrivals_->stop();
         questions_->drop_rest();
         if (!handle_) {
@@ -220,10 +226,18 @@ public:
             return true;
         }
         handle_->when_destroyed(std::move(done));
+        if (owed_ != owed::nothing) { // `rd_kafka_destroy` would wait for ever; from a member that leaves any answer is taken for this one
+            if (!closing_) {
+                close();
+            }
+            rd_kafka_assign(handle_->get(), nullptr);
+        }
         for (auto const& each : sources_) {
             each.second->close();
+            each.second->drop_waiting();
         }
         sources_.clear();
+        queue_.reset();
         std::weak_ptr const left{handle_};
         handle_.reset();
         return left.expired();
@@ -334,7 +348,9 @@ private:
         }
     }
 
-    std::optional<client_event> rebalance(rd_kafka_event_t* event) const {
+    std::optional<client_event> rebalance(rd_kafka_event_t* event) {
+        auto const assignment = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        owed_ = assignment ? owed::assignment : owed::revocation;
         partition_set partitions;
         if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
             for (int i = 0; i != list->cnt; ++i) {
@@ -343,7 +359,7 @@ private:
         }
         auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
         auto const cooperative = protocol && std::string_view{protocol} == "COOPERATIVE";
-        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        if (assignment) {
             return client_rebalance{session_machine::assigned{std::move(partitions), cooperative}};
         }
         return client_rebalance{
@@ -402,8 +418,7 @@ private:
             return std::nullopt;
         }
         if (initial_offset_ == offset_reset::none) {
-            auto const& first = found.positions[unknown.front()].where;
-            return client_fatal{errc::no_committed_offset, name(first)};
+            return client_offsets{id, errc::no_committed_offset, {std::move(found.positions[unknown.front()])}};
         }
         resolve(std::move(found), std::move(unknown));
         return std::nullopt;
@@ -539,7 +554,7 @@ private:
                 continue;
             }
             topic_partition const where{rd_kafka_topic_name(message->rkt), message->partition};
-            if (sources_.contains(where)) {
+            if (auto const source = sources_.find(where); source != sources_.end() && !source->second->retired()) {
                 from.emplace();
                 from->where = where;
                 from->start = message->offset;
@@ -556,7 +571,6 @@ private:
     void retire(topic_partition const& where) {
         if (auto const found = sources_.find(where); found != sources_.end()) {
             found->second->retire();
-            sources_.erase(found);
         }
     }
 
@@ -614,7 +628,8 @@ private:
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;
     std::shared_ptr<questions> questions_ = std::make_shared<questions>();
-    std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_;
+    std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_; // the last of each partition, retired or not
+    enum class owed { nothing, assignment, revocation } owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;
 };

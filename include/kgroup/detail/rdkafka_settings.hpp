@@ -81,6 +81,11 @@ private:
                                         std::string{what} + ", and this is " + rd_kafka_version_str()};
             }
         };
+        if (rd_kafka_version() >> 8 == 0x020100) {
+            throw std::system_error{errc::unsupported_by_librdkafka,
+                                    std::string{"librdkafka 2.1.0 does not count the polls of a queue, and evicts a member that is idle; this is "} +
+                                        rd_kafka_version_str()};
+        }
         if (given_.protocol == group_protocol::consumer) {
             needs(0x020c0000, "protocol: group_protocol::consumer needs librdkafka 2.12 at run time");
         } else if (given_.assignors.front() == assignor::cooperative_sticky) {

@@ -61,8 +61,12 @@ public:
             return;
         }
         queue_.disarm();
-        // Each time it is called: what stays in the queue pins its memory, and up to 2.6.0 keeps `rd_kafka_destroy` waiting for ever
-        // (confluentinc/librdkafka #4674).
+        drop_waiting();
+    }
+
+    /// What stays in the queue pins its memory, and up to 2.6.0 keeps `rd_kafka_destroy` waiting for ever (confluentinc/librdkafka
+    /// #4674): so at the very end once more, since something may come behind the answer to a revocation. Nobody else's queue then.
+    void drop_waiting() noexcept {
         while (auto* const message = rd_kafka_consume_queue(queue_.get(), 0)) {
             rd_kafka_message_destroy(message);
         }
@@ -75,6 +79,8 @@ public:
         std::lock_guard const lock{closing_};
         retired_ = true;
     }
+    /// For who retires it.
+    bool retired() const noexcept { return retired_; }
 
     void free_records(record* first, std::size_t count) noexcept override {
         for (std::size_t i = 0; i != count; ++i) {

@@ -171,7 +171,7 @@ public:
         cleaning_up,  // for `cleanup`
         committing,   // for the commit at the end of claims
         backing_off,  // for the time between two sessions over the same assignment
-        leaving,      // for a first assignment, to leave with: a member without one sends no LeaveGroup
+        leaving,      // for an assignment, to leave with: a member that waits for one sends no LeaveGroup
         closing,      // for the client
         finished,
     };
@@ -285,6 +285,7 @@ private:
 
     // What the client is to be told to assign.
     partition_set take_over() {
+        may_leave_ = true;
         if (unanswered_ && !unanswered_->cooperative) {
             replaced_.clear();
             owned_ = given_;
@@ -297,6 +298,7 @@ private:
 
     void release(bool cooperative) {
         owned_ = difference(owned_, replaced_);
+        may_leave_ = !owned_.empty();
         out_.push_back(release_partitions{std::exchange(replaced_, {}), cooperative});
     }
 
@@ -597,7 +599,7 @@ private:
     }
 
     void leave() {
-        if (joined_ && owned_.empty() && !over_ && !failed_) {
+        if (joined_ && !may_leave_ && !over_ && !failed_) {
             step_ = step::leaving;
             return arm(arm_deadline::limit::join);
         }
@@ -668,6 +670,7 @@ private:
     bool exited_ = false;                 // a handler returned early; holds until the next session
     bool stopping_ = false;
     bool joined_ = false;                 // when stopped: the group knows this member
+    bool may_leave_ = false;              // an assignment was answered, if only of nothing, and is not taken back
     bool failed_ = false;
     bool fatal_ = false;
     bool over_ = false;                   // the one session has been

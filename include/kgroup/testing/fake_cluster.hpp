@@ -178,7 +178,8 @@ public:
     /// @throws std::logic_error for a kind that cannot be refused.
     void fail(request kind, std::error_code error, std::size_t times = 1) { coordinator_->fail(kind, error, times); }
 
-    /// In the next so many commits of this partition, it is refused and the others are not.
+    /// In the next so many commits of this partition, it is refused and the others are not. The answer says the error of the others, too,
+    /// as librdkafka has it; who wants to know commits them one by one.
     void fail_commits_of(topic_partition const& where, std::error_code error, std::size_t times = 1) {
         coordinator_->fail_commits_of(where, error, times);
     }

@@ -726,7 +726,7 @@ private:
             } else if (initial_time_) {
                 found.positions.push_back({each, first_since(each, *initial_time_).value_or(end_of(each)), -1, {}});
             } else if (initial_offset_ == offset_reset::none) {
-                return client_fatal{errc::no_committed_offset, detail::name(each)};
+                return client_offsets{id, errc::no_committed_offset, {{each, start_position::log_beginning, -1, {}}}};
             } else {
                 found.positions.push_back({each, initial_offset_ == offset_reset::latest ? end_of(each) : begin_of(each), -1, {}});
             }
@@ -741,15 +741,20 @@ private:
         } else if (auto const error = next_fault(request::commit)) {
             answer.error = *error;
         }
+        std::error_code refused;
         for (auto const& each : offsets) {
             auto error = answer.error;
             if (!error) {
                 error = next_of(commit_faults_[each.where]).value_or(std::error_code{});
+                refused = error ? error : refused;
             }
             if (!error) {
                 committed_.insert_or_assign(each.where, each);
             }
             answer.results.push_back({each.where, error});
+        }
+        for (auto& each : answer.results) {
+            each.error = each.error ? each.error : refused;
         }
         return answer;
     }
