@@ -159,6 +159,11 @@ TEST_CASE_FIXTURE(committing_group, "a commit that is refused for one partition:
 }
 
 TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, with what is left of it, or with what is lost") {
+    latch slow{context};
+    handler.on_claim = [&](session& now, claim&) -> asio::awaitable<void> {
+        co_await slow.wait_deaf();
+        co_await now.async_wait_stopping();
+    };
     run_over({t0, t1, t2});
     for (auto const& each : {t0, t1, t2}) {
         in->mark_offset(each, 1);
@@ -172,6 +177,7 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
     CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1"}); // the next waits for the answer to this one
     CHECK_FALSE(done->outcome.completed);
     SUBCASE("out of time") {
+        slow.open();
         advance(5s);
         REQUIRE(done->results.size() == 3);
         for (auto const& each : done->results) {
@@ -183,6 +189,7 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
         stop();
     }
     SUBCASE("with the last commit") {
+        slow.open();
         cluster.revoke();
         settle();
         cluster.release(request::commit);
@@ -198,10 +205,15 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
     SUBCASE("all is lost") {
         cluster.lose();
         settle();
+        SUBCASE("and its handlers have ended") { slow.open(); }
+        SUBCASE("and its handlers have not") {}
+        settle();
         cluster.release(request::commit);
         settle();
         CHECK(commits().empty());
         CHECK(done->outcome.completed);
+        slow.open();
+        settle();
         CHECK(cluster.assigned().empty());
         stop();
     }
