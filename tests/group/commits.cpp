@@ -403,7 +403,7 @@ TEST_CASE_FIXTURE(committing_group, "a commit that is not answered before the en
     CHECK(waiting->outcome.error() == kgroup::errc::session_ended);
 }
 
-TEST_CASE_FIXTURE(committing_group, "nothing commits what is lost: not a call, not the clock; and it cannot be marked any more") {
+TEST_CASE_FIXTURE(committing_group, "nothing commits what is lost: not a call, not the clock, and it cannot be marked any more") {
     settings.auto_commit_interval = 2s;
     settings.rebalance_deadline = 1min;
     std::vector<commit_result> results;
@@ -498,7 +498,7 @@ TEST_CASE_FIXTURE(committing_group, "a session that is over commits nothing, and
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit may be cancelled; it may have taken effect") {
+TEST_CASE_FIXTURE(committing_group, "a commit may be cancelled, and may have taken effect all the same") {
     run_over({t0});
     in->mark_offset(t0, 1);
     cluster.hold(request::commit);

@@ -47,7 +47,7 @@ TEST_CASE("a cluster that is gone is not found") {
           errc::invalid_config);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "one member at a time; the next one finds what was committed") {
+TEST_CASE_FIXTURE(scripted_group, "one member at a time, and the next one finds what was committed") {
     cluster.add_records(t0, "a");
     run_over({t0});
     {

@@ -123,7 +123,7 @@ TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times is refused before the ru
     CHECK(error() == errc::not_running);
 }
 
-TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times can be cancelled; questions side by side get their own answers") {
+TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times can be cancelled, and questions side by side get their own answers") {
     run_over({t0});
     cluster.hold(request::offsets_for_times);
     asio::cancellation_signal signal;

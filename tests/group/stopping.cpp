@@ -474,7 +474,7 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does not end, and its context,
     CHECK(cluster.records_held() != 0);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "handlers come by reference, shared or to keep; moved ones need not be copyable") {
+TEST_CASE_FIXTURE(scripted_group, "handlers come by reference, shared or to keep, and moved ones need not be copyable") {
     struct moved {
         std::unique_ptr<int> only_one = std::make_unique<int>(1);
         std::vector<std::string>* to;

@@ -20,7 +20,7 @@ std::string refusal(fake_group& group, std::vector<std::string> topics) {
     return {};
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances; a claim that is gone ends, one that stays has a new session") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances: a claim that is gone ends, one that stays has a new session") {
     kgroup::topic_partition const u0{"u", 0};
     cluster.add_records(t0, "one");
     run_over({t0});
@@ -40,7 +40,7 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances;
     CHECK(cluster.committed(u0) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe before the run replaces the configuration's topics; while it is being stopped, it has no effect") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe before the run replaces the configuration's topics, and while it is being stopped it has no effect") {
     group.emplace(context, settings);
     group->subscribe({"^u"});
     settle();

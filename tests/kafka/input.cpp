@@ -64,7 +64,7 @@ TEST_CASE("input: null and empty keys and values, many headers, repeated names, 
     }
 }
 
-TEST_CASE("input: a topic that does not exist is waited for and said once; then it works") {
+TEST_CASE("input: a topic that does not exist is waited for and said once, and then it works") {
     kafka brokers;
     auto const missing = unique("topic");
     received records;

@@ -87,7 +87,7 @@ TEST_CASE("start time: a new group begins at the first record that is late enoug
     }
 }
 
-TEST_CASE("start time: offsets for a time, of any partition; an error of its own for one that is not there") {
+TEST_CASE("start time: offsets for a time, of any partition, and an error of its own for one that is not there") {
     if (!kafka::is_there()) {
         return;
     }

@@ -144,7 +144,7 @@ TEST_CASE("stop: a member that was assigned nothing waits for no assignment to l
     CHECK(eventually([&] { return owner.stats().sessions > sessions && owner.claims() == 1; }));
 }
 
-TEST_CASE("stop: from another thread, with records in the handlers' hands; what is marked is committed") {
+TEST_CASE("stop: from another thread, with records in the handlers' hands: what is marked is committed") {
     kafka brokers;
     auto const topic = some_topic(brokers);
     auto given = settings(brokers, topic);

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -121,13 +122,15 @@ public:
         if (!round_ || what.id != last_id_) {
             return; // to a request that was given up
         }
-        round_->note(what.results);
+        for (auto const& each : what.results) {
+            round_->results.insert_or_assign(each.where, each.error);
+        }
         auto const parts = std::exchange(round_->under_way, {});
         auto unclear = parts.size() > 1;
         for (auto const& each : parts) {
             auto const& where = each.state->where();
-            auto const found = std::ranges::find(what.results, where, &client_commit::result::where);
-            auto const error = found == what.results.end() ? what.error : found->error;
+            auto const found = round_->results.find(where);
+            auto const error = found == round_->results.end() ? what.error : found->second;
             unclear = unclear && is_of_one_partition(error);
             if (!error) {
                 each.state->tracker().committed(each.next);
@@ -196,6 +199,8 @@ public:
     }
 
 private:
+    using commit_errors = std::map<topic_partition, std::error_code>; // none: it was committed
+
     struct part {
         std::shared_ptr<partition_state> state;
         std::int64_t next;
@@ -206,34 +211,21 @@ private:
         std::vector<std::shared_ptr<partition_state>> states;             // of whom it tells
         std::deque<std::vector<std::shared_ptr<partition_state>>> rest{}; // requests to come
         std::vector<part> under_way{};
-        std::vector<client_commit::result> results{};
+        commit_errors results{};
         std::uint64_t committed = 0;
         std::vector<std::shared_ptr<commit_waiter>> waiters{};
         bool last = false;
 
-        void note(std::vector<client_commit::result> const& of) {
-            if (results.empty()) {
-                results = of;
-                return;
-            }
-            for (auto const& each : of) {
-                if (auto const found = std::ranges::find(results, each.where, &client_commit::result::where); found != results.end()) {
-                    found->error = each.error;
-                } else {
-                    results.push_back(each);
-                }
-            }
-        }
         void give_up(std::error_code why) {
             if (results.empty()) {
                 return; // nothing is known of any
             }
             for (auto const& each : std::exchange(under_way, {})) {
-                note({{each.state->where(), why}});
+                results.insert_or_assign(each.state->where(), why);
             }
             for (auto const& request : std::exchange(rest, {})) {
                 for (auto const& state : request) {
-                    note({{state->where(), why}});
+                    results.insert_or_assign(state->where(), why);
                 }
             }
         }
@@ -288,11 +280,11 @@ private:
 
     void end_round(std::error_code whole) {
         auto const ended = *std::exchange(round_, std::nullopt);
-        auto const failed = std::ranges::find_if(ended.results, [](auto const& result) { return bool{result.error}; });
+        auto const failed = std::ranges::find_if(ended.results, [](auto const& result) { return bool{result.second}; });
         commit_outcome outcome{whole, std::nullopt, ended.committed, false};
         if (failed != ended.results.end()) {
-            outcome.error = failed->error;
-            outcome.where = failed->where;
+            outcome.where = failed->first;
+            outcome.error = failed->second;
         }
         satisfy(ended.waiters, ended.states, ended.results, outcome.error);
         if (ended.last && outcome.error) {
@@ -334,7 +326,7 @@ private:
 
     static void satisfy(std::vector<std::shared_ptr<commit_waiter>> const& waiters,
                         std::vector<std::shared_ptr<partition_state>> const& states,
-                        std::vector<client_commit::result> const& results, std::error_code whole) {
+                        commit_errors const& results, std::error_code whole) {
         for (auto const& waiter : waiters) {
             if (whole && results.empty()) {
                 waiter->fail(whole);
@@ -343,11 +335,10 @@ private:
             for (auto const& state : states) {
                 auto const committed = state->tracker().committed();
                 auto const marked = state->tracker().marked();
-                auto const found = std::find_if(results.begin(), results.end(),
-                                                [&](auto const& result) { return result.where == state->where(); });
-                if (found != results.end() && found->error) {
-                    auto const status = is_loss(state->why_ended()) ? commit_status::lost : status_of(found->error);
-                    waiter->results.push_back({state->where(), marked, status, found->error});
+                auto const found = results.find(state->where());
+                if (found != results.end() && found->second) {
+                    auto const status = is_loss(state->why_ended()) ? commit_status::lost : status_of(found->second);
+                    waiter->results.push_back({state->where(), marked, status, found->second});
                 } else if (is_loss(state->why_ended()) && marked != committed) {
                     waiter->results.push_back({state->where(), marked, commit_status::lost, {}});
                 } else if (committed != state->committed_before()) {
