@@ -1,5 +1,6 @@
 // A record's way from the channel to the handler, without librdkafka: records that are ready, in ones and in batches, and being woken.
 #include <kgroup/claim.hpp>
+#include <kgroup/detail/record_writer.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/session.hpp>
 
@@ -35,8 +36,9 @@ public:
 
     void add() noexcept { waiting_.fetch_add(1, std::memory_order_release); }
 
-    void drain(kgroup::detail::record_block& into, std::size_t byte_limit) noexcept override
+    void drain(kgroup::detail::record_block& block, std::size_t byte_limit) noexcept override
     {
+        kgroup::detail::record_block::writer into(block);
         std::size_t left = waiting_.load(std::memory_order_acquire);
         std::size_t taken = 0;
         for (; left != 0 && !into.full() && into.bytes() < byte_limit; --left, ++taken)

@@ -146,7 +146,7 @@ struct record_access {
     static message make(record* from) noexcept { return message{from}; }
     static record* of(message const& from) noexcept { return from.record_; }
 
-    /// Puts the record's message into the record itself, for a batch.
+    /// Puts the record's message into the record itself, for whoever receives it in a batch.
     static void lend(record& in) noexcept {
         static_assert(sizeof(message) == sizeof(in.lent));
         ::new (static_cast<void*>(in.lent)) message{&in};

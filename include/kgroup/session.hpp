@@ -95,13 +95,13 @@ public:
     /// @throws std::bad_alloc; then nothing was changed.
     void reset_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
 
-    /// Commits what is marked in all claims of this session, as one request. Requests never overlap: callers that come
-    /// while one is under way share the next.
+    /// Commits what is marked in all claims of this session, in one request; where the broker refuses some partitions, these are told apart
+    /// by requests of their own. Requests never overlap: callers that come while one is under way share the next.
     ///
     /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for each claim in which something
     /// is or was marked.
     /// Errors: `errc::commit_timed_out` when the broker has not answered the request within `config::commit_timeout` (which begins when it is
-    /// sent, behind one that is under way), `errc::session_ended`, and the category `kafka` when the
+    /// sent, behind one that is under way; once some partitions have their answer it is the result of the others), `errc::session_ended`, and the category `kafka` when the
     /// request failed as a whole. What was not committed stays marked.
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();

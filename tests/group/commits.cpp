@@ -194,12 +194,11 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
         settle();
         cluster.release(request::commit);
         settle();
-        CHECK(done->outcome.completed);
-        CHECK(done->results.at(0).status == commit_status::committed);
-        CHECK(done->results.at(2).error == kgroup::errc::session_ended);
+        CHECK(done->outcome.error() == kgroup::errc::session_ended);
         CHECK(commits() == lines{"commit t[1]=1", "commit t[2]=1"});
         CHECK(cluster.assigned().empty());
         CHECK(cluster.committed(t2) == 1);
+        CHECK(count(event_kind::commit_failed) == 1); // of t[1], by the last one
         stop();
     }
     SUBCASE("all is lost") {
@@ -217,6 +216,81 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
         CHECK(cluster.assigned().empty());
         stop();
     }
+}
+
+TEST_CASE_FIXTURE(committing_group, "what was refused, or not answered, by itself does not come before the others again") {
+    settings.commit_timeout = 5s;
+    run_over({t0, t1, t2});
+    auto const mark = [&](std::int64_t next) {
+        for (auto const& each : {t0, t1, t2}) {
+            in->mark_offset(each, next);
+        }
+    };
+    mark(1);
+    cluster.hold(request::commit);
+    commit();
+    cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 1);
+    cluster.release(request::commit);
+    cluster.hold(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1"});
+    advance(5s);
+    cluster.release(request::commit);
+    mark(2);
+    commit();
+    CHECK(commits() == lines{"commit t[1]=2", "commit t[2]=2", "commit t[0]=2"});
+    mark(3);
+    commit();
+    CHECK(commits() == lines{"commit t[0]=3 t[1]=3 t[2]=3"});
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "the last commit is repeated for those whom that may help, whoever else was refused") {
+    run_over({t0, t1});
+    in->mark_offset(t0, 1);
+    in->mark_offset(t1, 1);
+    auto const hopeless = make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    SUBCASE("the first of them") {
+        cluster.fail_commits_of(t0, hopeless, 9);
+        cluster.fail_commits_of(t1, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 1);
+    }
+    SUBCASE("the last of them") {
+        cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 1);
+        cluster.fail_commits_of(t1, hopeless, 9);
+    }
+    cluster.revoke();
+    settle();
+    for (int i = 0; i != 8 && !cluster.assigned().empty(); ++i) {
+        advance(100ms);
+    }
+    CHECK(cluster.assigned().empty());
+    CHECK(int{cluster.committed(t0).has_value()} + int{cluster.committed(t1).has_value()} == 1);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to the last one of a claim, and goes on for those that stay") {
+    make_cooperative();
+    run_over({t0, t1, t2});
+    for (auto const& each : {t0, t1, t2}) {
+        in->mark_offset(each, 1);
+    }
+    cluster.hold(request::commit);
+    auto const done = commit();
+    cluster.fail_commits_of(t1, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 1);
+    cluster.release(request::commit);
+    cluster.hold(request::commit);
+    settle();
+    cluster.revoke({t2});
+    settle();
+    cluster.release(request::commit);
+    settle();
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1", "commit t[2]=1", "commit t[1]=1"});
+    CHECK(done->outcome.completed);
+    CHECK_FALSE(done->outcome.failure);
+    REQUIRE(done->results.size() == 2);
+    CHECK(done->results[1].status == commit_status::committed);
+    CHECK(count(event_kind::commit_failed) == 0);
+    stop();
 }
 
 TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is committed, all stays marked") {

@@ -187,11 +187,32 @@ TEST_CASE_FIXTURE(scripted_group, "offset_reset::none: a missing offset of an as
     cluster.set_committed(t1, 0);
     cluster.hold(fake_cluster::request::look_up);
     run_over({t0});
-    cluster.assign({t1});
-    settle();
-    cluster.release(fake_cluster::request::look_up);
-    settle();
-    CHECK(said() == lines{"> assigned t[0]", "look up t[0]", "> assigned t[1]", "look up t[1]", "> no offsets", "> offsets", "assign t[1]@0"});
+    SUBCASE("by another") {
+        cluster.assign({t1});
+        settle();
+        cluster.release(fake_cluster::request::look_up);
+        settle();
+        CHECK(said() == lines{"> assigned t[0]", "look up t[0]", "> assigned t[1]", "look up t[1]", "> no offsets", "> offsets", "assign t[1]@0"});
+    }
+    SUBCASE("by its revocation") {
+        cluster.revoke();
+        settle();
+        cluster.release(fake_cluster::request::look_up);
+        settle();
+        CHECK_FALSE(outcome.completed);
+    }
+    SUBCASE("by the end") {
+        cluster.hold(fake_cluster::request::close);
+        group->stop();
+        settle();
+        cluster.release(fake_cluster::request::look_up);
+        settle();
+        cluster.release(fake_cluster::request::close);
+        settle();
+        CHECK(outcome.completed);
+        CHECK_FALSE(outcome.failure);
+        return;
+    }
     stop();
 }
 
@@ -542,6 +563,26 @@ TEST_CASE_FIXTURE(scripted_group, "setup and cleanup have the deadline, too") {
     never.open();
     settle();
     stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "the deadline of handlers that are told begins then, whoever else was told before") {
+    make_cooperative();
+    latch never{context};
+    settings.rebalance_deadline = 20s;
+    settings.close_timeout = 10min;
+    handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> { co_await never.wait(); };
+    run_over({t0, t1});
+    cluster.revoke({t0});
+    settle();
+    advance(19s);
+    group->stop();
+    settle();
+    advance(19s);
+    CHECK(count(event_kind::handler_cancelled) == 0);
+    advance(1s);
+    CHECK(count(event_kind::handler_cancelled) == 2);
+    settle();
+    CHECK(outcome.completed);
 }
 
 TEST_CASE_FIXTURE(scripted_group, "the deadline is one for handlers and cleanup: it has what they leave of it, and a quarter at least") {

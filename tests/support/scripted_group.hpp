@@ -170,7 +170,7 @@ public:
     void stop(std::source_location where = std::source_location::current()) {
         group->stop();
         settle();
-        if (!outcome.completed) { // a member that has nothing waits for its next assignment, to leave with
+        if (!outcome.completed) { // one that waits for an assignment waits for it to leave with
             cluster.assign({});
             settle();
         }

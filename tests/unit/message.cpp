@@ -1,3 +1,4 @@
+#include <kgroup/detail/record_writer.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
@@ -39,7 +40,8 @@ class stored_source final : public kgroup::detail::record_source {
 public:
     explicit stored_source(std::vector<stored>& records) : records_(records) {}
 
-    void drain(record_block& into, std::size_t) noexcept override {
+    void drain(record_block& block, std::size_t) noexcept override {
+        record_block::writer into{block};
         while (next_ != records_.size() && !into.full()) {
             auto& each = records_[next_];
             auto const data = [](std::optional<std::string> const& from) { return from ? from->data() : nullptr; };

@@ -773,6 +773,13 @@ TEST_CASE("session_machine: stop while joining") {
         tell(stop_joined, {"end none and session: stopped", "clean up", "arm drain"}, step::cleaning_up);
         tell(cleanup_ended, {"disarm", "end session: stopped", "close"}, step::closing);
     }
+    SUBCASE("but a cooperative one has not: it would leave a ghost") {
+        story tell;
+        tell(added({}), {"begin session over none"}, step::setting_up);
+        tell(setup_ended, {"add none, start none"}, step::running);
+        tell(stop_joined, {"end none and session: stopped", "clean up", "arm drain"}, step::cleaning_up);
+        tell(cleanup_ended, {"disarm", "end session: stopped", "arm join"}, step::leaving);
+    }
     SUBCASE("one whose assignment of nothing was taken back waits for the next") {
         story tell;
         tell(assigned({}), {"begin session over none"}, step::setting_up);

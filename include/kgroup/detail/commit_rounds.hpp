@@ -18,7 +18,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -44,7 +43,7 @@ struct commit_request {
 
 /// How a round ended.
 struct commit_outcome {
-    std::error_code error;                  // the first one
+    std::error_code error;                  // the first one, if there is none after which it helps to try again
     std::optional<topic_partition> where;   // of it, if it is about one
     std::uint64_t committed = 0;            // partitions
     bool will_retry = false;
@@ -81,7 +80,7 @@ public:
             }
             end_round({});
         }
-        if (round_) {
+        if (round_ || finished_) { // whose claims go before anything else is sent
             return std::nullopt;
         }
         auto const now = clock::now();
@@ -137,18 +136,25 @@ public:
                 each.state->topic_gone(false);
                 ++round_->committed;
                 apart_.erase(where);
+            } else if (parts.size() == 1) {
+                set_apart(where, true);
             }
         }
         if (unclear) {
             for (auto const& each : parts) {
-                apart_.insert(each.state->where());
+                set_apart(each.state->where(), false);
                 round_->rest.push_back({each.state});
             }
         }
-        if (finishing_ && !round_->last) { // what is left of it goes with the last commit
-            round_->give_up(errc::session_ended);
-        }
-        if (round_->rest.empty() || what.results.empty()) {
+        if (finishing_ && !round_->last && !round_->rest.empty()) { // the last commit goes first; what is left of this one follows
+            std::ranges::move(std::exchange(round_->waiters, {}), std::back_inserter(waiters_));
+            for (auto const& request : std::exchange(round_->rest, {})) {
+                for (auto const& state : request) {
+                    round_->results.erase(state->where());
+                }
+            }
+            end_round({});
+        } else if (round_->rest.empty() || what.results.empty()) {
             end_round(what.error);
         }
     }
@@ -156,6 +162,9 @@ public:
     void time_out(clock::time_point now) {
         if (!round_ || now < round_->until) {
             return;
+        }
+        if (round_->under_way.size() == 1) {
+            set_apart(round_->under_way.front().state->where(), true);
         }
         round_->give_up(errc::commit_timed_out);
         end_round(errc::commit_timed_out);
@@ -240,14 +249,20 @@ private:
     std::optional<commit_request> begin(std::vector<std::shared_ptr<partition_state>> const& states, clock::time_point until) {
         round_ = round{until, states};
         std::vector<std::shared_ptr<partition_state>> together;
+        std::vector<std::shared_ptr<partition_state>> failed;
         for (auto const& state : states) {
-            if (apart_.contains(state->where())) {
-                round_->rest.push_back({state});
-            } else {
+            if (auto const found = apart_.find(state->where()); found == apart_.end()) {
                 together.push_back(state);
+            } else if (found->second) {
+                failed.push_back(state);
+            } else {
+                round_->rest.push_back({state});
             }
         }
         round_->rest.push_front(std::move(together));
+        for (auto& state : failed) { // which may take all the time there is
+            round_->rest.push_back({std::move(state)});
+        }
         auto request = send();
         if (!request) {
             round_.reset();
@@ -280,18 +295,19 @@ private:
 
     void end_round(std::error_code whole) {
         auto const ended = *std::exchange(round_, std::nullopt);
-        auto const failed = std::ranges::find_if(ended.results, [](auto const& result) { return bool{result.second}; });
         commit_outcome outcome{whole, std::nullopt, ended.committed, false};
-        if (failed != ended.results.end()) {
-            outcome.where = failed->first;
-            outcome.error = failed->second;
+        for (auto const& [where, error] : ended.results) {
+            if (error && (!outcome.where || (may_help(error) && !may_help(outcome.error)))) {
+                outcome.where = where;
+                outcome.error = error;
+            }
         }
         satisfy(ended.waiters, ended.states, ended.results, outcome.error);
         if (ended.last && outcome.error) {
             using namespace std::chrono_literals;
             auto const now = clock::now();
-            auto const again = is_between_generations(outcome.error) || (is_passing(outcome.error) && ++finishing_->tries < 4);
-            if (again && now + 100ms < finishing_->until) {
+            auto const again = is_between_generations(outcome.error) || ++finishing_->tries < 4;
+            if (may_help(outcome.error) && again && now + 100ms < finishing_->until) {
                 finishing_->not_before = now + 100ms;
                 outcome.will_retry = true;
             } else {
@@ -302,6 +318,11 @@ private:
         outcomes_.push_back(std::move(outcome));
     }
 
+    void set_apart(topic_partition const& where, bool failed_alone) {
+        auto& failed = apart_.try_emplace(where, false).first->second;
+        failed = failed || failed_alone;
+    }
+
     // What a broker says of single partitions. librdkafka tells it of all that were in the request, also of those that were committed
     // (confluentinc/librdkafka, rd_kafka_cgrp_update_committed_offsets), so these are committed one by one from then on.
     static bool is_of_one_partition(std::error_code const& ec) {
@@ -310,6 +331,9 @@ private:
                ec == make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE) ||
                ec == make_error_code(RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
     }
+
+    // Whether a commit that failed may be taken if it is repeated.
+    static bool may_help(std::error_code const& ec) { return is_between_generations(ec) || is_passing(ec); }
 
     // Errors after which the very same commit may be taken shortly. Not that there is no such topic: if there is one again, it is
     // another, and its records would be passed over.
@@ -355,7 +379,7 @@ private:
 
     std::uint64_t last_id_ = 0;
     std::optional<round> round_;             // under way
-    std::set<topic_partition> apart_;        // not to be committed together with others
+    std::map<topic_partition, bool> apart_;  // not to be committed together with others; true: failed so, too
     std::deque<commit_outcome> outcomes_;
     std::optional<last_commit> finishing_;   // of claims that end; before everything else
     bool finished_ = false;

@@ -399,8 +399,8 @@ private:
     }
 
     void on_client(client_offsets& what) {
-        if (what.id != look_up_id_) {
-            return;
+        if (what.id != look_up_id_ || machine_.at() != step::looking_up) {
+            return; // nobody waits for it any more
         }
         if (what.error == errc::no_committed_offset) {
             auto const& where = what.positions.front().where;
@@ -724,9 +724,12 @@ private:
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
         clock::duration time = what.how_long == limit::join ? config_.close_timeout : client_.rebalance_deadline();
-        if (what.how_long == limit::drain) { // `cleanup` has what the handlers leave of it
-            drain_until_ = drain_until_.value_or(now + time);
-            time = std::max(*drain_until_ - now, time / 4);
+        if (what.how_long == limit::drain) {
+            if (machine_.at() == step::cleaning_up && drain_until_) { // what the handlers left of it
+                time = std::max(*drain_until_ - now, time / 4);
+            } else {
+                drain_until_ = now + time;
+            }
         }
         if (close_by_) { // the last steps have to share what is left
             time = std::min(time, std::max(*close_by_ - now, clock::duration{0}) / 2);

@@ -31,9 +31,6 @@ template <typename Result>
 Result message_channel::take([[maybe_unused]] std::size_t max) {
     if constexpr (std::is_same_v<Result, message_batch>) {
         auto const size = state_.deliver(next_, std::min(max, static_cast<std::size_t>(filled_ - next_)));
-        for (std::size_t i = 0; i != size; ++i) {
-            detail::record_access::lend(next_[i]);
-        }
         allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
         return {std::exchange(next_, next_ + size), size};
     } else if constexpr (!std::is_void_v<Result>) {

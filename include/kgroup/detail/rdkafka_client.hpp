@@ -45,10 +45,13 @@ public:
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
     ~rdkafka_client() {
-        queue_.reset();
         if (arrivals_) {
             arrivals_->stop();
         }
+        if (handle_) {
+            give_up_answer();
+        }
+        queue_.reset();
         for (auto const& each : sources_) {
             each.second->close();
         }
@@ -226,12 +229,7 @@ public:
             return true;
         }
         handle_->when_destroyed(std::move(done));
-        if (owed_ != owed::nothing) { // `rd_kafka_destroy` would wait for ever; from a member that leaves any answer is taken for this one
-            if (!closing_) {
-                close();
-            }
-            rd_kafka_assign(handle_->get(), nullptr);
-        }
+        give_up_answer();
         for (auto const& each : sources_) {
             each.second->close();
             each.second->drop_waiting();
@@ -327,6 +325,33 @@ private:
         return rd_kafka_subscribe(handle_->get(), names.get());
     }
 
+    // `rd_kafka_destroy` waits for ever for the answer to a cooperative rebalance, which may not have been seen yet; not to an eager one.
+    void give_up_answer() {
+        auto const none = make_partitions(0);
+        for (int answers = 0; answers != 4 && cooperative(); ++answers) { // an assignment may follow a revocation at once
+            while (rdkafka_event const event{queue_ ? rd_kafka_queue_poll(queue_->get(), 0) : nullptr}) {
+                if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
+                    owed_ = owed_to(event.get());
+                }
+            }
+            auto const to = std::exchange(owed_, owed::nothing);
+            if (to == owed::nothing) {
+                break;
+            }
+            rdkafka_error const ignored{to == owed::assignment ? rd_kafka_incremental_assign(handle_->get(), none.get())
+                                                             : rd_kafka_incremental_unassign(handle_->get(), none.get())};
+        }
+    }
+
+    enum class owed { nothing, assignment, revocation };
+    static owed owed_to(rd_kafka_event_t* rebalance) {
+        return rd_kafka_event_error(rebalance) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? owed::assignment : owed::revocation;
+    }
+    bool cooperative() const {
+        auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
+        return protocol && std::string_view{protocol} == "COOPERATIVE";
+    }
+
     // As the protocol has it: milliseconds since 1970; what is earlier means something else there.
     static std::int64_t as_timestamp(std::chrono::system_clock::time_point time) noexcept {
         return std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(time).time_since_epoch().count(), 0);
@@ -349,21 +374,18 @@ private:
     }
 
     std::optional<client_event> rebalance(rd_kafka_event_t* event) {
-        auto const assignment = rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        owed_ = assignment ? owed::assignment : owed::revocation;
+        owed_ = owed_to(event);
         partition_set partitions;
         if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
             for (int i = 0; i != list->cnt; ++i) {
                 partitions.emplace(list->elems[i].topic, list->elems[i].partition);
             }
         }
-        auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
-        auto const cooperative = protocol && std::string_view{protocol} == "COOPERATIVE";
-        if (assignment) {
-            return client_rebalance{session_machine::assigned{std::move(partitions), cooperative}};
+        if (owed_ == owed::assignment) {
+            return client_rebalance{session_machine::assigned{std::move(partitions), cooperative()}};
         }
         return client_rebalance{
-            session_machine::revoked{std::move(partitions), cooperative, rd_kafka_assignment_lost(handle_->get()) != 0}};
+            session_machine::revoked{std::move(partitions), cooperative(), rd_kafka_assignment_lost(handle_->get()) != 0}};
     }
 
     static std::optional<client_event> commit_answer(rd_kafka_event_t* event) {
@@ -424,12 +446,14 @@ private:
         return std::nullopt;
     }
 
-    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own. Where there is no
-    // answer, librdkafka finds the start itself.
+    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own. Without an answer librdkafka
+    // finds the beginning itself, but an end that it found later would pass over what came meanwhile.
     void resolve(client_offsets found, std::vector<std::size_t> unknown) {
         auto const of = found.positions[unknown.front()].start;
         on_a_thread(std::move(found), [of, unknown = std::move(unknown), timeout = look_up_timeout_](rd_kafka_t* ask, client_offsets& to) {
-            static_cast<void>(set_starts(ask, of, timeout, unknown, to));
+            if (auto const err = set_starts(ask, of, timeout, unknown, to); err && of == start_position::log_end) {
+                to.error = make_error_code(err);
+            }
         });
     }
 
@@ -629,7 +653,7 @@ private:
     std::unique_ptr<rdkafka_queue> queue_;
     std::shared_ptr<questions> questions_ = std::make_shared<questions>();
     std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_; // the last of each partition, retired or not
-    enum class owed { nothing, assignment, revocation } owed_ = owed::nothing;
+    owed owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;
 };

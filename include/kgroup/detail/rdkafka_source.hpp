@@ -3,6 +3,7 @@
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/detail/record_writer.hpp>
 #include <kgroup/error.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -153,12 +154,17 @@ private:
         return fingerprint_of(*static_cast<rd_kafka_message_t const*>(from.native));
     }
 
-    static std::size_t room(record_block const& in, std::size_t byte_limit) noexcept {
+    static std::size_t room(record_block::writer const& in, std::size_t byte_limit) noexcept {
         auto const held = in.bytes() + in.size() * record_overhead;
         return held < byte_limit ? byte_limit - held : 0;
     }
+    static void append(rd_kafka_message_t* message, record_block::writer& to) noexcept {
+        to.append(message, static_cast<char const*>(message->key), message->key_len, static_cast<char const*>(message->payload),
+                  message->len, message->offset);
+    }
 
-    void drain_singly(record_block& into, std::size_t byte_limit) noexcept {
+    void drain_singly(record_block& block, std::size_t byte_limit) noexcept {
+        record_block::writer into{block};
         while (!into.full() && room(into, byte_limit) != 0) {
             auto* const message = rd_kafka_consume_queue(queue_.get(), 0);
             if (!message) {
@@ -167,7 +173,11 @@ private:
             if (into.size() != 0 && message->offset < next_offset_) [[unlikely]] {
                 call_began_ = fingerprint_of(into[into.size() - 1]);
             }
-            take(message, into);
+            if (is_next(*message)) {
+                append(message, into);
+            } else {
+                rd_kafka_message_destroy(message);
+            }
         }
         if (into.size() != 0) {
             call_began_ = fingerprint_of(into[into.size() - 1]);
@@ -175,17 +185,22 @@ private:
         }
     }
 
-    void drain_many(record_block& into, std::size_t byte_limit) noexcept {
+    void drain_many(record_block& block, std::size_t byte_limit) noexcept {
+        record_block::writer into{block};
         while (!into.full() && room(into, byte_limit) != 0) {
             std::array<rd_kafka_message_t*, partition_state::largest_block> messages;
             auto const fit = std::max<std::size_t>(room(into, byte_limit) / (usual_size_ + record_overhead), 1);
-            auto const most = std::min({fit, into.capacity() - into.size(), messages.size()});
+            auto const most = std::min({fit, into.room(), messages.size()});
             auto const given = rd_kafka_consume_batch_queue(queue_.get(), 0, messages.data(), most);
             auto const count = static_cast<std::size_t>(std::max<std::ptrdiff_t>(given, 0));
             auto const begin = into.size();
             auto const bytes = into.bytes();
             for (std::size_t i = 0; i != count; ++i) {
-                take(messages[i], into);
+                if (is_next(*messages[i])) {
+                    append(messages[i], into);
+                } else {
+                    rd_kafka_message_destroy(messages[i]);
+                }
             }
             if (into.size() != begin) {
                 call_began_ = fingerprint_of(into[begin]);
@@ -201,26 +216,24 @@ private:
         }
     }
 
-    void take(rd_kafka_message_t* message, record_block& into) noexcept {
-        if (message->err) [[unlikely]] {
-            if (!report(*message) && errors_move_the_position()) {
+    // Whether it is a record to deliver.
+    bool is_next(rd_kafka_message_t const& message) noexcept {
+        if (message.err) [[unlikely]] {
+            if (!report(message) && errors_move_the_position()) {
                 wrong_position_ = true;
-                next_offset_ = next_offset_ < 0 ? message->offset : next_offset_;
+                next_offset_ = next_offset_ < 0 ? message.offset : next_offset_;
             }
-            rd_kafka_message_destroy(message);
-            return;
+            return false;
         }
-        if (message->offset < next_offset_) [[unlikely]] {
-            if (is_repeated(*message)) {
-                rd_kafka_message_destroy(message);
-                return;
+        if (message.offset < next_offset_) [[unlikely]] {
+            if (is_repeated(message)) {
+                return false;
             }
             wrong_position_ = true; // the log was reset
         }
-        next_offset_ = message->offset + 1;
+        next_offset_ = message.offset + 1;
         repeated_ = -1;
-        into.append(message, static_cast<char const*>(message->key), message->key_len,
-                    static_cast<char const*>(message->payload), message->len, message->offset);
+        return true;
     }
 
     // What one call gave begins with the very record that that call began with, and goes on with higher offsets.

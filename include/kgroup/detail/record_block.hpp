@@ -21,7 +21,7 @@ struct alignas(64) record {
     std::uint32_t value_size;
     std::int64_t offset;
     record_block* block;
-    alignas(void*) std::byte lent[sizeof(void*)]; // where a batch keeps the `message` of this record
+    alignas(void*) std::byte lent[sizeof(void*)]; // the `message` of this record, for who receives it in a batch
     std::uint32_t epoch;          // of the offset tracker, when it was delivered
     std::atomic<bool> acked;      // tells a second ack of the same record
 };
@@ -44,18 +44,8 @@ public:
     record& operator[](std::size_t index) noexcept { return records_[index]; }
     partition_state& state() const noexcept { return *state_; }
 
-    /// Adds a record; only while the block is being filled, and not when it is full.
-    record& append(void* native, char const* key, std::size_t key_size, char const* value, std::size_t value_size,
-                   std::int64_t offset) noexcept {
-        bytes_ += key_size + value_size;
-        if (offset != next_offset_) [[unlikely]] {
-            gaps_ = true;
-        }
-        next_offset_ = offset + 1;
-        return *::new (static_cast<void*>(records_ + size_++))
-            record{native, key, value, static_cast<std::uint32_t>(key_size), static_cast<std::uint32_t>(value_size),
-                   offset, this, {}, 0, {false}};
-    }
+    class writer; // record_writer.hpp
+
     std::size_t bytes() const noexcept { return bytes_; }
     /// Whether some offset does not follow the one before, or the first is not the one that was expected.
     bool gaps() const noexcept { return gaps_; }

@@ -285,14 +285,15 @@ private:
 
     // What the client is to be told to assign.
     partition_set take_over() {
-        may_leave_ = true;
         if (unanswered_ && !unanswered_->cooperative) {
+            may_leave_ = true;
             replaced_.clear();
             owned_ = given_;
             return owned_;
         }
         auto added = difference(given_, owned_);
         owned_.insert(added.begin(), added.end());
+        may_leave_ = may_leave_ || !owned_.empty();
         return added;
     }
 
@@ -670,7 +671,7 @@ private:
     bool exited_ = false;                 // a handler returned early; holds until the next session
     bool stopping_ = false;
     bool joined_ = false;                 // when stopped: the group knows this member
-    bool may_leave_ = false;              // an assignment was answered, if only of nothing, and is not taken back
+    bool may_leave_ = false;              // something is owned, or an eager assignment of nothing: a cooperative one's LeaveGroup is not sent
     bool failed_ = false;
     bool fatal_ = false;
     bool over_ = false;                   // the one session has been

@@ -4,6 +4,7 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/record_writer.hpp>
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
@@ -467,8 +468,9 @@ public:
 
     // A claim's queue: see detail::record_source.
 
-    void drain(partition_queue& from, detail::record_block& into, std::size_t byte_limit) {
+    void drain(partition_queue& from, detail::record_block& block, std::size_t byte_limit) {
         change const now{*this};
+        detail::record_block::writer into{block};
         while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
             auto first = std::move(from.entries.front());
             from.entries.pop_front();
