@@ -211,6 +211,7 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
         settle();
         CHECK(commits().empty());
         CHECK(done->outcome.completed);
+        CHECK(count(event_kind::commit_failed) == 0); // t[1] was never refused by itself
         slow.open();
         settle();
         CHECK(cluster.assigned().empty());

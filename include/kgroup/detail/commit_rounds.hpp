@@ -153,7 +153,7 @@ public:
                     round_->results.erase(state->where());
                 }
             }
-            end_round({});
+            end_round(what.results.empty() ? what.error : std::error_code{});
         } else if (round_->rest.empty() || what.results.empty()) {
             end_round(what.error);
         }
@@ -278,6 +278,7 @@ private:
             commit_request request{last_id_ + 1, {}};
             for (auto const& state : states) {
                 if (is_loss(state->why_ended())) {
+                    round_->results.erase(state->where());
                     continue; // it is somebody else's
                 }
                 if (auto pending = state->tracker().pending()) {
@@ -315,7 +316,9 @@ private:
                 finished_ = true;
             }
         }
-        outcomes_.push_back(std::move(outcome));
+        if (outcome.error || outcome.committed != 0) {
+            outcomes_.push_back(std::move(outcome));
+        }
     }
 
     void set_apart(topic_partition const& where, bool failed_alone) {
