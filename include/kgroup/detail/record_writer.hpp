@@ -13,7 +13,7 @@ namespace kgroup::detail {
 class record_block::writer {
 public:
     explicit writer(record_block& into) noexcept
-        : block_(into), next_(into.records_ + into.size_), bytes_(into.bytes_), next_offset_(into.next_offset_), gaps_(into.gaps_) {}
+        : block_(into), next_(into.records_ + into.size_), end_(into.records_ + into.capacity_), bytes_(into.bytes_), next_offset_(into.next_offset_), gaps_(into.gaps_) {}
     writer(writer const&) = delete;
     writer& operator=(writer const&) = delete;
     ~writer() {
@@ -24,9 +24,9 @@ public:
     }
 
     std::size_t size() const noexcept { return static_cast<std::size_t>(next_ - block_.records_); }
-    bool full() const noexcept { return size() == block_.capacity_; }
+    bool full() const noexcept { return next_ == end_; }
     /// How many more fit.
-    std::size_t room() const noexcept { return block_.capacity_ - size(); }
+    std::size_t room() const noexcept { return static_cast<std::size_t>(end_ - next_); }
     std::size_t bytes() const noexcept { return bytes_; }
     record const& operator[](std::size_t index) const noexcept { return block_.records_[index]; }
 
@@ -45,6 +45,7 @@ public:
 private:
     record_block& block_;
     record* next_;
+    record* end_;
     std::size_t bytes_;
     std::int64_t next_offset_;
     bool gaps_;
