@@ -42,6 +42,21 @@ enum class event_kind {
     too_many_partitions, ///< more partitions are assigned than `expected_partitions`: `buffer_bytes` is exceeded
     close_timed_out,     ///< librdkafka had not left the group when `close_timeout` was over
     run_restarted,       ///< a run of an application ended with an error; `text` says when the next one begins
+    authentication_recovered, ///< the brokers accept this member again; ends `authentication_failed`
+    topic_found,         ///< the topic exists; ends `topic_missing`
+    partition_recovered, ///< the partition is read again; ends `partition_error`
+    offsets_found,       ///< the committed offsets have been read; ends `offsets_unavailable`
+    claim_resumed,       ///< the handler has taken records again; ends `claim_stalled`
+    setup_resumed,       ///< `setup` has ended; ends `setup_stalled`
+    no_assignment,       ///< no assignment yet; `text` says since when and at which step. Repeated each minute
+    assignment_received, ///< an assignment has arrived; ends `no_assignment`
+    nothing_comes,       ///< records exist and do not come, or nobody says so; `text`: the reason. Repeated each minute
+    records_come,        ///< records come again, or there are none to come; ends `nothing_comes`
+    start_delayed,       ///< one partition cannot start yet; the others have started
+    start_found,         ///< the partition has started; ends `start_delayed`
+    start_chosen,        ///< a partition without a committed offset was started where a rule says; `text` names the rule
+    mark_beyond_end,     ///< a mark lies beyond the end of the log that is known
+    unsafe_setting,      ///< a property that is known to lose records or to crash; `text` names it
     client_error,        ///< any other error that librdkafka reported
     client_log,          ///< a line of librdkafka's log
 };
@@ -76,6 +91,21 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::too_many_partitions: return "too_many_partitions";
     case event_kind::close_timed_out: return "close_timed_out";
     case event_kind::run_restarted: return "run_restarted";
+    case event_kind::authentication_recovered: return "authentication_recovered";
+    case event_kind::topic_found: return "topic_found";
+    case event_kind::partition_recovered: return "partition_recovered";
+    case event_kind::offsets_found: return "offsets_found";
+    case event_kind::claim_resumed: return "claim_resumed";
+    case event_kind::setup_resumed: return "setup_resumed";
+    case event_kind::no_assignment: return "no_assignment";
+    case event_kind::assignment_received: return "assignment_received";
+    case event_kind::nothing_comes: return "nothing_comes";
+    case event_kind::records_come: return "records_come";
+    case event_kind::start_delayed: return "start_delayed";
+    case event_kind::start_found: return "start_found";
+    case event_kind::start_chosen: return "start_chosen";
+    case event_kind::mark_beyond_end: return "mark_beyond_end";
+    case event_kind::unsafe_setting: return "unsafe_setting";
     case event_kind::client_error: return "client_error";
     case event_kind::client_log: return "client_log";
     }
