@@ -112,6 +112,38 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     return "unknown";
 }
 
+/// The kind that ends the lasting condition which `kind` begins; nullopt: it begins none.
+///
+/// A health check needs no more than this: what has begun and not ended lasts. The same condition of
+/// another partition is another one. docs/events.md says of each what begins it, what ends it, and
+/// what to do.
+constexpr std::optional<event_kind> ended_by(event_kind kind) noexcept {
+    switch (kind) {
+    case event_kind::brokers_unreachable: return event_kind::brokers_reachable;
+    case event_kind::commit_failed: return event_kind::commit_recovered;
+    case event_kind::claim_stalled: return event_kind::claim_resumed;
+    case event_kind::setup_stalled: return event_kind::setup_resumed;
+    case event_kind::topic_missing: return event_kind::topic_found;
+    case event_kind::authentication_failed: return event_kind::authentication_recovered;
+    case event_kind::partition_error: return event_kind::partition_recovered;
+    case event_kind::offsets_unavailable: return event_kind::offsets_found;
+    case event_kind::no_assignment: return event_kind::assignment_received;
+    case event_kind::nothing_comes: return event_kind::records_come;
+    case event_kind::start_delayed: return event_kind::start_found;
+    default: return std::nullopt;
+    }
+}
+
+/// The kind that begins the lasting condition which `kind` ends; nullopt: it ends none.
+constexpr std::optional<event_kind> ends(event_kind kind) noexcept {
+    for (auto begin = 0; begin <= static_cast<int>(event_kind::client_log); ++begin) {
+        if (ended_by(static_cast<event_kind>(begin)) == kind) {
+            return static_cast<event_kind>(begin);
+        }
+    }
+    return std::nullopt;
+}
+
 /// Something that happened beside the records. It owns all that it holds.
 struct event {
     event_kind kind;
@@ -119,7 +151,8 @@ struct event {
     std::optional<topic_partition> where{}; ///< the topic and partition, if it is about one; partition -1: the whole topic
     std::error_code error{};                ///< the cause, if there is one
     std::string text{};                     ///< one line, in words; blanks stand for control characters
-    std::uint64_t suppressed = 0;           ///< how many of the same kind, place and cause were dropped since the last one
+    std::uint64_t suppressed = 0;           ///< how many of the same kind, place and cause were dropped since the last one; in
+                                            ///< a flood from thousands of places also those of other places
 };
 
 /// Counters since the group was made, and gauges of the moment.
