@@ -113,9 +113,13 @@ public:
     /// it ran completes at once without having connected.
     void stop() noexcept { membership_->stop(); }
 
-    /// Closes the gate of these partitions' channels: no receive that begins after this returned delivers a message. Nothing is lost
-    /// or fetched twice; what is fetched already stays. Partitions that are not owned are passed over; a pause lasts for as long as the
-    /// partition is owned, and a later owner knows nothing of it.
+    /// Closes the gate of these partitions' channels: no receive that begins after this returned delivers a message.
+    /// Nothing is lost or fetched twice; what is fetched already stays. Any thread, any time.
+    ///
+    /// A pause lasts until `resume` or as long as this member owns the partition, also when a session ends and another
+    /// begins over it, and before its handler has started: from `event_kind::claims_added` on. What a cooperative
+    /// rebalance leaves here stays paused; what is revoked or lost and comes back is not. Partitions that are not
+    /// owned are passed over, and what is assigned later is not paused, whatever the form of the call.
     void pause(std::span<topic_partition const> which) { membership_->pause(which); }
     /// Opens them again.
     void resume(std::span<topic_partition const> which) { membership_->resume(which); }

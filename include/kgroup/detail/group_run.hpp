@@ -10,6 +10,7 @@
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/paused_partitions.hpp>
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/detail/session_state.hpp>
 #include <kgroup/detail/waiting_place.hpp>
@@ -77,12 +78,12 @@ public:
         cancelled_ = true;
         stop();
     }
-    void pause(std::span<topic_partition const> which) override { for_each_claim(which, &partition_state::pause); }
-    void resume(std::span<topic_partition const> which) override { for_each_claim(which, &partition_state::resume); }
-    void pause(std::string_view topic) override { for_each_claim(&partition_state::pause, topic); }
-    void resume(std::string_view topic) override { for_each_claim(&partition_state::resume, topic); }
-    void pause_all() override { for_each_claim(&partition_state::pause); }
-    void resume_all() override { for_each_claim(&partition_state::resume); }
+    void pause(std::span<topic_partition const> which) override { paused_.set(which, true); }
+    void resume(std::span<topic_partition const> which) override { paused_.set(which, false); }
+    void pause(std::string_view topic) override { paused_.set(topic, true); }
+    void resume(std::string_view topic) override { paused_.set(topic, false); }
+    void pause_all() override { paused_.set_all(true); }
+    void resume_all() override { paused_.set_all(false); }
     void subscribe(std::vector<std::string> topics) override {
         client_.check_topics(topics);
         asio::post(strand_, [self = this->shared_from_this(), topics = std::move(topics)]() mutable {
@@ -385,9 +386,24 @@ private:
     void on_client(client_rebalance& what) {
         reachable();
         std::visit([this](auto& each) {
+            own(each); // first: whoever is told may pause what has come
             describe(each);
             feed(std::move(each));
         }, what.what);
+    }
+
+    void own(machine::assigned const& what) {
+        if (!what.cooperative) {
+            paused_.remove_all();
+        }
+        paused_.add(what.partitions);
+    }
+    void own(machine::revoked const& what) {
+        if (what.cooperative) {
+            paused_.remove(what.partitions);
+        } else {
+            paused_.remove_all();
+        }
     }
 
     void describe(machine::assigned const& what) {
@@ -517,8 +533,10 @@ private:
 
     std::shared_ptr<partition_state> make_state(topic_partition const& where) {
         auto const& position = positions_[where];
-        return std::make_shared<partition_state>(where, executor_, tracked_offset{position.committed, position.metadata},
-                                                 this->weak_from_this());
+        auto state = std::make_shared<partition_state>(where, executor_, tracked_offset{position.committed, position.metadata},
+                                                       this->weak_from_this());
+        paused_.attach(state);
+        return state;
     }
 
     void perform(machine::start_claims const& what) {
@@ -1151,30 +1169,6 @@ private:
         stats_.abandoned_handlers = abandoned_.size();
     }
 
-    std::shared_ptr<session_state> current_session() const {
-        std::lock_guard const lock{shared_};
-        return session_state_;
-    }
-    void for_each_claim(std::span<topic_partition const> which, void (partition_state::*what)() noexcept) {
-        if (auto const session = current_session()) {
-            for (auto const& each : which) {
-                if (auto const state = session->find(each)) {
-                    ((*state).*what)();
-                }
-            }
-        }
-    }
-    void for_each_claim(void (partition_state::*what)() noexcept, std::optional<std::string_view> topic = std::nullopt) {
-        if (auto const session = current_session()) {
-            std::lock_guard const lock{session->mutex};
-            for (auto const& [where, state] : session->claims) {
-                if (!topic || where.topic == *topic) {
-                    ((*state).*what)();
-                }
-            }
-        }
-    }
-
     config config_;
     asio::any_io_executor executor_;
     std::shared_ptr<waiting_place> waiting_place_;
@@ -1187,6 +1181,7 @@ private:
     std::shared_ptr<hook_frame> hook_;
     std::optional<asio::strand<asio::any_io_executor>> session_strand_;
     std::shared_ptr<kgroup::session> session_;
+    paused_partitions paused_;
     std::map<topic_partition, start_position> positions_;
     std::map<topic_partition, clock::time_point> orphans_;
     std::vector<topic_partition> look_up_;
