@@ -181,7 +181,7 @@ private:
                 backoff = first_backoff;
             }
             auto const pause = jittered(backoff);
-            backoff = std::min(backoff * 2, longest_backoff);
+            backoff = (std::min)(backoff * 2, longest_backoff);
             report({event_kind::run_restarted, severity::warning, std::nullopt, {},
                     detail::one_line(detail::words_of(failure).first) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
             try {

@@ -201,7 +201,7 @@ private:
     }
 
     std::int64_t number(std::string const& key, json const& value) const {
-        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() > (std::numeric_limits<std::int64_t>::max)()) {
             refuse(key, "a whole number from 0 on was expected");
         }
         return value.get<std::int64_t>();

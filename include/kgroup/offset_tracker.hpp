@@ -73,7 +73,7 @@ public:
     explicit offset_tracker(std::size_t ack_window = 65536, tracked_offset committed = {none, {}})
         : window_{std::max<std::size_t>(ack_window, 1)},
           directory_size_{std::bit_ceil((window_ - 1) / segment_size + 2)},
-          first_{0, nullptr, to_word(std::max(committed.next, none)), directory_size_},
+          first_{0, nullptr, to_word((std::max)(committed.next, none)), directory_size_},
           metadata_{committed.next < 0 ? tracked_offset{none, {}} : std::move(committed)},
           committed_{metadata_},
           confirmed_{committed_.next} {}
@@ -160,12 +160,12 @@ public:
         advance();
         // Closed first: no mark can reach the old epoch once its point was taken over.
         std::uint64_t const point = old->point.fetch_or(closed_bit, std::memory_order_acq_rel);
-        fresh->point.store(std::min(point, to_word(offset)), std::memory_order_relaxed);
+        fresh->point.store((std::min)(point, to_word(offset)), std::memory_order_relaxed);
         if (to_word(offset) < point) {
             metadata_.next = none;  // or its text would come back with a mark at its offset
         }
         for (log_epoch* log = scanned_; log != fresh; log = log->next == nullptr ? fresh : log->next) {
-            log->limit = std::min(log->limit, static_cast<std::uint64_t>(offset));
+            log->limit = (std::min)(log->limit, static_cast<std::uint64_t>(offset));
         }
         old->end = delivered_.load(std::memory_order_relaxed);
         old->next = fresh;
@@ -388,15 +388,15 @@ private:
         log_epoch* next = nullptr;
 
         /// The sequence of the next epoch's first record.
-        std::uint64_t end = std::numeric_limits<std::uint64_t>::max();
+        std::uint64_t end = (std::numeric_limits<std::uint64_t>::max)();
 
         /// The lowest offset that a later epoch went back to.
-        std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
+        std::uint64_t limit = (std::numeric_limits<std::uint64_t>::max)();
     };
 
     static bool in_range(std::int64_t offset) noexcept {
         // Two below the highest: room for the next offset, and for one more in `point`.
-        return offset >= 0 && offset <= std::numeric_limits<std::int64_t>::max() - 2;
+        return offset >= 0 && offset <= (std::numeric_limits<std::int64_t>::max)() - 2;
     }
 
     static std::uint64_t to_word(std::int64_t offset) noexcept {
@@ -487,7 +487,7 @@ private:
                 break;
             }
             passed_ = next;
-            reached = std::min(next, scanned_->limit);
+            reached = (std::min)(next, scanned_->limit);
             if (++sequence % segment_size == 0 && held != nullptr) {
                 move_on(*scanned_, sequence - 1, held);
             }

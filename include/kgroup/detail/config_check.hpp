@@ -117,7 +117,7 @@ inline void check(config const& given) {
 
 /// `config::rebalance_deadline`, or what it is if unset.
 inline std::chrono::milliseconds rebalance_deadline_of(config const& given, std::chrono::milliseconds max_poll_interval) {
-    auto const deadline = given.rebalance_deadline.value_or(std::min(std::chrono::milliseconds{10000}, max_poll_interval / 3));
+    auto const deadline = given.rebalance_deadline.value_or((std::min)(std::chrono::milliseconds{10000}, max_poll_interval / 3));
     if (deadline > max_poll_interval / 2) {
         refuse_config("rebalance_deadline: " + std::to_string(deadline.count()) + " ms is more than half of max.poll.interval.ms (" +
                       std::to_string(max_poll_interval.count()) +

@@ -690,7 +690,7 @@ private:
             }
         }
         auto until = clock::now() + config_.commit_timeout;
-        commits_.finish(std::move(states), close_by_ ? std::min(until, *close_by_) : until);
+        commits_.finish(std::move(states), close_by_ ? (std::min)(until, *close_by_) : until);
     }
 
     void perform(machine::drop_claims const& what) {
@@ -744,7 +744,7 @@ private:
         clock::duration time = what.how_long == limit::join ? config_.close_timeout : client_.rebalance_deadline();
         if (what.how_long == limit::drain) {
             if (machine_.at() == step::cleaning_up && drain_until_) { // what the handlers left of it
-                time = std::max(*drain_until_ - now, time / 4);
+                time = (std::max)(*drain_until_ - now, time / 4);
             } else {
                 drain_until_ = now + time;
             }
@@ -1065,7 +1065,7 @@ private:
             }
             perform(machine::end_claims{left, end_reason::stopped, true});
             if (cancel_rest()) {
-                until = std::max(until, clock::now() + std::chrono::milliseconds{500});
+                until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
             }
             for (auto const& each : left) {
                 abandon_claim(each);
@@ -1079,7 +1079,7 @@ private:
         commits_.fail_waiters(errc::session_ended);
         auto const provider = std::exchange(token_, nullptr);
         if (provider) {
-            until = std::max(until, clock::now() + std::chrono::milliseconds{500});
+            until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
             provider->abandoned = true;
             abandoned_.insert(provider.get());
             asio::post(provider->strand, [provider] { provider->signal.emit(asio::cancellation_type::terminal); });
@@ -1103,7 +1103,7 @@ private:
             ends = client_.shut_down([gone] { gone->happen(); });
         }
         if (ends) {
-            co_await gone->wait(std::max(until, clock::now() + std::chrono::milliseconds{500}));
+            co_await gone->wait((std::max)(until, clock::now() + std::chrono::milliseconds{500}));
         }
         handler_.reset();
     }

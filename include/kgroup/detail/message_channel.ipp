@@ -30,7 +30,7 @@ namespace kgroup {
 template <typename Result>
 Result message_channel::take([[maybe_unused]] std::size_t max) {
     if constexpr (std::is_same_v<Result, message_batch>) {
-        auto const size = state_.deliver(next_, std::min(max, static_cast<std::size_t>(filled_ - next_)));
+        auto const size = state_.deliver(next_, (std::min)(max, static_cast<std::size_t>(filled_ - next_)));
         allowance_ -= static_cast<std::uint32_t>(std::min<std::size_t>(allowance_, size));
         return {std::exchange(next_, next_ + size), size};
     } else if constexpr (!std::is_void_v<Result>) {
@@ -67,7 +67,7 @@ asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadl
         if (state.cancelled() != asio::cancellation_type::none) {
             throw std::system_error{asio::error::operation_aborted};
         }
-        auto const in_time = co_await state_.wait(lacks == its_turn ? detail::clock::time_point::max() : deadline, lacks);
+        auto const in_time = co_await state_.wait(lacks == its_turn ? (detail::clock::time_point::max)() : deadline, lacks);
         allowance_ = turn;
         if (!in_time) {
             co_return Result();
@@ -78,23 +78,23 @@ asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadl
 }
 
 KGROUP_INLINE asio::awaitable<std::optional<message>> message_channel::async_receive() {
-    return receive<std::optional<message>>(detail::clock::time_point::max(), 1);
+    return receive<std::optional<message>>((detail::clock::time_point::max)(), 1);
 }
 
 KGROUP_INLINE asio::awaitable<std::optional<message>> message_channel::async_receive_for(std::chrono::nanoseconds limit) {
     using time_point = detail::clock::time_point;
     auto const now = detail::clock::now();
     auto const deadline =
-        limit < time_point::max() - now ? std::chrono::time_point_cast<detail::clock::duration>(now + limit) : time_point::max();
+        limit < (time_point::max)() - now ? std::chrono::time_point_cast<detail::clock::duration>(now + limit) : (time_point::max)();
     return receive<std::optional<message>>(deadline, 1);
 }
 
 KGROUP_INLINE asio::awaitable<message_batch> message_channel::async_receive_batch(std::size_t max) {
-    return receive<message_batch>(detail::clock::time_point::max(), std::max<std::size_t>(max, 1));
+    return receive<message_batch>((detail::clock::time_point::max)(), std::max<std::size_t>(max, 1));
 }
 
 KGROUP_INLINE asio::awaitable<void> message_channel::async_wait() {
-    return receive<void>(detail::clock::time_point::max(), 0);
+    return receive<void>((detail::clock::time_point::max)(), 0);
 }
 
 KGROUP_INLINE std::optional<message> message_channel::try_receive() {

@@ -45,7 +45,7 @@ public:
     }
 
     /// false: the deadline is over. Throws when cancelled.
-    asio::awaitable<bool> wait(clock::time_point deadline = clock::time_point::max()) {
+    asio::awaitable<bool> wait(clock::time_point deadline = (clock::time_point::max)()) {
         auto const self = std::make_shared<waiter>(co_await asio::this_coro::executor, deadline);
         // On the waiter's own strand, where `happen` cuts it short: the two cannot meet.
         co_await asio::co_spawn(self->strand, heed_cancellation(asio::enable_total_cancellation(), wait_on_strand(self)),

@@ -67,7 +67,7 @@ public:
     void set(std::string_view topic, bool paused) {
         claims touched;
         std::lock_guard const lock{mutex_};
-        auto each = owned_.lower_bound({topic, std::numeric_limits<std::int32_t>::min()});
+        auto each = owned_.lower_bound({topic, (std::numeric_limits<std::int32_t>::min)()});
         for (; each != owned_.end() && each->first.topic == topic; ++each) {
             set(each->second, paused, touched);
         }

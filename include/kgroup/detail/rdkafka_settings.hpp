@@ -69,7 +69,7 @@ private:
         // What librdkafka's producers send in one batch: of batches larger than the limit, an answer brings one partition's only.
         constexpr std::size_t usual_batch = 1 << 20;
         if (share / 8 >= usual_batch) {
-            fetch_bytes_ = std::max(fetch_bytes_, usual_batch);
+            fetch_bytes_ = (std::max)(fetch_bytes_, usual_batch);
         }
         made_.block_bytes = std::clamp<std::size_t>(share / 8, 4096, 128 * 1024); // with what is kept beside each
     }
@@ -213,7 +213,7 @@ private:
             auto const given = [this](char const* name) { return std::stol(get(name)); };
             auto const most = static_cast<long>(std::min<std::size_t>(given_.buffer_bytes / 4, 50 << 20));
             // librdkafka refuses what is not between these
-            auto const allowed = std::max(std::min(most, given("receive.message.max.bytes") - 512), given("message.max.bytes"));
+            auto const allowed = (std::max)((std::min)(most, given("receive.message.max.bytes") - 512), given("message.max.bytes"));
             set("fetch.max.bytes", std::to_string(allowed), !quietly);
         }
     }

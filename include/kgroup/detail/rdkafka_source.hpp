@@ -148,7 +148,7 @@ private:
         std::string_view const value{static_cast<char const*>(message.payload), message.len};
         auto const hash = std::hash<std::string_view>{};
         return {message.offset, rd_kafka_message_timestamp(&message, &type), message.key_len, message.len,
-                hash(value.substr(0, end)) * 31 + hash(value.substr(value.size() - std::min(value.size(), end)))};
+                hash(value.substr(0, end)) * 31 + hash(value.substr(value.size() - (std::min)(value.size(), end)))};
     }
     static fingerprint fingerprint_of(record const& from) noexcept {
         return fingerprint_of(*static_cast<rd_kafka_message_t const*>(from.native));
@@ -190,7 +190,7 @@ private:
         while (!into.full() && room(into, byte_limit) != 0) {
             std::array<rd_kafka_message_t*, partition_state::largest_block> messages;
             auto const fit = std::max<std::size_t>(room(into, byte_limit) / (usual_size_ + record_overhead), 1);
-            auto const most = std::min({fit, into.room(), messages.size()});
+            auto const most = (std::min)({fit, into.room(), messages.size()});
             auto const given = rd_kafka_consume_batch_queue(queue_.get(), 0, messages.data(), most);
             auto const count = static_cast<std::size_t>(std::max<std::ptrdiff_t>(given, 0));
             auto const begin = into.size();

@@ -101,7 +101,7 @@ public:
 
     /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand, one at a time; nothing can slip in
     /// between the caller's last look and the wait, because notifications arrive on the strand too.
-    asio::awaitable<bool> wait(clock::time_point deadline = clock::time_point::max()) {
+    asio::awaitable<bool> wait(clock::time_point deadline = (clock::time_point::max)()) {
         return asio::async_initiate<decltype(asio::use_awaitable), void(std::error_code, bool)>(
             [this, deadline](auto handler) { suspend(std::move(handler), deadline); }, asio::use_awaitable);
     }
@@ -166,7 +166,7 @@ private:
             });
         }
         cancelled_ = false;
-        timed_ = deadline != clock::time_point::max();
+        timed_ = deadline != (clock::time_point::max)();
         if (timed_) {
             timer_.expires_at(deadline);
             // It ends on the executor and not on the strand, where Asio's timers would have to allocate.

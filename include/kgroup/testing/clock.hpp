@@ -35,7 +35,7 @@ inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far)
     run_ready(context); // what begins before this time has passed
     detail::clock::lead += std::chrono::duration_cast<detail::clock::duration>(how_far).count();
     // The context looks at its timers when one is set that comes before all others.
-    detail::timer look{context, detail::clock::time_point::min()};
+    detail::timer look{context, (detail::clock::time_point::min)()};
     bool looked = false;
     look.async_wait([&looked](std::error_code) { looked = true; });
     while (!looked) {
