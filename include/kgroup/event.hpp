@@ -57,6 +57,7 @@ enum class event_kind {
     start_chosen,        ///< a partition without a committed offset was started where a rule says; `text` names the rule
     mark_beyond_end,     ///< a mark lies beyond the end of the log that is known
     unsafe_setting,      ///< a property that is known to lose records or to crash; `text` names it
+    message_released_twice, ///< a message or a batch was destroyed more often than it was delivered; memory may be damaged. `text`: how that comes
     client_error,        ///< any other error that librdkafka reported
     client_log,          ///< a line of librdkafka's log
 };
@@ -106,6 +107,7 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::start_chosen: return "start_chosen";
     case event_kind::mark_beyond_end: return "mark_beyond_end";
     case event_kind::unsafe_setting: return "unsafe_setting";
+    case event_kind::message_released_twice: return "message_released_twice";
     case event_kind::client_error: return "client_error";
     case event_kind::client_log: return "client_log";
     }

@@ -132,7 +132,7 @@ private:
 
     void drop() noexcept {
         if (record_) {
-            record_->block->release();
+            record_->block->give_up(*record_);
         }
     }
 
@@ -143,17 +143,29 @@ namespace detail {
 
 /// The one door between messages and what the library keeps about their records.
 struct record_access {
-    static message make(record* from) noexcept { return message{from}; }
+    /// The message of a record that is delivered by itself.
+    static message take(record& from) noexcept {
+        from.alone = true;
+        return message{&from};
+    }
     static record* of(message const& from) noexcept { return from.record_; }
 
-    /// Puts the record's message into the record itself, for whoever receives it in a batch.
+    /// Puts the record's message into its place, for whoever receives it in a batch.
     static void lend(record& in) noexcept {
         static_assert(sizeof(message) == sizeof(in.lent));
         ::new (static_cast<void*>(in.lent)) message{&in};
     }
     static message& lent(record& in) noexcept { return *std::launder(reinterpret_cast<message*>(in.lent)); }
-    /// false: it was moved out. One that was not is never destroyed; its record is released with the others of the batch.
-    static bool is_lent(record& in) noexcept { return lent(in).record_ != nullptr; }
+    /// Destroys what stands in the place. true: it was the record's own message, and is left to be
+    /// released with others.
+    static bool leave_own(record& in) noexcept {
+        auto& standing = lent(in);
+        if (standing.record_ == &in) [[likely]] {
+            return true;
+        }
+        standing.~message();
+        return false;
+    }
 };
 
 } // namespace detail

@@ -21,10 +21,14 @@ namespace kgroup {
 
 /// Some messages of one claim, in order: what `message_channel::async_receive_batch` delivers.
 ///
-/// A move-only range of `message&`; a message may be moved out of it. Those that are left are released together when the
-/// batch is destroyed, at the cost of one. Its storage belongs to the claim and is used again.
+/// A move-only range of `message&`, with random access. A message may be moved out of it or into it,
+/// or swapped with any other, of this claim or another: it stays the message of its record wherever it
+/// stands. What stands in the batch at its end is destroyed with it; messages in the places in which
+/// they were delivered are released together, at the cost of one. The storage belongs to the claim and
+/// is used again.
 ///
-/// *Lifetime* and *thread safety*: as `message`.
+/// *Lifetime* and *thread safety*: as `message`. A batch pins its records also when all its messages
+/// were moved out.
 class message_batch {
 public:
     class iterator {
@@ -33,21 +37,26 @@ public:
         using reference = message&;
         using pointer = message*;
         using difference_type = std::ptrdiff_t;
-        using iterator_category = std::forward_iterator_tag;
+        using iterator_category = std::random_access_iterator_tag;
 
         iterator() noexcept = default;
         reference operator*() const noexcept { return detail::record_access::lent(*record_); }
         pointer operator->() const noexcept { return &**this; }
-        iterator& operator++() noexcept {
-            ++record_;
+        reference operator[](difference_type distance) const noexcept { return *(*this + distance); }
+        iterator& operator++() noexcept { return *this += 1; }
+        iterator& operator--() noexcept { return *this -= 1; }
+        iterator operator++(int) noexcept { return std::exchange(*this, *this + 1); }
+        iterator operator--(int) noexcept { return std::exchange(*this, *this - 1); }
+        iterator& operator+=(difference_type distance) noexcept {
+            record_ += distance;
             return *this;
         }
-        iterator operator++(int) noexcept {
-            auto const before = *this;
-            ++record_;
-            return before;
-        }
-        friend bool operator==(iterator, iterator) noexcept = default;
+        iterator& operator-=(difference_type distance) noexcept { return *this += -distance; }
+        friend iterator operator+(iterator from, difference_type distance) noexcept { return from += distance; }
+        friend iterator operator+(difference_type distance, iterator from) noexcept { return from += distance; }
+        friend iterator operator-(iterator from, difference_type distance) noexcept { return from -= distance; }
+        friend difference_type operator-(iterator to, iterator from) noexcept { return to.record_ - from.record_; }
+        friend auto operator<=>(iterator, iterator) noexcept = default;
 
     private:
         friend class message_batch;
@@ -71,26 +80,30 @@ public:
     message_batch& operator=(message_batch const&) = delete;
     ~message_batch() { drop(); }
 
+    message& operator[](std::size_t index) const noexcept { return detail::record_access::lent(first_[index]); }
     iterator begin() const noexcept { return iterator{first_}; }
     iterator end() const noexcept { return iterator{first_ + size_}; }
     std::size_t size() const noexcept { return size_; }
     /// Whether there is no message in it. A batch that was received is empty only when its claim has ended.
     bool empty() const noexcept { return size_ == 0; }
-    /// The last message, which is the one to mark when all are done; not when the batch is empty.
-    message& back() const noexcept { return detail::record_access::lent(first_[size_ - 1]); }
+    /// The last message, which as long as none was moved is the one to mark when all are done; not when
+    /// the batch is empty.
+    message& back() const noexcept { return (*this)[size_ - 1]; }
 
 private:
     friend class message_channel;
     message_batch(detail::record* first, std::size_t size) noexcept : first_(first), size_(size) {}
 
     void drop() noexcept {
-        std::uint32_t left = 0;
-        for (std::size_t i = 0; i != size_; ++i) {
-            left += detail::record_access::is_lent(first_[i]) ? 1u : 0u;
+        if (size_ == 0 || !first_->block->end_once(first_->batch_over)) {
+            return;
         }
-        if (left != 0) {
-            first_->block->release(left);
+        unsigned own = 0;
+        for (auto* place = first_; place != first_ + size_; ++place) {
+            own += detail::record_access::leave_own(*place) ? 1u : 0u;
         }
+        first_->block->release({.messages = static_cast<std::uint16_t>(own),
+                                .places = static_cast<std::uint16_t>(size_)});
     }
 
     detail::record* first_ = nullptr;

@@ -2,17 +2,28 @@
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <exception>
+#include <iterator>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -35,14 +46,15 @@ struct stored {
     int freed = 0;
 };
 
-/// A partition with these records in it.
+/// A partition with these records in it, of which so many at a time are drained.
 class stored_source final : public kgroup::detail::record_source {
 public:
-    explicit stored_source(std::vector<stored>& records) : records_(records) {}
+    explicit stored_source(std::vector<stored>& records, std::size_t at_a_time = partition_state::largest_block)
+        : records_(records), at_a_time_(at_a_time) {}
 
     void drain(record_block& block, std::size_t) noexcept override {
         record_block::writer into{block};
-        while (next_ != records_.size() && !into.full()) {
+        while (next_ != records_.size() && !into.full() && into.size() != at_a_time_) {
             auto& each = records_[next_];
             auto const data = [](std::optional<std::string> const& from) { return from ? from->data() : nullptr; };
             auto const size = [](std::optional<std::string> const& from) { return from ? from->size() : 0; };
@@ -72,6 +84,7 @@ private:
     static stored& of(void* native) noexcept { return *static_cast<stored*>(native); }
 
     std::vector<stored>& records_;
+    std::size_t at_a_time_;
     std::size_t next_ = 0;
 };
 
@@ -266,4 +279,327 @@ TEST_CASE("message: one that is kept beyond its claim keeps what it needs") {
     CHECK(state.expired());
     CHECK(records[0].freed == 1);
     CHECK(records[1].freed == 1);
+}
+
+namespace {
+
+/// Counts what is told of a claim.
+struct counting_observer final : kgroup::detail::claim_observer {
+    void mark_refused(kgroup::topic_partition const&, kgroup::mark_result) noexcept override {}
+    void released_twice(kgroup::topic_partition const&) noexcept override { ++twice; }
+    void position_moved(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
+    void partition_failed(kgroup::topic_partition const&, std::error_code, std::string_view) noexcept override {}
+
+    int twice = 0;
+};
+
+/// One partition whose records have their own indexes as values, drained in blocks of so many.
+struct numbered {
+    numbered(asio::io_context& context, std::size_t count, std::size_t at_a_time)
+        : records(count), observer(std::make_shared<counting_observer>()),
+          state(std::make_shared<partition_state>(kgroup::topic_partition{"t", 0}, context.get_executor(), kgroup::tracked_offset{}, observer)) {
+        for (std::size_t i = 0; i != count; ++i) {
+            records[i].value = std::to_string(i);
+        }
+        state->start(std::make_shared<stored_source>(records, at_a_time), 0);
+        channel.emplace(*state, 1 << 20);
+    }
+
+    message take() { return *channel->try_receive(); }
+    /// A batch, as `async_receive_batch` gives one when records are at hand.
+    kgroup::message_batch take_batch(std::size_t max) {
+        asio::io_context context;
+        kgroup::message_batch taken;
+        auto const receive = [&]() -> asio::awaitable<void> { taken = co_await channel->async_receive_batch(max); };
+        asio::co_spawn(context, receive, [](std::exception_ptr e) { CHECK_FALSE(e); });
+        context.run();
+        return taken;
+    }
+    std::vector<int> freed() const {
+        std::vector<int> result;
+        for (auto const& each : records) {
+            result.push_back(each.freed);
+        }
+        return result;
+    }
+
+    std::vector<stored> records;
+    std::shared_ptr<counting_observer> observer;
+    std::shared_ptr<partition_state> state;
+    std::optional<kgroup::message_channel> channel;
+};
+
+/// Two batches of two messages, of a block each, and a message of another claim. What is done with them is done to a model too.
+class small_world {
+public:
+    static constexpr std::size_t places = 5; // 0 and 1: the first batch, 2 and 3: the second, 4: the message
+    static constexpr std::size_t steps = places * places + 3 + 1;
+
+    explicit small_world(asio::io_context& context) : two_(context, 6, 2), one_(context, 1, 1) {
+        batches_[0] = two_.take_batch(2);
+        batches_[1] = two_.take_batch(2);
+        alone_ = one_.take();
+    }
+
+    asio::any_io_executor const& strand() const { return two_.state->strand(); }
+
+    /// Performs one of the steps. false: it is not possible here.
+    bool perform(std::size_t step) {
+        if (step < places * places) {
+            auto const to = step / places;
+            auto const from = step % places;
+            if (!there(to) || !there(from)) {
+                return false;
+            }
+            if (to < from) {
+                std::swap(at(to), at(from));
+                std::swap(model_[to], model_[from]);
+            } else { // also onto itself
+                at(to) = std::move(at(from));
+                model_[to] = to == from ? model_[to] : std::exchange(model_[from], none);
+            }
+            return true;
+        }
+        step -= places * places;
+        if (step < 2) {
+            batches_[step] = {};
+            model_[2 * step] = model_[2 * step + 1] = none;
+            gone_[step] = true;
+        } else if (step == 2) {
+            alone_.reset();
+            model_[4] = none;
+        } else { // the claim goes on, and uses again what it has back; the batches move
+            auto first = std::move(batches_[0]);
+            if (more_.size() != 2) {
+                more_.push_back(two_.take());
+            }
+            batches_[0] = std::move(first);
+        }
+        return true;
+    }
+
+    void check(bool exactly) {
+        std::array<bool, 5> lives{};
+        for (std::size_t place = 0; place != places; ++place) {
+            if (model_[place] != none) {
+                lives[model_[place]] = true;
+                CHECK(at(place).value() == (model_[place] == 4 ? "0" : std::to_string(model_[place])));
+            }
+        }
+        for (std::size_t batch = 0; batch != 2; ++batch) {
+            auto const held = !gone_[batch] || lives[2 * batch] || lives[2 * batch + 1];
+            for (auto const record : {2 * batch, 2 * batch + 1}) {
+                auto const freed = two_.records[record].freed;
+                CHECK((held ? freed == 0 : exactly ? freed == 1 : freed <= 1));
+            }
+        }
+        auto const freed = one_.records[0].freed;
+        CHECK((lives[4] ? freed == 0 : exactly ? freed == 1 : freed <= 1));
+        for (std::size_t i = 0; i != more_.size(); ++i) {
+            CHECK(more_[i].value() == std::to_string(4 + i));
+            CHECK(two_.records[4 + i].freed == 0);
+        }
+    }
+
+    void end() {
+        batches_ = {};
+        alone_.reset();
+        more_.clear();
+        two_.channel.reset();
+        one_.channel.reset();
+        for (auto const* each : {&two_, &one_}) {
+            auto const freed = each->freed();
+            auto const received = each == &one_ ? 1 : 6 - static_cast<std::ptrdiff_t>(each->state->source()->waiting());
+            CHECK(std::count(freed.begin(), freed.begin() + received, 1) == received);
+            CHECK(each->observer->twice == 0);
+            CHECK(each->state->records_held() == 0);
+        }
+    }
+
+private:
+    static constexpr std::size_t none = 9;
+
+    bool there(std::size_t place) const {
+        return place == 4 ? alone_.has_value() : !gone_[place / 2];
+    }
+    message& at(std::size_t place) { return place == 4 ? *alone_ : batches_[place / 2][place % 2]; }
+
+    numbered two_;
+    numbered one_;
+    std::array<kgroup::message_batch, 2> batches_;
+    std::optional<message> alone_;
+    std::vector<message> more_;
+    std::array<std::size_t, places> model_{0, 1, 2, 3, 4};
+    std::array<bool, 2> gone_{};
+};
+
+} // namespace
+
+TEST_CASE("batch: after each three moves, swaps and destructions every record is freed once, and none that can be read") {
+    asio::io_context context;
+    constexpr auto steps = small_world::steps;
+    auto on_strand = false;
+    SUBCASE("outside of the claim's strand") {}
+    SUBCASE("on the claim's strand, where it counts when the claim goes on") { on_strand = true; }
+    for (std::size_t sequence = 0; sequence != steps * steps * steps; ++sequence) {
+        small_world world{context};
+        auto const play = [&] {
+            for (auto const step : {sequence / steps / steps, sequence / steps % steps, sequence % steps}) {
+                if (!world.perform(step)) {
+                    break;
+                }
+                world.check(!on_strand);
+            }
+            world.end();
+        };
+        if (on_strand) {
+            asio::post(world.strand(), play);
+            context.run();
+            context.restart();
+        } else {
+            play();
+        }
+    }
+}
+
+TEST_CASE("batch: one that is destroyed when the next has come takes nothing of that, though all its messages were moved out") {
+    asio::io_context context;
+    numbered claim{context, 40, 4};
+    asio::post(claim.state->strand(), [&] {
+        kgroup::message_batch batch;
+        std::vector<message> newest;
+        for (int i = 0; i != 10; ++i) {
+            batch = claim.take_batch(4); // the one before goes now
+            newest.clear();
+            for (auto& each : batch) {
+                CHECK(each.value() == std::to_string(each.offset() / 10));
+                newest.push_back(std::move(each));
+            }
+            for (auto const& each : newest) {
+                CHECK(claim.records[static_cast<std::size_t>(each.offset() / 10)].freed == 0);
+            }
+        }
+    });
+    context.run();
+    claim.channel.reset();
+    CHECK(claim.freed() == std::vector<int>(40, 1));
+}
+
+TEST_CASE("batch: it is a range with random access, to be sorted, rotated and reversed") {
+    static_assert(std::random_access_iterator<kgroup::message_batch::iterator>);
+    asio::io_context context;
+    numbered claim{context, 8, 4};
+    auto batch = claim.take_batch(4);
+    auto const values = [&] {
+        std::string all;
+        for (auto const& each : batch) {
+            all += each.value();
+        }
+        return all;
+    };
+    std::sort(batch.begin(), batch.end(), [](message const& one, message const& other) { return one.value() > other.value(); });
+    CHECK(values() == "3210");
+    std::rotate(batch.begin(), batch.begin() + 1, batch.end());
+    CHECK(values() == "2103");
+    std::reverse(batch.begin(), batch.end());
+    CHECK(values() == "3012");
+    CHECK(batch[1].value() == "0");
+    CHECK(batch.back().value() == "2");
+    auto it = batch.begin();
+    CHECK((it++)->value() == "3");
+    CHECK((it--)->value() == "0");
+    CHECK(it == batch.begin());
+    CHECK(1 + it == batch.end() - 3);
+    CHECK(batch.end() - it == 4);
+    CHECK(it[2].value() == "1");
+    batch = {};
+    CHECK(claim.freed() == std::vector<int>{1, 1, 1, 1, 0, 0, 0, 0});
+}
+
+TEST_CASE("batch: two that exchanged messages may end on two threads, in any order") {
+    asio::io_context context;
+    for (int round = 0; round != 200; ++round) {
+        numbered claim{context, 8, 4};
+        auto first = claim.take_batch(4);
+        auto second = claim.take_batch(4);
+        std::swap_ranges(first.begin() + 1, first.end(), second.begin());
+        auto kept = std::move(first[2]);
+        std::thread other{[second = std::move(second)]() mutable {
+            CHECK(second[0].value() == "1");
+            second = {};
+        }};
+        first = {};
+        CHECK(kept.value() == "5");
+        other.join();
+        claim.channel.reset();
+        CHECK(kept.value() == "5");
+        CHECK(claim.freed() == std::vector<int>{1, 1, 1, 1, 0, 0, 0, 0});
+        std::thread{[gone = std::move(kept)] {}}.join();
+        CHECK(claim.freed() == std::vector<int>(8, 1));
+    }
+}
+
+TEST_CASE("batch: it may be empty of its own messages, and outlive its claim") {
+    asio::io_context context;
+    kgroup::message_batch batch;
+    std::optional<numbered> claim;
+    claim.emplace(context, 5, 4);
+    {
+        batch = claim->take_batch(4);
+        auto guest = claim->take();
+        for (auto& each : batch) {
+            auto const gone = std::move(each);
+        }
+        batch[3] = std::move(guest);
+    }
+    CHECK(claim->state->records_held() == 5);
+    claim->channel.reset();
+    claim->state.reset();
+    CHECK(batch[3].value() == "4");
+    batch = {};
+    CHECK(claim->freed() == std::vector<int>(5, 1));
+}
+
+TEST_CASE("message: one that is destroyed twice is told, and takes no other's place in the count") {
+    asio::io_context context;
+    numbered claim{context, 3, 3};
+    auto const twice = [&](message& which) { // what g++ 12 makes of a temporary in `?:`
+        static_assert(sizeof(message) == sizeof(void*));
+        alignas(message) std::byte copy[sizeof(message)];
+        std::memcpy(copy, static_cast<void const*>(&which), sizeof copy);
+        std::launder(reinterpret_cast<message*>(copy))->~message();
+    };
+    SUBCASE("alone") {
+        auto first = claim.take();
+        auto const second = claim.take();
+        twice(first);
+        CHECK(claim.observer->twice == 0);
+        CHECK(claim.state->records_held() == 2);
+        CHECK(claim.freed() == std::vector<int>(3, 0));
+        CHECK(second.value() == "1");
+    }
+    SUBCASE("the last one") {
+        auto first = claim.take();
+        claim.channel.reset();
+        twice(first);
+        CHECK(claim.freed() == std::vector<int>(3, 1));
+        CHECK(claim.state->records_held() == 0);
+        CHECK(claim.observer->twice == 0);
+    }
+    SUBCASE("out of a batch") {
+        auto batch = claim.take_batch(3);
+        auto first = std::move(batch[0]);
+        twice(first);
+        CHECK(batch[1].value() == "1");
+    }
+    SUBCASE("a whole batch") {
+        auto batch = claim.take_batch(2);
+        alignas(kgroup::message_batch) std::byte copy[sizeof batch];
+        std::memcpy(copy, static_cast<void const*>(&batch), sizeof copy);
+        std::launder(reinterpret_cast<kgroup::message_batch*>(copy))->~message_batch();
+    }
+    claim.channel.reset();
+    CHECK(claim.observer->twice == 1);
+    CHECK(claim.freed() == std::vector<int>(3, 1));
+    CHECK(claim.state->records_held() == 0);
 }

@@ -171,6 +171,14 @@ public:
         tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
     }
 
+    void released_twice(topic_partition const& where) noexcept override {
+        tell([where](group_run& self) {
+            self.report({event_kind::message_released_twice, severity::error, where, {},
+                         "a message or a batch was released more often than it was delivered, and may have been read after it was "
+                         "freed; g++ 12 makes such a program of a co_await inside ?:, && or ||"});
+        });
+    }
+
     void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
         tell([where, from, to](group_run& self) {
             self.report({event_kind::position_reset, severity::warning, where, {},

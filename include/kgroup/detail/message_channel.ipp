@@ -36,7 +36,7 @@ Result message_channel::take([[maybe_unused]] std::size_t max) {
     } else if constexpr (!std::is_void_v<Result>) {
         state_.deliver(next_, 1);
         --allowance_;
-        return detail::record_access::make(next_++);
+        return detail::record_access::take(*next_++);
     }
 }
 
@@ -158,7 +158,8 @@ KGROUP_INLINE void message_channel::leave_block() noexcept {
 
 KGROUP_INLINE void message_channel::drop_rest() noexcept {
     if (holding()) {
-        block_->release(static_cast<std::uint32_t>(filled_ - std::exchange(next_, filled_)));
+        auto const left = static_cast<std::uint16_t>(filled_ - std::exchange(next_, filled_));
+        block_->release({.messages = left, .places = left});
     }
     leave_block();
 }

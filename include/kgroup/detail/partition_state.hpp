@@ -61,6 +61,7 @@ public:
     virtual ~claim_observer() = default;
     virtual void mark_refused(topic_partition const& where, mark_result why) noexcept = 0;
     virtual void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept = 0;
+    virtual void released_twice(topic_partition const& where) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept = 0;
 };
 
@@ -237,6 +238,11 @@ public:
 
     // Telling. Any thread.
 
+    void released_twice() const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->released_twice(where_);
+        }
+    }
     void refuse(mark_result why) const noexcept {
         if (auto const observer = observer_.lock()) {
             observer->mark_refused(where_, why);
@@ -273,10 +279,10 @@ private:
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
 };
 
-inline void record_block::release(std::uint32_t count) noexcept {
+inline void record_block::release(holds given_up) noexcept {
     if (!state_->on_strand() || !at_hand_) { // in this order: at_hand_ is the strand's
-        release_for_all(count);
-    } else if ((given_up_ += count) == size_) {
+        release_for_all(given_up.word());
+    } else if ((given_up_ += given_up.word()) == all()) {
         settle();
     }
 }
@@ -294,3 +300,21 @@ inline void record_block::free_records() noexcept {
 #ifndef KGROUP_SEPARATE_COMPILATION
 #include <kgroup/detail/partition_state.ipp>
 #endif
+inline void record_block::give_up(record& of) noexcept {
+    if (end_once(of.given_up)) {
+        release({.messages = 1, .places = of.alone});
+    }
+}
+
+inline bool record_block::end_once(std::atomic<bool>& over) noexcept {
+    // No exchange: nothing can be promised to who destroys one thing on two threads at once.
+    if (over.load(std::memory_order_relaxed)) [[unlikely]] {
+        tell_released_twice();
+        return false;
+    }
+    over.store(true, std::memory_order_relaxed);
+    return true;
+}
+
+inline void record_block::tell_released_twice() noexcept { state_->released_twice(); }
+

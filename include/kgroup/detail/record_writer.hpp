@@ -38,7 +38,7 @@ public:
         next_offset_ = offset + 1;
         auto* const added = ::new (static_cast<void*>(next_++))
             record{native, key, value, static_cast<std::uint32_t>(key_size), static_cast<std::uint32_t>(value_size),
-                   offset, &block_, {}, 0, {false}};
+                   offset, &block_, {}, 0, {false}, {false}, {false}, false};
         record_access::lend(*added);
     }
 
