@@ -1,14 +1,22 @@
 #pragma once
 
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/heed_cancellation.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
+#include <asio/co_spawn.hpp>
+
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -96,6 +104,36 @@ public:
     /// Why the claim has ended: `revoked` and most others leave time to finish what is held (`config::rebalance_deadline`);
     /// `lost` and `group_failed` do not: nothing more will be committed.
     kgroup::end_reason end_reason() const noexcept { return state_->why_ended(); }
+
+    /// Until when the handler has time to finish what it holds: the deadline of the revocation or of the
+    /// stop (`config::rebalance_deadline`, `config::close_timeout`), at which it is cancelled. Stays as it
+    /// is when it is over. nullopt: the claim has not ended. After a loss there is no time: now.
+    ///
+    /// By the steady clock, so that a timer can be set to it. In a test that moves the clock
+    /// (`testing::advance`) each call says what is left from then on.
+    std::optional<std::chrono::steady_clock::time_point> finish_by() const noexcept {
+        auto const by = state_->finish_by();
+        return by ? std::optional{detail::clock::steady(*by)} : std::nullopt;
+    }
+
+    /// Waits until the claim has ended: until the partition is revoked or lost, the session ends, or the
+    /// group is stopped; completes at once if it has. For what hangs off a claim: a retry loop, a timer,
+    /// work on a pool. `end_reason` and `finish_by` then say why, and how much time is left.
+    ///
+    /// Completes on the executor of the coroutine that awaits it.
+    /// Cancellation: total; it fails with `asio::error::operation_aborted`.
+    /// Thread safety: any number of coroutines may wait, on any executors and threads.
+    /// Lifetime: begun while the claim lives, it may outlast it, and completes when the ownership ends.
+    asio::awaitable<void> async_wait_ended() { return detail::partition_state::wait_ended(state_); }
+
+    /// The same with a completion token, on the claim's strand. Completion signature:
+    /// `void(std::exception_ptr)`.
+    template <typename CompletionToken>
+    auto async_wait_ended(CompletionToken&& token) {
+        return asio::co_spawn(state_->strand(),
+                              detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_ended()),
+                              std::forward<CompletionToken>(token));
+    }
 
     /// For the library: the claim over a partition that is owned.
     claim(std::shared_ptr<detail::partition_state> state, std::size_t block_bytes)

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <optional>
 #include <string>
@@ -49,7 +50,7 @@ struct owned_message {
 /// pins the records that were fetched together with it: hold few of them for long.
 ///
 /// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A shared message:
-/// reading is safe, but for `headers()` and `copy()`, which are not: use them from one thread at a time.
+/// reading is safe, but for `headers()`, `header()` and `copy()`, which are not: use them from one thread at a time.
 class message {
 public:
     message(message&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
@@ -93,12 +94,29 @@ public:
     /// The views in it are valid for as long as the message.
     ///
     /// @throws std::system_error (category `kafka`) when the record's header block is malformed.
-    std::vector<header> headers() const {
-        std::vector<header> result;
+    std::vector<kgroup::header> headers() const {
+        std::vector<kgroup::header> result;
         record_->block->state().headers(record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
             result.push_back({name, value});
         });
         return result;
+    }
+
+    /// The value of the last header of this name: where names repeat it is the last that counts, as in
+    /// Kafka's `lastHeader`. Builds no list; the view in it is valid for as long as the message.
+    ///
+    /// @return nullopt: there is no such header. A null value is an empty optional inside the other;
+    /// `header("trace").value_or(std::nullopt)` takes both alike.
+    /// @throws std::system_error as `headers`.
+    std::optional<std::optional<std::string_view>> header(std::string_view name) const {
+        std::optional<std::optional<std::string_view>> found;
+        auto const take = [&](std::string_view other, std::optional<std::string_view> value) {
+            if (other == name) {
+                found = value;
+            }
+        };
+        record_->block->state().headers(record_->native, std::ref(take));
+        return found;
     }
 
     /// A copy of everything in the record, independent of the claim.

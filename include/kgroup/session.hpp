@@ -82,7 +82,9 @@ public:
 
     /// Everything below `next` is done in this partition: `next` is the offset to read first when the group resumes, like Kafka's
     /// commit. No effect when it is not above what is marked already. In `setup`, it moves the start of the claim.
-    /// A partition that is not claimed: refused, counted and reported.
+    /// A partition that is not claimed: refused, counted and reported. Beyond the end of the log, as far
+    /// as that is known from the last fetch: it counts, as with any other client, and is reported as
+    /// `event_kind::mark_beyond_end`.
     ///
     /// @throws std::bad_alloc when there is metadata; then nothing was marked.
     void mark_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
@@ -120,7 +122,7 @@ public:
     kgroup::end_reason end_reason() const noexcept;
 
     /// Waits until the session is coming to its end; completes at once if it is. For a retry loop in a handler that must not outlast
-    /// a rebalance. (A single claim that is taken away while the session lives ends its own channel only.)
+    /// a rebalance. (A single claim may be taken away while the session lives: `claim::async_wait_ended`.)
     ///
     /// Cancellation: total.
     asio::awaitable<void> async_wait_stopping();
@@ -138,7 +140,7 @@ public:
         : state_(std::move(state)), group_(std::move(group)), observer_(std::move(observer)), executor_(std::move(executor)) {}
 
 private:
-    static void mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch);
+    static mark_result mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch);
     void refuse_unowned(topic_partition const& where) const;
     static asio::awaitable<std::vector<commit_result>> commit(std::shared_ptr<detail::session_services> group,
                                                               std::shared_ptr<detail::session_state const> of);

@@ -167,10 +167,30 @@ TEST_CASE("message: headers keep their order, repeated names, null and empty val
     CHECK(headers[3].name.empty());
 }
 
+TEST_CASE("message: a header by its name is the last of that name; null, empty and absent differ") {
+    fixture of{{{.headers = {{"a", "1"}, {"null", "x"}, {"a", "2"}, {"null", std::nullopt}, {"empty", ""}, {"", "unnamed"}}}, {}}};
+    auto const one = of.take();
+    auto const a = one.header("a");
+    REQUIRE(a);
+    CHECK(*a == "2");
+    auto const null = one.header("null");
+    REQUIRE(null);
+    CHECK_FALSE(*null);
+    auto const empty = one.header("empty");
+    REQUIRE(empty);
+    CHECK(*empty == "");
+    CHECK(one.header("") == "unnamed");
+    CHECK_FALSE(one.header("A"));
+    CHECK_FALSE(one.header("nul"));
+    CHECK(one.header("null").value_or(std::nullopt) == one.header("absent").value_or(std::nullopt));
+    CHECK_FALSE(of.take().header("a"));
+}
+
 TEST_CASE("message: malformed headers throw, and the rest can be read all the same") {
     fixture of{{{.value = "fine", .malformed = true}}};
     auto const one = of.take();
     CHECK_THROWS_AS(one.headers(), std::runtime_error);
+    CHECK_THROWS_AS(one.header("a"), std::runtime_error);
     CHECK_THROWS_AS(one.copy(), std::runtime_error);
     CHECK(one.value() == "fine");
 }
@@ -286,6 +306,7 @@ namespace {
 /// Counts what is told of a claim.
 struct counting_observer final : kgroup::detail::claim_observer {
     void mark_refused(kgroup::topic_partition const&, kgroup::mark_result) noexcept override {}
+    void mark_beyond_end(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
     void released_twice(kgroup::topic_partition const&) noexcept override { ++twice; }
     void position_moved(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
     void partition_failed(kgroup::topic_partition const&, std::error_code, std::string_view) noexcept override {}

@@ -20,6 +20,11 @@ struct clock {
                           duration{lead.load(std::memory_order_relaxed)}};
     }
 
+    /// When the steady clock will show what this one shows at `when`, if nobody advances this one any further.
+    static std::chrono::steady_clock::time_point steady(time_point when) noexcept {
+        return std::chrono::steady_clock::time_point{when.time_since_epoch() - duration{lead.load(std::memory_order_relaxed)}};
+    }
+
     inline static std::atomic<rep> lead{0};
 };
 

@@ -171,6 +171,14 @@ public:
         tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
     }
 
+    void mark_beyond_end(topic_partition const& where, std::int64_t next, std::int64_t end) noexcept override {
+        tell([where, next, end](group_run& self) {
+            self.report({event_kind::mark_beyond_end, severity::warning, where, {},
+                         "marked is " + std::to_string(next) + ", and the log was last seen to end at " + std::to_string(end) +
+                             "; the mark counts, and what comes before it is passed over"});
+        });
+    }
+
     void released_twice(topic_partition const& where) noexcept override {
         tell([where](group_run& self) {
             self.report({event_kind::message_released_twice, severity::error, where, {},
@@ -613,7 +621,7 @@ private:
         }
         for (auto const& each : what.claims) {
             if (auto const state = session_state_ ? session_state_->find(each) : nullptr) {
-                state->end(what.why);
+                state->end(what.why, clock::now() + shared_time(client_.rebalance_deadline()));
                 if (is_loss(what.why)) {
                     state->tracker().seal(); // now, and not with the last commit: somebody else's offset is not to be overwritten
                 }
@@ -746,6 +754,11 @@ private:
 
     void perform(machine::report_superseded const&) { count(&group_stats::superseded_rebalances); }
 
+    /// So much time as there is: when the group closes, the last steps have to share what is left.
+    clock::duration shared_time(clock::duration time) const {
+        return close_by_ ? (std::min)(time, (std::max)(*close_by_ - clock::now(), clock::duration{0}) / 2) : time;
+    }
+
     void perform(machine::arm_deadline const& what) {
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
@@ -757,9 +770,7 @@ private:
                 drain_until_ = now + time;
             }
         }
-        if (close_by_) { // the last steps have to share what is left
-            time = std::min(time, std::max(*close_by_ - now, clock::duration{0}) / 2);
-        }
+        time = shared_time(time);
         if (what.how_long == limit::grace) {
             time = std::min<clock::duration>(time / 10 + std::chrono::milliseconds{10}, std::chrono::seconds{1});
         }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/record_block.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
@@ -61,6 +62,7 @@ public:
     virtual ~claim_observer() = default;
     virtual void mark_refused(topic_partition const& where, mark_result why) noexcept = 0;
     virtual void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept = 0;
+    virtual void mark_beyond_end(topic_partition const& where, std::int64_t next, std::int64_t end) noexcept = 0;
     virtual void released_twice(topic_partition const& where) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept = 0;
 };
@@ -114,14 +116,29 @@ public:
         notify();
     }
     /// A later reason replaces an earlier one when it is worse: a claim that was revoked may turn out to be lost.
-    void end(end_reason why) noexcept {
+    /// `finish_by`: until when the handler has time; a later one does not prolong it.
+    void end(end_reason why, clock::time_point finish_by = clock::time_point{}) noexcept {
+        if (!ended()) {
+            finish_by_.store(finish_by.time_since_epoch().count(), std::memory_order_relaxed); // the gate releases it
+        }
         if (auto const before = why_ended(); before == end_reason::running || is_loss(why)) {
             why_.store(why, std::memory_order_release);
         }
         gate_.fetch_or(gate_ended, std::memory_order_acq_rel);
         notify();
+        ended_.happen();
     }
     end_reason why_ended() const noexcept { return why_.load(std::memory_order_acquire); }
+    /// nullopt: it has not ended. After a loss: now.
+    std::optional<clock::time_point> finish_by() const noexcept {
+        if (!ended()) {
+            return std::nullopt;
+        }
+        clock::time_point const given{clock::duration{finish_by_.load(std::memory_order_relaxed)}};
+        return is_loss(why_ended()) || given == clock::time_point{} ? clock::now() : given;
+    }
+    /// Until it has ended. Any executor; a wait outlives whatever else there is of the claim.
+    static asio::awaitable<void> wait_ended(std::shared_ptr<partition_state> state);
 
     // On the group's strand.
 
@@ -238,6 +255,16 @@ public:
 
     // Telling. Any thread.
 
+    /// A mark of `next` counts; it is told when the log is not known to go so far.
+    void check_mark(std::int64_t next) const noexcept {
+        auto const end = source_ ? source_->known_watermarks().high : -1;
+        if (end < 0 || next <= end) {
+            return;
+        }
+        if (auto const observer = observer_.lock()) {
+            observer->mark_beyond_end(where_, next, end);
+        }
+    }
     void released_twice() const noexcept {
         if (auto const observer = observer_.lock()) {
             observer->released_twice(where_);
@@ -275,6 +302,8 @@ private:
     std::atomic<std::int64_t> initial_offset_{-1};
     std::atomic<unsigned> gate_{0};
     std::atomic<end_reason> why_{end_reason::running};
+    std::atomic<clock::rep> finish_by_{0};
+    notification ended_;
     std::atomic<wait_for> waits_for_{wait_for::nothing}; // written on the strand, read by the watchdog
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
 };
@@ -287,19 +316,6 @@ inline void record_block::release(holds given_up) noexcept {
     }
 }
 
-inline void record_block::free_records() noexcept {
-    // The records go first: the block may be filled again as soon as it is given back. The owner goes last:
-    // it may be the state's last one.
-    auto const owner = std::move(owner_);
-    owner->source()->free_records(records_, size_);
-    owner->give_back(*this);
-}
-
-} // namespace kgroup::detail
-
-#ifndef KGROUP_SEPARATE_COMPILATION
-#include <kgroup/detail/partition_state.ipp>
-#endif
 inline void record_block::give_up(record& of) noexcept {
     if (end_once(of.given_up)) {
         release({.messages = 1, .places = of.alone});
@@ -318,3 +334,16 @@ inline bool record_block::end_once(std::atomic<bool>& over) noexcept {
 
 inline void record_block::tell_released_twice() noexcept { state_->released_twice(); }
 
+inline void record_block::free_records() noexcept {
+    // The records go first: the block may be filled again as soon as it is given back. The owner goes last:
+    // it may be the state's last one.
+    auto const owner = std::move(owner_);
+    owner->source()->free_records(records_, size_);
+    owner->give_back(*this);
+}
+
+} // namespace kgroup::detail
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/partition_state.ipp>
+#endif

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/waiting_place.hpp>
 
@@ -26,6 +27,10 @@ KGROUP_INLINE void partition_state::notify() noexcept { waiting_place_->notify()
 KGROUP_INLINE asio::awaitable<bool> partition_state::wait(clock::time_point deadline, wait_for what) {
     waits_for_.store(what, std::memory_order_relaxed);
     return waiting_place_->wait(deadline);
+}
+
+KGROUP_INLINE asio::awaitable<void> partition_state::wait_ended(std::shared_ptr<partition_state> state) {
+    co_await state->ended_.wait();
 }
 
 } // namespace kgroup::detail

@@ -48,7 +48,9 @@ KGROUP_INLINE void session::mark_message(message const& done, std::string_view m
 
 KGROUP_INLINE void session::mark_offset(topic_partition const& where, std::int64_t next, std::string_view metadata) {
     if (auto const state = state_->find(where)) {
-        mark(*state, next, metadata, state->tracker().epoch());
+        if (mark(*state, next, metadata, state->tracker().epoch()) == mark_result::accepted) {
+            state->check_mark(next);
+        }
     } else {
         refuse_unowned(where);
     }
@@ -70,11 +72,13 @@ KGROUP_INLINE end_reason session::end_reason() const noexcept { return state_->w
 
 KGROUP_INLINE asio::awaitable<void> session::async_wait_stopping() { return wait_stopping(state_); }
 
-KGROUP_INLINE void session::mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch) {
+KGROUP_INLINE mark_result session::mark(detail::partition_state& state, std::int64_t next, std::string_view metadata,
+                                         std::uint32_t epoch) {
     auto const result = metadata.empty() ? state.tracker().mark(next, epoch) : state.tracker().mark(next, metadata, epoch);
     if (result >= mark_result::refused_ended) {
         state.refuse(result);
     }
+    return result;
 }
 
 KGROUP_INLINE void session::refuse_unowned(topic_partition const& where) const {

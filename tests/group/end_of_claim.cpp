@@ -1,0 +1,199 @@
+#include "support/scripted_group.hpp"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/thread_pool.hpp>
+#include <asio/use_future.hpp>
+
+#include <future>
+
+// What a handler, and what hangs off it, is told of the end of its claim; and marks beyond the end of the log.
+
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::claim;
+using kgroup::end_reason;
+using kgroup::event_kind;
+using kgroup::session;
+
+struct end_of_claim : scripted_group {
+    std::vector<std::string> told;
+    std::vector<std::chrono::seconds> left;
+
+    end_of_claim() {
+        settings.rebalance_deadline = 8s;
+        settings.close_timeout = 30s;
+    }
+
+    static std::string name(claim const& of) { return "t" + std::to_string(of.partition()) + " " + std::string{to_string(of.end_reason())}; }
+    static std::chrono::seconds time_left(claim const& of) {
+        return std::chrono::round<std::chrono::seconds>(*of.finish_by() - std::chrono::steady_clock::now());
+    }
+
+    /// Tells the end of a claim from a coroutine beside its handler.
+    void watch_beside() {
+        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
+            CHECK_FALSE(of.finish_by());
+            auto const watch = [this, &of]() -> asio::awaitable<void> {
+                co_await of.async_wait_ended();
+                told.push_back(name(of));
+                left.push_back(time_left(of));
+            };
+            asio::co_spawn(co_await asio::this_coro::executor, watch, asio::detached);
+            co_await handler.mark_all(of);
+            co_await of.async_wait_ended(); // at once
+        };
+    }
+};
+
+TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a claim that is taken away alone ends alone") {
+    make_cooperative();
+    watch_beside();
+    run_over({t0, t1});
+    CHECK(told.empty());
+    cluster.revoke({t1});
+    settle();
+    CHECK(told == lines{"t1 revoked"});
+    CHECK(left == std::vector{8s});
+    stop();
+    CHECK(told == lines{"t1 revoked", "t0 stopped"});
+}
+
+TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a loss leaves no time") {
+    watch_beside();
+    run_over({t0});
+    cluster.lose();
+    settle();
+    CHECK(told == lines{"t0 lost"});
+    CHECK(left == std::vector{0s});
+    stop();
+}
+
+TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: cancelled with any type it fails, and the claim goes on") {
+    asio::cancellation_signal signal;
+    std::vector<std::error_code> ended;
+    claim* running = nullptr;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        running = &of;
+        co_await handler.mark_all(of);
+    };
+    run_over({t0});
+    for (auto const type : {asio::cancellation_type::total, asio::cancellation_type::partial, asio::cancellation_type::terminal}) {
+        running->async_wait_ended(asio::bind_cancellation_slot(
+            signal.slot(), [&](std::exception_ptr e) { ended.push_back(run_outcome{true, e}.error()); }));
+        settle();
+        signal.emit(type);
+        settle();
+    }
+    CHECK(ended == std::vector<std::error_code>(3, asio::error::operation_aborted));
+    running->async_wait_ended([&](std::exception_ptr e) { ended.push_back(run_outcome{true, e}.error()); });
+    settle();
+    stop();
+    CHECK(ended.size() == 4);
+    CHECK_FALSE(ended.back());
+}
+
+TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: on another executor, and beyond the handler") {
+    asio::thread_pool pool{1};
+    std::future<void> beside;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        beside = asio::co_spawn(pool, of.async_wait_ended(), asio::use_future);
+        co_return; // the claim is gone, its ownership is not
+    };
+    settings.on_claim_exit = kgroup::claim_exit::keep_others;
+    run_over({t0});
+    CHECK(beside.wait_for(0s) == std::future_status::timeout);
+    cluster.revoke();
+    settle();
+    beside.get();
+    stop();
+    pool.join();
+}
+
+TEST_CASE_FIXTURE(end_of_claim, "finish_by: at that time the handler is cancelled, and not before") {
+    std::optional<std::chrono::milliseconds> promised;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        CHECK_FALSE(of.finish_by());
+        co_await of.async_wait_ended();
+        promised = std::chrono::round<std::chrono::milliseconds>(*of.finish_by() - std::chrono::steady_clock::now());
+        kgroup::detail::timer forever{co_await asio::this_coro::executor, kgroup::detail::clock::time_point::max()};
+        co_await forever.async_wait(asio::use_awaitable);
+    };
+    auto const run_and = [&](auto&& action) {
+        run_over({t0});
+        action();
+        settle();
+        REQUIRE(promised);
+    };
+    SUBCASE("a revocation") {
+        run_and([&] { cluster.revoke(); });
+        CHECK(*promised > 7s);
+        CHECK(*promised <= 8s);
+    }
+    SUBCASE("a stop") {
+        run_and([&] { group->stop(); });
+        CHECK(*promised > 7s);
+        CHECK(*promised <= settings.close_timeout);
+    }
+    SUBCASE("a stop with less time than a rebalance has") {
+        settings.close_timeout = 6s;
+        run_and([&] { group->stop(); });
+        CHECK(*promised > 2s);
+        CHECK(*promised <= 6s);
+    }
+    advance(*promised - 1s);
+    CHECK(count(event_kind::handler_cancelled) == 0);
+    advance(1s);
+    CHECK(count(event_kind::handler_cancelled) == 1);
+}
+
+TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss leaves no time any more, and says so as often as asked") {
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        kgroup::detail::timer forever{co_await asio::this_coro::executor, kgroup::detail::clock::time_point::max()};
+        std::error_code cancelled;
+        co_await of.async_wait_ended();
+        left.push_back(time_left(of));
+        co_await forever.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+        CHECK(cancelled == asio::error::operation_aborted);
+        CHECK(of.end_reason() == end_reason::lost);
+        left.push_back(time_left(of));
+    };
+    run_over({t0});
+    cluster.revoke();
+    settle();
+    advance(2s);
+    cluster.lose();
+    settle();
+    CHECK(left == std::vector{8s, 0s});
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a mark beyond the known end of the log counts, and is told with both offsets") {
+    handler.on_setup = [&](session& in) -> asio::awaitable<void> {
+        in.mark_offset(t0, 1); // nothing is known of the end yet
+        co_return;
+    };
+    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
+        auto const second = co_await of.messages().async_receive();
+        CHECK(second->value() == "b");
+        in.mark_offset(t0, 2); // the end
+        CHECK(of.high_water_mark_offset() == 2);
+        in.mark_offset(t0, 3);
+        co_await handler.mark_all(of);
+    };
+    cluster.add_records(t0, "a", "b");
+    run_over({t0});
+    REQUIRE(count(event_kind::mark_beyond_end) == 1);
+    CHECK(last(event_kind::mark_beyond_end).where == t0);
+    CHECK(last(event_kind::mark_beyond_end).text.find("marked is 3") != std::string::npos);
+    CHECK(last(event_kind::mark_beyond_end).text.find("end at 2") != std::string::npos);
+    CHECK(group->stats().marks_refused == 0);
+    stop();
+    CHECK(cluster.committed(t0) == 3);
+}
+
+} // namespace
