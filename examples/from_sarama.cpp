@@ -1,5 +1,5 @@
-// What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that retries each message until it is pushed or the
-// session is ending, and stops on signals.
+// What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that retries each message until it is pushed or its
+// claim has ended, and stops on signals.
 //
 //     from_sarama BROKERS GROUP TOPIC
 
@@ -16,23 +16,24 @@
 #include <string_view>
 
 struct handler {
-    asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim) {
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         while (auto message = co_await claim.messages().async_receive()) {
-            if (!co_await push(session, message->value())) {
-                co_return;                       // the session is ending, and this message was not pushed: not marked
+            bool const pushed = co_await push(claim, message->value());
+            if (!pushed) {
+                co_return;                       // the claim has ended, and this message was not pushed: not marked
             }
             claim.mark(*message);
         }
     }
 
-    // Tries until it succeeds or the session is ending.
-    static asio::awaitable<bool> push(kgroup::session& session, std::string_view value) {
+    // Tries until it succeeds or the claim has ended.
+    static asio::awaitable<bool> push(kgroup::claim& claim, std::string_view value) {
         using namespace asio::experimental::awaitable_operators;
         asio::steady_timer pause{co_await asio::this_coro::executor};
         while (!send(value)) {
             pause.expires_after(std::chrono::milliseconds{200});
-            co_await (pause.async_wait(asio::use_awaitable) || session.async_wait_stopping());
-            if (session.stopping()) {
+            co_await (pause.async_wait(asio::use_awaitable) || claim.async_wait_ended());
+            if (claim.messages().ended()) {
                 co_return false;
             }
         }
