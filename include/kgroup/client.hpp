@@ -62,6 +62,15 @@ struct client_times {
     std::uint64_t id;                       ///< of the `offsets_for_times`
     std::vector<offset_for_time> results;   ///< in the order of the question
 };
+struct client_ends {
+    std::uint64_t id;                       ///< of the `find_ends`
+    std::vector<offset_for_time> ends;      ///< in the order of the question; an error: the leader has not answered
+};
+struct client_coordinator {
+    std::uint64_t id;                       ///< of the `ask_coordinator`
+    std::error_code error;                  ///< none, or one of Kafka's (positive): the coordinator has answered
+    bool broker_known = true;               ///< some broker of the cluster has answered some time
+};
 struct client_token_wanted {};              ///< for SASL/OAUTHBEARER: `set_token`, some time
 struct client_notice {
     event what;
@@ -70,8 +79,8 @@ struct client_fatal {
     std::error_code error;
     std::string text;
 };
-using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_token_wanted, client_notice,
-                                  client_fatal>;
+using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_ends,
+                                  client_coordinator, client_token_wanted, client_notice, client_fatal>;
 
 /// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by `testing::fake_client`.
 ///
@@ -90,6 +99,8 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// | `seek(position)` | moves the position of a partition that is assigned |
 /// | `commit(id, offsets)` | answered by a `client_commit` |
 /// | `offsets_for_times(id, partitions, time, timeout)` | answered by a `client_times` |
+/// | `find_ends(id, partitions, timeout)` | asks the leaders, in one request each, up to which offset this member can read; answered by a `client_ends` |
+/// | `ask_coordinator(id, partition, timeout)` | whether it is there: by the committed offset of some partition; answered by a `client_coordinator` |
 /// | `set_token(token)` | for connections from now on; an error: it cannot be used |
 /// | `close()` | leaves the group; revocations may come meanwhile |
 /// | `closed()` | whether it has |
@@ -115,6 +126,8 @@ concept client = std::constructible_from<T, config const&> &&
         self.seek(positions.front());
         self.commit(id, offsets);
         self.offsets_for_times(id, partitions, time, timeout);
+        self.find_ends(id, partitions, timeout);
+        self.ask_coordinator(id, partitions.front(), timeout);
         { self.set_token(token) } -> std::same_as<std::error_code>;
         self.close();
         { self.closed() } -> std::same_as<bool>;

@@ -197,6 +197,325 @@ TEST_CASE_FIXTURE(scripted_group, "an outage is told at its begin and at its end
     stop();
 }
 
+// Conditions that last: each begin has one end.
+
+event outage() {
+    return {event_kind::brokers_unreachable, severity::error, std::nullopt, make_error_code(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN), "no broker"};
+}
+
+TEST_CASE_FIXTURE(scripted_group, "an outage is not over because of records that were there before, nor of a loss") {
+    latch held{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await held.wait();
+        co_await handler.mark_all(of);
+    };
+    std::vector<fake_cluster::record> const many(100);
+    cluster.add_records(t0, many);
+    run_over({t0});
+    cluster.report(outage());
+    settle();
+    held.open();
+    settle();
+    CHECK(handler.received.size() == 100);
+    advance(1s);
+    advance(1s);
+    CHECK(count(event_kind::brokers_reachable) == 0);
+    cluster.lose();
+    settle();
+    advance(30s);
+    CHECK(count(event_kind::brokers_reachable) == 0);
+    CHECK(count(event_kind::brokers_unreachable) == 1);
+    cluster.assign({t0});
+    settle();
+    CHECK(count(event_kind::brokers_reachable) == 1);
+    stop();
+    CHECK(count(event_kind::brokers_reachable) == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a member with nothing to read asks every five seconds while there is an outage, and tells its end and the next one") {
+    run_over({t0});
+    for (std::size_t outages = 1; outages != 3; ++outages) {
+        auto const asked = cluster.coordinator_requests();
+        cluster.report(outage());
+        for (int seconds = 0; seconds != 30; ++seconds) {
+            advance(1s);
+        }
+        CHECK(cluster.coordinator_requests() - asked >= 5);
+        CHECK(cluster.coordinator_requests() - asked <= 7);
+        CHECK(count(event_kind::brokers_unreachable) == outages);
+        CHECK(count(event_kind::brokers_reachable) == outages - 1);
+        cluster.end_outage();
+        for (int seconds = 0; seconds != 6; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::brokers_reachable) == outages);
+    }
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "an outage is over when a broker answers a commit, and not when librdkafka does") {
+    run_over({t0});
+    cluster.add_records(t0, "a");
+    settle();
+    cluster.report(outage());
+    settle();
+    std::size_t expected = 1;
+    SUBCASE("taken") {}
+    SUBCASE("refused") {
+        cluster.fail(fake_cluster::request::commit, make_error_code(RD_KAFKA_RESP_ERR_NOT_COORDINATOR));
+    }
+    SUBCASE("given up by librdkafka") {
+        cluster.fail(fake_cluster::request::commit, make_error_code(RD_KAFKA_RESP_ERR__TRANSPORT));
+        expected = 0;
+    }
+    advance(61s);
+    CHECK(count(event_kind::brokers_reachable) == expected);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with the step, then each minute, and its end") {
+    run();
+    auto expected = std::string{"has not let this member join"};
+    SUBCASE("no broker") {
+        cluster.report(outage());
+        expected = "no broker has answered";
+    }
+    SUBCASE("no coordinator") {
+        cluster.fail(fake_cluster::request::ask_coordinator, make_error_code(RD_KAFKA_RESP_ERR__TIMED_OUT), 20);
+        expected = "coordinator does not answer";
+    }
+    SUBCASE("joined") {
+        cluster.join();
+        expected = "waits for the other members";
+    }
+    SUBCASE("the topic is missing") {
+        cluster.report({event_kind::topic_missing, severity::warning, kgroup::topic_partition{"t", -1},
+                        make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no t"});
+        expected = "there is no topic t";
+    }
+    SUBCASE("joining") {}
+    for (int seconds = 0; seconds != 9; ++seconds) {
+        advance(1s);
+    }
+    CHECK(count(event_kind::no_assignment) == 0);
+    advance(2s);
+    advance(1s);
+    REQUIRE(count(event_kind::no_assignment) == 1);
+    CHECK(last(event_kind::no_assignment).level == severity::warning);
+    CHECK(last(event_kind::no_assignment).text.find(expected) != std::string::npos);
+    for (int seconds = 0; seconds != 60; ++seconds) {
+        advance(1s);
+    }
+    CHECK(count(event_kind::no_assignment) == 2);
+    cluster.assign({t0});
+    settle();
+    CHECK(count(event_kind::assignment_received) == 1);
+    advance(5min);
+    CHECK(count(event_kind::no_assignment) == 2);
+    cluster.lose();
+    settle();
+    for (int seconds = 0; seconds != 12; ++seconds) {
+        advance(1s);
+    }
+    CHECK(count(event_kind::no_assignment) == 3);
+    cluster.assign({});
+    settle();
+    CHECK(count(event_kind::assignment_received) == 2);
+    advance(5min);
+    CHECK(count(event_kind::no_assignment) == 3);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a claim to which nothing comes is told, with the reason, and its end") {
+    run_over({t0, t1});
+    cluster.withhold(t0);
+    cluster.add_records(t0, "a", "b");
+    auto const told_and_over = [&](std::string const& reason, std::size_t claims) {
+        for (int seconds = 0; seconds != 12; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::nothing_comes) == claims);
+        CHECK(last(event_kind::nothing_comes).level == severity::warning);
+        CHECK(last(event_kind::nothing_comes).text.find(reason) != std::string::npos);
+        for (int seconds = 0; seconds != 61; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::nothing_comes) == 2 * claims);
+        CHECK(count(event_kind::records_come) == 0);
+        SUBCASE("by a record") {
+            cluster.hand_over(t0);
+            advance(1s);
+            CHECK(last(event_kind::records_come).where == t0);
+            CHECK(last(event_kind::records_come).text.find("records come") != std::string::npos);
+        }
+        SUBCASE("with the claim, before the session") {
+            cluster.revoke();
+            settle();
+            CHECK(last(event_kind::records_come).text == "the claim has ended");
+            CHECK(events.back().kind == event_kind::session_ended);
+        }
+        stop();
+        CHECK(count(event_kind::records_come) == claims);
+    };
+    SUBCASE("the log holds more") {
+        told_and_over("the log goes up to offset 2", 1);
+    }
+    SUBCASE("there is no leader") {
+        cluster.fail(fake_cluster::request::find_ends, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
+        told_and_over("LEADER_NOT_AVAILABLE", 2);
+    }
+}
+
+TEST_CASE_FIXTURE(scripted_group, "idle partitions are silent, and cost one request a period however many they are") {
+    std::vector<kgroup::topic_partition> many;
+    for (std::int32_t partition = 0; partition != 1000; ++partition) {
+        many.emplace_back("t", partition);
+    }
+    settings.expected_partitions = 1000;
+    run_over(many);
+    events.clear();
+    for (int seconds = 0; seconds != 60; ++seconds) {
+        advance(1s);
+    }
+    CHECK(events.empty());
+    CHECK(cluster.end_requests() >= 5);
+    CHECK(cluster.end_requests() <= 13);
+    CHECK(cluster.coordinator_requests() == 0);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a partition that is read again after an error is told so") {
+    run_over({t0});
+    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed");
+    settle();
+    CHECK(count(event_kind::partition_error) == 1);
+    SUBCASE("by a record") {
+        cluster.add_records(t0, "a");
+        advance(1s);
+        CHECK(count(event_kind::partition_recovered) == 1);
+    }
+    SUBCASE("by its leader") {
+        for (int seconds = 0; seconds != 9; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::partition_recovered) == 0);
+        for (int seconds = 0; seconds != 7; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::partition_recovered) == 1);
+    }
+    SUBCASE("with its claim") {
+        cluster.revoke();
+        settle();
+        CHECK(count(event_kind::partition_recovered) == 1);
+        CHECK(events.back().kind == event_kind::session_ended);
+    }
+    CHECK(last(event_kind::partition_recovered).where == t0);
+    stop();
+    CHECK(count(event_kind::partition_recovered) == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a condition that comes back within ten seconds is told when it lasts") {
+    run_over({t0});
+    auto const fail = [&] {
+        cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed");
+        settle();
+        advance(1s);
+    };
+    cluster.fail(fake_cluster::request::find_ends, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
+    fail();
+    cluster.add_records(t0, "a");
+    advance(1s);
+    CHECK(count(event_kind::partition_recovered) == 1);
+    fail();
+    CHECK(count(event_kind::partition_error) == 1);
+    advance(5s);
+    CHECK(count(event_kind::partition_error) == 1);
+    advance(10s);
+    CHECK(count(event_kind::partition_error) == 2);
+    stop();
+    CHECK(count(event_kind::partition_recovered) == 2);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a stalled claim and a stalled setup are told when they go on, or end") {
+    latch in_setup{context};
+    latch in_claim{context};
+    handler.on_setup = [&](session&) { return in_setup.wait(); };
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await in_claim.wait();
+        co_await handler.mark_all(of);
+    };
+    cluster.add_records(t0, "a");
+    run_over({t0});
+    advance(31s);
+    CHECK(count(event_kind::setup_stalled) == 1);
+    CHECK(count(event_kind::setup_resumed) == 0);
+    in_setup.open();
+    settle();
+    CHECK(count(event_kind::setup_resumed) == 1);
+    advance(31s);
+    CHECK(count(event_kind::claim_stalled) == 1);
+    CHECK(count(event_kind::claim_resumed) == 0);
+    SUBCASE("it goes on") {
+        in_claim.open();
+        advance(1s);
+        CHECK(count(event_kind::claim_resumed) == 1);
+        cluster.revoke();
+        settle();
+    }
+    SUBCASE("it ends") {
+        cluster.revoke();
+        settle();
+        in_claim.open();
+        settle();
+    }
+    CHECK(count(event_kind::claim_resumed) == 1);
+    CHECK(events.back().kind == event_kind::session_ended);
+    stop();
+    CHECK(count(event_kind::setup_resumed) == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "committed offsets that could be read at last, and a topic that is there, end what was told") {
+    cluster.fail(fake_cluster::request::look_up, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
+    run();
+    cluster.report({event_kind::topic_missing, severity::warning, kgroup::topic_partition{"t", -1},
+                    make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no t"});
+    cluster.assign({t0});
+    settle();
+    CHECK(count(event_kind::topic_found) == 1);
+    CHECK(count(event_kind::offsets_unavailable) == 1);
+    CHECK(count(event_kind::offsets_found) == 0);
+    SUBCASE("read") {
+        advance(1s);
+        CHECK(handler.claims == 1);
+    }
+    SUBCASE("not needed any more") {
+        cluster.revoke();
+        settle();
+        CHECK(handler.claims == 0);
+    }
+    CHECK(count(event_kind::offsets_found) == 1);
+    stop();
+    CHECK(count(event_kind::offsets_found) == 1);
+    CHECK(count(event_kind::topic_found) == 1);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a login that works again is told when no broker has refused it for a while") {
+    run_over({t0});
+    event const refused{event_kind::authentication_failed, severity::error, std::nullopt,
+                        make_error_code(RD_KAFKA_RESP_ERR__AUTHENTICATION), "host:9092/1: refused"};
+    cluster.report(refused);
+    advance(4s);
+    cluster.report(refused);
+    advance(2s);
+    CHECK(count(event_kind::authentication_recovered) == 0); // another broker has answered
+    for (int seconds = 0; seconds != 8; ++seconds) {
+        advance(1s);
+    }
+    CHECK(count(event_kind::authentication_recovered) == 1);
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "more partitions than expected are an event") {
     settings.expected_partitions = 1;
     settings.buffer_bytes = 1 << 20;

@@ -3,12 +3,16 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/assignment_watch.hpp>
+#include <kgroup/detail/claim_watch.hpp>
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/commit_rounds.hpp>
 #include <kgroup/detail/event_filter.hpp>
 #include <kgroup/detail/event_line.hpp>
+#include <kgroup/detail/lasting_conditions.hpp>
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/outage_watch.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/paused_partitions.hpp>
 #include <kgroup/detail/session_machine.hpp>
@@ -90,6 +94,8 @@ public:
             if (self->closing_since_ || self->stop_asked_) {
                 return;
             }
+            self->topics_ = topics;
+            self->subscription_changed_ = true;
             self->client_.subscribe(std::move(topics));
             self->waiting_place_->notify();
         });
@@ -131,6 +137,7 @@ public:
                     }
                 });
                 client_started_ = true;
+                assignment_.begin(clock::now());
                 next_tick_ = clock::now();
                 schedule_commit();
                 co_await loop();
@@ -260,9 +267,7 @@ private:
         asio::cancellation_signal signal; // emitted on the claim's strand
         bool cancelled = false;           // group's strand, like all below
         bool abandoned = false;
-        std::uint64_t delivered = 0;      // at the last look
-        clock::time_point progress = clock::now(); // when it last was another
-        bool was_waiting = false;         // records waited at the last look, and so did the handler
+        claim_watch watch{clock::now()};
     };
     /// `setup` or `cleanup`.
     struct hook_frame {
@@ -332,7 +337,9 @@ private:
         while (!inbox_.empty() && machine_.at() != step::finished) {
             auto const what = std::move(inbox_.front());
             inbox_.pop_front();
-            for (auto const& action : machine_.handle(what)) {
+            auto const actions = machine_.handle(what);
+            end_steps();
+            for (auto const& action : actions) {
                 std::visit([this](auto const& each) { this->perform(each); }, action);
             }
         }
@@ -400,9 +407,9 @@ private:
     // From the client.
 
     void on_client(client_rebalance& what) {
-        reachable();
         std::visit([this](auto& each) {
             own(each); // first: whoever is told may pause what has come
+            note(each);
             describe(each);
             feed(std::move(each));
         }, what.what);
@@ -422,6 +429,30 @@ private:
         }
     }
 
+    void note(machine::assigned const& what) {
+        answered();
+        subscription_changed_ = false;
+        assignment_.end();
+        if (conditions_.lasts(event_kind::no_assignment)) {
+            report({event_kind::assignment_received, severity::info, std::nullopt, {}, list(what.partitions)});
+        }
+        if (conditions_.lasts(event_kind::topic_missing)) {
+            for (auto const& where : what.partitions) {
+                found_topic(where.topic);
+            }
+        }
+    }
+    void note(machine::revoked const& what) {
+        // librdkafka does some of its own: after a session timeout, when it leaves, and when the subscription has changed.
+        auto const of_broker = !what.lost && !closing_since_ && !std::exchange(subscription_changed_, false);
+        if (of_broker) {
+            answered();
+        }
+        if (what.lost || !what.cooperative) { // after others no assignment need follow
+            assignment_.begin(clock::now());
+        }
+    }
+
     void describe(machine::assigned const& what) {
         report({event_kind::claims_added, severity::info, std::nullopt, {}, list(what.partitions)});
     }
@@ -433,6 +464,9 @@ private:
     void on_client(client_offsets& what) {
         if (what.id != look_up_id_ || machine_.at() != step::looking_up) {
             return; // nobody waits for it any more
+        }
+        if (what.id > before_outage_.look_up && (is_answer_of_broker(what.error) || what.error == errc::no_committed_offset)) {
+            answered();
         }
         if (what.error == errc::no_committed_offset) {
             auto const& where = what.positions.front().where;
@@ -448,7 +482,9 @@ private:
             look_up_at_ = clock::now() + std::chrono::milliseconds{500};
             return;
         }
-        reachable();
+        if (conditions_.lasts(event_kind::offsets_unavailable)) {
+            report({event_kind::offsets_found, severity::info, std::nullopt, {}, "the committed offsets have been read"});
+        }
         for (auto& each : what.positions) {
             auto where = each.where;
             positions_.insert_or_assign(std::move(where), std::move(each));
@@ -456,13 +492,52 @@ private:
         feed(machine::looked_up{});
     }
 
-    void on_client(client_commit& what) { commits_.answer(what); }
+    void on_client(client_commit& what) {
+        if (what.id > before_outage_.commit && is_answer_of_broker(what.error)) {
+            answered();
+        }
+        commits_.answer(what);
+    }
 
     void on_client(client_times& what) {
         if (auto const found = times_waiters_.find(what.id); found != times_waiters_.end()) {
             found->second->results = std::move(what.results);
             found->second->done.happen();
             times_waiters_.erase(found);
+        }
+    }
+
+    void on_client(client_ends& what) {
+        if (what.id == ends_question_) {
+            ends_question_ = 0;
+        } else if (what.id == topics_question_) {
+            topics_question_ = 0;
+        } else {
+            return;
+        }
+        auto const now = clock::now();
+        for (auto const& end : what.ends) {
+            if (!end.error) {
+                answered();
+                found_topic(end.where.topic);
+            }
+            if (auto const found = running_.find(end.where); found != running_.end() && found->second->state->source()) {
+                auto const known = found->second->state->source()->known_watermarks();
+                auto const at = look_at(*found->second->state);
+                on_findings(*found->second, at,
+                            found->second->watch.log_end({end.error, end.offset.value_or(-1), known.low, known.high}, at, now));
+            }
+        }
+    }
+
+    void on_client(client_coordinator& what) {
+        if (what.id != coordinator_question_) {
+            return;
+        }
+        coordinator_question_ = 0;
+        coordinator_ = what;
+        if (is_answer_of_broker(what.error)) {
+            answered();
         }
     }
 
@@ -474,9 +549,18 @@ private:
 
     void on_client(client_notice& what) {
         if (what.what.kind == event_kind::brokers_unreachable) {
-            if (std::exchange(outage_, true)) {
+            if (!outage_.begin(clock::now())) {
                 return;
             }
+            before_outage_ = {last_commit_, look_up_id_};
+            coordinator_question_ = ends_question_ = topics_question_ = 0; // their answers may be older
+            for (auto const& [where, frame] : running_) {
+                frame->watch.outage_began(look_at(*frame->state));
+            }
+        }
+        if (what.what.kind == event_kind::authentication_failed) {
+            refusal_.begin(clock::now());
+            refused_at_ = clock::now();
         }
         if (what.what.kind == event_kind::topic_missing && what.what.where && session_state_) {
             std::lock_guard const lock{session_state_->mutex};
@@ -497,6 +581,12 @@ private:
     }
 
     void on_partition_error(topic_partition const& where, std::error_code ec, std::string const& text) {
+        if (!session_state_ || !session_state_->find(where)) {
+            return; // it concerns nobody any more
+        }
+        if (auto const found = running_.find(where); found != running_.end()) {
+            found->second->watch.failed(look_at(*found->second->state), clock::now());
+        }
         report({event_kind::partition_error, is_fatal(ec) ? severity::error : severity::warning, where, ec, text});
         if (is_fatal(ec)) {
             fail(ec, name(where) + ": " + text, machine::failed{});
@@ -509,10 +599,33 @@ private:
         feed(std::move(how));
     }
 
-    // An outage is over when anything arrives.
-    void reachable() {
-        if (std::exchange(outage_, false)) {
+    // A broker has answered.
+    void answered() {
+        if (outage_.answered()) {
             report({event_kind::brokers_reachable, severity::info, std::nullopt, {}, "the brokers can be reached again"});
+        }
+        // Another broker may refuse this member still: then it says so again, at each attempt.
+        if (refusal_.lasts() && clock::now() - refused_at_ >= std::chrono::seconds{5}) {
+            refusal_.answered();
+            if (!token_fails_) {
+                report({event_kind::authentication_recovered, severity::info, std::nullopt, {}, "the brokers accept this member"});
+            }
+        }
+    }
+
+    void found_topic(std::string const& topic) {
+        if (conditions_.lasts(event_kind::topic_missing)) {
+            report({event_kind::topic_found, severity::info, topic_partition{topic, -1}, {}, "the topic exists"});
+        }
+    }
+
+    // What lasts as long as a step of the machine's.
+    void end_steps() {
+        if (machine_.at() != step::looking_up && conditions_.lasts(event_kind::offsets_unavailable)) {
+            report({event_kind::offsets_found, severity::info, std::nullopt, {}, "the committed offsets are not needed any more"});
+        }
+        if (machine_.at() != step::setting_up && conditions_.lasts(event_kind::setup_stalled)) {
+            report({event_kind::setup_resumed, severity::info, std::nullopt, {}, "setup is over"});
         }
     }
 
@@ -729,12 +842,17 @@ private:
                 source->close();
             }
             orphans_.erase(each->where());
+            for (auto& end : conditions_.end_of(each->where(), "the claim has ended")) {
+                publish(std::move(end));
+            }
         }
     }
 
     void perform(machine::end_session const& what) {
         drain_until_.reset();
         last_end_ = what.why;
+        commit_trouble_ = false;
+        report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "the session ends; nothing is left to commit"});
         report({event_kind::session_ended, severity::info, std::nullopt, {}, std::string{to_string(what.why)}});
         commits_.fail_waiters(errc::session_ended);
         session_state_->why = what.why;
@@ -944,8 +1062,12 @@ private:
             why = "the token cannot be used: " + code.message();
         } else {
             token_backoff_ = 1s;
+            if (std::exchange(token_fails_, false) && !refusal_.lasts()) {
+                report({event_kind::authentication_recovered, severity::info, std::nullopt, {}, "a token has been given"});
+            }
             return;
         }
+        token_fails_ = true;
         token_at_ = clock::now() + token_backoff_;
         report({event_kind::authentication_failed, severity::error, std::nullopt, code,
                 why + "; oauth_token_provider is asked again in " + std::to_string(token_backoff_.count()) + " ms"});
@@ -987,6 +1109,7 @@ private:
             schedule_commit();
         }
         if (auto const request = commits_.next(session_state_.get(), config_.commit_timeout)) {
+            last_commit_ = request->id;
             client_.commit(request->id, request->offsets);
         }
         while (auto const outcome = commits_.take_outcome()) {
@@ -1007,55 +1130,25 @@ private:
             }
             return;
         }
-        reachable();
         count(&group_stats::commits);
         if (std::exchange(commit_trouble_, false)) {
             report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "commits succeed again"});
         }
     }
 
-    // The watch over claims: once a tick.
+    // The watches: once a tick.
 
     void watch(clock::time_point now) {
         using namespace std::chrono_literals;
+        // While it is, something else is the reason that nothing comes.
+        auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
         for (auto const& [where, frame] : running_) {
-            auto const delivered = frame->state->delivered();
-            auto const waits = frame->state->waiting();
-            auto const there = frame->state->source()->waiting();
-            if (waits && frame->state->ended()) {
+            if (frame->state->waiting() && frame->state->ended()) {
                 frame->state->notify(); // told when there was no memory to tell it
                 continue;
             }
-            if (delivered != frame->delivered || there == 0) {
-                if (delivered != frame->delivered) {
-                    reachable();
-                }
-                frame->delivered = delivered;
-                frame->progress = now;
-                frame->was_waiting = false;
-                continue;
-            }
-            if (!frame->state->open()) {
-                frame->progress = now;
-                continue;
-            }
-            if (waits && !frame->state->waits_for_acks()) {
-                // Twice in a row: a record that has just come is on its way.
-                if (std::exchange(frame->was_waiting, true)) {
-                    count(&group_stats::wakeups_healed);
-                    report({event_kind::wakeup_healed, severity::warning, where, {}, "records waited without a wake-up"});
-                    frame->state->notify();
-                }
-                continue;
-            }
-            if (now - frame->progress >= 30s) {
-                frame->progress = now;
-                report({event_kind::claim_stalled, severity::warning, where, {},
-                        waits ? "65,536 records are delivered and the oldest of them is not acknowledged; the next offset is " +
-                                    std::to_string(frame->state->position())
-                              : "records wait and the handler has not asked for one in 30 s; the next offset is " +
-                                    std::to_string(frame->state->position())});
-            }
+            auto const at = look_at(*frame->state);
+            on_findings(*frame, at, frame->watch.look(at, now, undisturbed));
         }
         if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= 30s) {
             hook_->told = now;
@@ -1068,6 +1161,143 @@ private:
                 report_orphan(where);
             }
         }
+        watch_assignment(now);
+        if (!closing_since_) {
+            ask_brokers(now);
+        }
+        for (auto& kept : conditions_.kept_back(now, 10s)) {
+            report(std::move(kept));
+        }
+    }
+
+    static claim_look look_at(partition_state const& state) {
+        claim_look at{state.open(), state.waiting(), state.waits_for_acks(), state.source()->waiting(), state.position(), 0};
+        at.delivered = state.delivered(); // last
+        return at;
+    }
+
+    void on_findings(claim_frame& frame, claim_look const& at, claim_watch::findings const& found) {
+        auto const& where = frame.state->where();
+        auto const next = "; the next offset is " + std::to_string(at.position);
+        if (found.arrived) {
+            answered();
+        }
+        if (found.recovered) {
+            report({event_kind::partition_recovered, severity::info, where, {}, "the partition is read again"});
+        }
+        if (found.wake_up_missed) {
+            count(&group_stats::wakeups_healed);
+            report({event_kind::wakeup_healed, severity::warning, where, {}, "records waited without a wake-up"});
+            frame.state->notify();
+        }
+        if (found.resumed) {
+            report({event_kind::claim_resumed, severity::info, where, {},
+                    at.open ? "the handler has taken what waited" : "the claim is paused"});
+        }
+        if (found.stalled) {
+            report({event_kind::claim_stalled, severity::warning, where, {},
+                    (at.waits ? "65,536 records are delivered and the oldest of them is not acknowledged"
+                              : "records wait and the handler has not asked for one in 30 s") + next});
+        }
+        if (found.records_come) {
+            report({event_kind::records_come, severity::info, where, {},
+                    at.open ? "records come again, or there are none to come" : "the claim is paused"});
+        }
+        if (found.nothing_comes) {
+            report({event_kind::nothing_comes, severity::warning, where, {},
+                    "nothing has come for " + seconds_since(frame.watch.quiet_since()) + ": " + frame.watch.reason()});
+        }
+    }
+
+    static std::string seconds_since(clock::time_point when) {
+        return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(clock::now() - when).count()) + " s";
+    }
+
+    void watch_assignment(clock::time_point now) {
+        if (closing_since_ || machine_.at() != step::joining) {
+            return; // it is not awaited, or not yet: what there was is being given back
+        }
+        if (assignment_.telling_is_due(now)) {
+            report({event_kind::no_assignment, severity::warning, std::nullopt, coordinator_ ? coordinator_->error : std::error_code{},
+                    "no assignment for " + seconds_since(*assignment_.since()) + ": " + waits_for()});
+        }
+    }
+
+    // What a member without an assignment waits for.
+    std::string waits_for() {
+        std::string text;
+        if (outage_.lasts() || (coordinator_ && !coordinator_->broker_known)) {
+            text = "no broker has answered as one";
+        } else if (coordinator_ && !is_answer_of_broker(coordinator_->error)) {
+            text = "the group's coordinator does not answer: " + coordinator_->error.message();
+        } else if (coordinator_ && coordinator_->error) {
+            text = "the group's coordinator answers: " + coordinator_->error.message();
+        } else if (client_.member_id().empty()) {
+            text = "the group's coordinator is there and has not let this member join";
+        } else {
+            text = "this member has joined, and waits for the other members";
+        }
+        for (auto const& missing : conditions_.of(event_kind::topic_missing)) {
+            text += missing.newest.where ? "; there is no topic " + missing.newest.where->topic : "; a topic is missing";
+        }
+        return text;
+    }
+
+    // Whether they are there, and what there is to read.
+    void ask_brokers(clock::time_point now) {
+        using namespace std::chrono_literals;
+        constexpr auto limit = 4000ms;
+        auto const of_outage = outage_.question_is_due(now);
+        auto const of_refusal = refusal_.question_is_due(now);
+        auto const of_assignment = assignment_.question_is_due(now);
+        try {
+            if (coordinator_question_ == 0 && (of_outage || of_refusal || of_assignment)) {
+                coordinator_question_ = ++question_id_;
+                client_.ask_coordinator(question_id_, some_partition(), limit);
+            }
+            if (ends_question_ == 0 && (of_outage || now >= next_ends_)) {
+                std::vector<topic_partition> quiet;
+                for (auto const& [where, frame] : running_) {
+                    auto const wanted = of_outage ? quiet.size() < 100 // of one broker at least
+                                                  : frame->watch.wants_log_end(look_at(*frame->state), now);
+                    if (wanted) {
+                        quiet.push_back(where);
+                    }
+                }
+                if (!quiet.empty()) {
+                    ends_question_ = ++question_id_;
+                    next_ends_ = now + claim_watch::ask_after;
+                    client_.find_ends(question_id_, std::move(quiet), limit);
+                }
+            }
+            if (topics_question_ == 0 && now >= next_topics_ && conditions_.lasts(event_kind::topic_missing)) {
+                std::vector<topic_partition> missing;
+                for (auto const& known : conditions_.of(event_kind::topic_missing)) {
+                    if (known.newest.where) {
+                        missing.emplace_back(known.newest.where->topic, 0);
+                    }
+                }
+                next_topics_ = now + 30s;
+                if (!missing.empty()) {
+                    topics_question_ = ++question_id_;
+                    client_.find_ends(question_id_, std::move(missing), limit);
+                }
+            }
+        } catch (...) { // out of memory or threads: again at the next time
+            coordinator_question_ = ends_question_ = topics_question_ = 0;
+        }
+    }
+
+    topic_partition some_partition() const {
+        if (!running_.empty()) {
+            return running_.begin()->first;
+        }
+        for (auto const& topic : topics_) {
+            if (!topic.starts_with('^')) {
+                return {topic, 0};
+            }
+        }
+        return {"__consumer_offsets", 0};
     }
 
     // The end.
@@ -1149,10 +1379,28 @@ private:
 
     void report(event what) {
         try {
-            if (!filter_.passes(what, clock::now())) {
-                count(&group_stats::events_dropped);
+            if (ends(what.kind)) {
+                for (auto& end : conditions_.end(what)) {
+                    publish(std::move(end));
+                }
                 return;
             }
+            auto const now = clock::now();
+            auto const passes = filter_.passes(what, now);
+            if (ended_by(what.kind)) {
+                conditions_.note(what, passes, now);
+            }
+            if (!passes) {
+                return count(&group_stats::events_dropped);
+            }
+            publish(std::move(what));
+        } catch (...) {
+            fail_to_report();
+        }
+    }
+
+    void publish(event what) {
+        try {
             what.text = one_line(std::move(what.text));
             if (config_.on_event) {
                 config_.on_event(what);
@@ -1160,11 +1408,15 @@ private:
                 print(config_.group_id, what);
             }
         } catch (...) {
-            if (!failure_) {
-                failure_ = std::current_exception();
-                close_within();
-                feed(machine::failed{});
-            }
+            fail_to_report();
+        }
+    }
+
+    void fail_to_report() {
+        if (!failure_) {
+            failure_ = std::current_exception();
+            close_within();
+            feed(machine::failed{});
         }
     }
 
@@ -1211,11 +1463,30 @@ private:
     std::chrono::milliseconds token_backoff_{1000};
     commit_rounds commits_;
     event_filter filter_;
+    lasting_conditions conditions_;
+    std::vector<std::string> topics_ = config_.topics;
+    assignment_watch assignment_;
+    outage_watch outage_;
+    outage_watch refusal_;                       // brokers that refuse this member
+    clock::time_point refused_at_{};
+    bool token_fails_ = false;
+    bool subscription_changed_ = false;          // since the last rebalance
+    struct {
+        std::uint64_t commit = 0;
+        std::uint64_t look_up = 0;
+    } before_outage_;                            // what was asked last before it began: the answer may be older, too
+    std::uint64_t last_commit_ = 0;
+    std::optional<client_coordinator> coordinator_; // its last answer
+    std::uint64_t question_id_ = 0;
+    std::uint64_t coordinator_question_ = 0;     // under way; 0: none, as below
+    std::uint64_t ends_question_ = 0;
+    std::uint64_t topics_question_ = 0;
+    clock::time_point next_ends_{};
+    clock::time_point next_topics_{};
     std::exception_ptr failure_;
     end_reason last_end_ = end_reason::running;
     bool client_started_ = false;
     bool stop_seen_ = false;
-    bool outage_ = false;
     bool commit_trouble_ = false;
     std::chrono::milliseconds backoff_{250};
     clock::time_point session_began_{};

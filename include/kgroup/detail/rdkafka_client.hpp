@@ -211,6 +211,42 @@ public:
         });
     }
 
+    void find_ends(std::uint64_t id, std::vector<topic_partition> of, std::chrono::milliseconds timeout) {
+        looks_->ask([id, of = std::move(of), timeout, handle = handle_, to = arrivals_]() mutable {
+            auto const list = make_partitions(of.size());
+            for (auto const& where : of) {
+                rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset =
+                    start_position::log_end;
+            }
+            auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
+            client_ends found{id, {}};
+            for (std::size_t i = 0; i != of.size(); ++i) {
+                auto const& answer = list->elems[i];
+                auto const error = make_error_code(answer.err ? answer.err : err);
+                auto const offset = error || answer.offset < 0 ? std::nullopt : std::optional{answer.offset};
+                found.ends.push_back({std::move(of[i]), offset, error});
+            }
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            to->add(std::move(found));
+        });
+    }
+
+    // Not by the admin interface, as `look_up` is: up to 2.16 it ends the process when the coordinator comes back to a request that has
+    // timed out, which here is ordinary.
+    void ask_coordinator(std::uint64_t id, topic_partition about, std::chrono::milliseconds timeout) {
+        looks_->ask([id, about = std::move(about), timeout, handle = handle_, to = arrivals_]() mutable {
+            auto const list = make_partitions(1);
+            rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
+            auto const err = rd_kafka_committed(handle->get(), list.get(), static_cast<int>(timeout.count()));
+            auto* const cluster = rd_kafka_clusterid(handle->get(), 0);
+            if (cluster) {
+                rd_kafka_mem_free(handle->get(), cluster);
+            }
+            handle.reset(); // as above
+            to->add(client_coordinator{id, make_error_code(err), cluster != nullptr});
+        });
+    }
+
     std::error_code set_token(oauth_token const& token) { return detail::set_token(handle_->get(), token); }
 
     void close() {
@@ -224,6 +260,7 @@ public:
     bool shut_down(std::function<void()> done) {
         arrivals_->stop();
         questions_->drop_rest();
+        looks_->drop_rest();
         if (!handle_) {
             done();
             return true;
@@ -652,6 +689,7 @@ private:
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;
     std::shared_ptr<questions> questions_ = std::make_shared<questions>();
+    std::shared_ptr<questions> looks_ = std::make_shared<questions>(); // of kgroup's own: they hold up nobody else's
     std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_; // the last of each partition, retired or not
     owed owed_ = owed::nothing;
     bool closing_ = false;

@@ -71,6 +71,12 @@ public:
                            std::chrono::milliseconds) {
         cluster().offsets_for_times(id, of, time);
     }
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::milliseconds) {
+        cluster().find_ends(id, of);
+    }
+    void ask_coordinator(std::uint64_t id, topic_partition const&, std::chrono::milliseconds) {
+        cluster().ask_coordinator(id);
+    }
     std::error_code set_token(oauth_token const& token) { return cluster().set_token(token); }
     void close() { cluster().close(); }
     bool closed() const { return connection_->cluster->closed(); }

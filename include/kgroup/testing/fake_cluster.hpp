@@ -58,8 +58,9 @@ public:
     using record = fake_coordinator::record;
 
     /// What a member asks for and the script can refuse, or leave unanswered: `look_up` (of committed offsets), `commit`,
-    /// `offsets_for_times`, `token` (that it be taken: `fail` only), `close` (leaving the group), `shut_down` (ending the client). The last
-    /// two cannot be refused.
+    /// `offsets_for_times`, `token` (that it be taken: `fail` only), `close` (leaving the group), `shut_down` (ending the client), and what
+    /// its own watches ask: `find_ends` (of the logs of claims to which nothing comes), `ask_coordinator` (whether it is there). Leaving and
+    /// ending cannot be refused.
     using request = fake_coordinator::request;
 
     fake_cluster() : coordinator_(std::make_shared<fake_coordinator>()) {
@@ -161,7 +162,18 @@ public:
     void want_token() { coordinator_->want_token(); }
 
     /// Something beside all this, as librdkafka tells it: an outage, a missing topic, a line of its log.
+    ///
+    /// After an outage (`brokers_unreachable`) the brokers do not answer when the member asks whether they are there, until the script
+    /// lets them do something (records that reach the member, a rebalance that is not a loss) or says `end_outage`. A topic that is
+    /// missing (`topic_missing`) has no ends of logs until records are added to it.
     void report(event what) { coordinator_->report(std::move(what)); }
+    /// The brokers answer again when they are asked.
+    void end_outage() { coordinator_->end_outage(); }
+
+    /// From now on what is added to this partition is in its log and does not come, as when fetches are refused.
+    void withhold(topic_partition const& where) { coordinator_->withhold(where, true); }
+    /// It comes, and so does what was withheld.
+    void hand_over(topic_partition const& where) { coordinator_->withhold(where, false); }
 
     /// Puts an error into the queue of a partition that is read, in the place of a record: it cannot be read.
     void fail_partition(topic_partition const& where, std::error_code error, std::string_view text) {
@@ -231,6 +243,10 @@ public:
     std::uint64_t polls() const { return coordinator_->polls(); }
     /// How many records are in the member's queue of this partition: fetched, and not taken out.
     std::size_t fetched(topic_partition const& where) const { return coordinator_->fetched(where); }
+    /// How often members have asked for the ends of logs, and whether the coordinator is there: not in the trace, since their own
+    /// watches do that.
+    std::uint64_t end_requests() const { return coordinator_->end_requests(); }
+    std::uint64_t coordinator_requests() const { return coordinator_->coordinator_requests(); }
     /// How many records members have taken out of queues.
     std::uint64_t records_taken() const { return coordinator_->records_taken(); }
     /// How many of those are not freed: each is freed once, when its message and those that came with it are gone.

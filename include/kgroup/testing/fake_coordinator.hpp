@@ -57,6 +57,8 @@ public:
         shut_down, ///< to end the client; cannot be refused
         offsets_for_times,
         token,     ///< to be taken, for SASL/OAUTHBEARER; cannot be held
+        find_ends, ///< of logs, when nothing comes
+        ask_coordinator, ///< whether it is there
     };
 
     /// The queue of a partition for one claim. Under the coordinator's mutex.
@@ -78,6 +80,7 @@ public:
 
     std::int64_t add(topic_partition const& where, std::span<record const> records) {
         change const now{*this};
+        missing_topics_.erase(where.topic);
         auto& to = logs_[where];
         auto const first = to.end;
         for (auto const& each : records) {
@@ -170,7 +173,35 @@ public:
 
     void report(event what) {
         change const now{*this};
-        script([this, what = std::move(what)] { push(client_notice{what}); });
+        script([this, what = std::move(what)] {
+            away_ = away_ || what.kind == event_kind::brokers_unreachable;
+            if (what.kind == event_kind::topic_missing && what.where) {
+                missing_topics_.insert(what.where->topic);
+            }
+            push(client_notice{what});
+        });
+    }
+    void end_outage() {
+        change const now{*this};
+        away_ = false;
+    }
+
+    void withhold(topic_partition const& where, bool on) {
+        change const now{*this};
+        if (on) {
+            withheld_.insert(where);
+        } else {
+            withheld_.erase(where);
+            fetch(where);
+        }
+    }
+    std::uint64_t end_requests() const {
+        std::lock_guard const lock{mutex_};
+        return end_requests_;
+    }
+    std::uint64_t coordinator_requests() const {
+        std::lock_guard const lock{mutex_};
+        return coordinator_requests_;
     }
 
     void fail_partition(topic_partition const& where, std::error_code error, std::string_view text) {
@@ -400,6 +431,30 @@ public:
         });
     }
 
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& partitions) {
+        change const now{*this};
+        ++end_requests_;
+        carry_out(request::find_ends, [this, id, partitions] {
+            client_ends found{id, {}};
+            auto const refused = next_fault(request::find_ends).value_or(unreachable());
+            for (auto const& where : partitions) {
+                auto const missing = missing_topics_.contains(where.topic);
+                auto const error = missing ? make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) : refused;
+                found.ends.push_back({where, error ? std::nullopt : std::optional{end_of(where)}, error});
+            }
+            push(std::move(found));
+        });
+    }
+
+    void ask_coordinator(std::uint64_t id) {
+        change const now{*this};
+        ++coordinator_requests_;
+        carry_out(request::ask_coordinator, [this, id] {
+            auto const error = next_fault(request::ask_coordinator).value_or(unreachable());
+            push(client_coordinator{id, error, !away_});
+        });
+    }
+
     std::error_code set_token(oauth_token const& token) {
         std::lock_guard const lock{mutex_};
         note("token");
@@ -443,12 +498,13 @@ public:
         arriving_ = 0;
         token_.reset();
         topics_.clear();
-        for (auto const kind : {request::look_up, request::commit, request::close, request::offsets_for_times}) {
+        for (auto const kind : {request::look_up, request::commit, request::close, request::offsets_for_times,
+                                request::find_ends, request::ask_coordinator}) {
             held_[index(kind)].clear();
         }
         member_id_.clear();
         generation_ = -1;
-        closing_ = closed_ = expelled_ = false;
+        closing_ = closed_ = expelled_ = away_ = false;
     }
 
     /// Runs `done`, now or when the script releases it.
@@ -590,6 +646,7 @@ private:
     }
 
     void rebalance(membership_change what) {
+        away_ = away_ && what.lost;
         // Nothing is handed over from here on, and what was fetched is fetched again after the answer.
         for (auto& each : positions_) {
             outdate(each.first);
@@ -761,6 +818,10 @@ private:
         return answer;
     }
 
+    std::error_code unreachable() const {
+        return away_ ? make_error_code(RD_KAFKA_RESP_ERR__TRANSPORT) : std::error_code{};
+    }
+
     // Records.
 
     std::int64_t begin_of(topic_partition const& where) const {
@@ -791,7 +852,7 @@ private:
     void fetch(topic_partition const& where) {
         auto const at = positions_.find(where);
         auto const to = queues_.find(where);
-        if (at == positions_.end() || to == queues_.end() || to->second->closed || rebalancing()) {
+        if (at == positions_.end() || to == queues_.end() || to->second->closed || rebalancing() || withheld_.contains(where)) {
             return;
         }
         auto& next = at->second.fetch;
@@ -804,6 +865,7 @@ private:
             next = at->second.consumed = initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where);
         }
         auto const& records = logs_[where].records;
+        away_ = away_ && records.lower_bound(next) == records.end(); // who hands over records is there
         for (auto each = records.lower_bound(next); each != records.end(); ++each) {
             put(*to->second, {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
         }
@@ -881,7 +943,7 @@ private:
     std::uint64_t records_taken_ = 0;
 
     std::deque<std::function<void()>> script_; // for the next member
-    static constexpr std::size_t request_kinds = 6;
+    static constexpr std::size_t request_kinds = 8;
     std::array<std::deque<std::error_code>, request_kinds> faults_;
     std::map<topic_partition, std::deque<std::error_code>> commit_faults_;
     std::map<topic_partition, std::size_t> wake_ups_to_drop_;
@@ -904,6 +966,11 @@ private:
     std::map<topic_partition, position> positions_; // what the member has assigned to itself
     std::optional<membership_change> unanswered_; // the newest that it has seen
     int arriving_ = 0;                            // those that it has not seen
+    bool away_ = false;                           // the brokers, until something of them is seen
+    detail::partition_set withheld_;              // what is added is not handed over
+    std::set<std::string> missing_topics_;        // until records are added to them
+    std::uint64_t end_requests_ = 0;
+    std::uint64_t coordinator_requests_ = 0;
     bool closing_ = false;
     bool closed_ = false;
     bool expelled_ = false;
