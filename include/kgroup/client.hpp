@@ -96,7 +96,7 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// | `assign(positions, cooperative)` | answers an assignment |
 /// | `unassign(partitions, cooperative)` | answers a revocation |
 /// | `open(state)` | the queue of a partition, before it is assigned; wakes `state` when something arrives |
-/// | `seek(position)` | moves the position of a partition that is assigned |
+/// | `seek(positions)` | moves the positions of partitions that are assigned |
 /// | `commit(id, offsets)` | answered by a `client_commit` |
 /// | `offsets_for_times(id, partitions, time, timeout)` | answered by a `client_times` |
 /// | `find_ends(id, partitions, timeout)` | asks the leaders, in one request each, up to which offset this member can read; answered by a `client_ends` |
@@ -123,7 +123,7 @@ concept client = std::constructible_from<T, config const&> &&
         self.assign(positions, cooperative);
         self.unassign(partitions, cooperative);
         { self.open(state) } -> std::convertible_to<std::shared_ptr<detail::record_source>>;
-        self.seek(positions.front());
+        self.seek(positions);
         self.commit(id, offsets);
         self.offsets_for_times(id, partitions, time, timeout);
         self.find_ends(id, partitions, timeout);

@@ -669,7 +669,8 @@ private:
     }
 
     void perform(machine::start_claims const& what) {
-        std::map<topic_partition, start_position> starts;
+        std::vector<start_position> assignment;
+        std::vector<start_position> others; // assigned before
         std::vector<std::shared_ptr<partition_state>> states;
         for (auto const& each : what.claims) {
             auto state = session_state_->find(each);
@@ -687,21 +688,15 @@ private:
                 static_cast<void>(state->tracker().mark(position.start, state->tracker().epoch()));
             }
             state->start(client_.open(state), position.start);
-            starts.emplace(each, std::move(position));
+            (what.assignment.contains(each) ? assignment : others).push_back(std::move(position));
             states.push_back(std::move(state));
         }
         if (what.answers) {
-            std::vector<start_position> assignment;
-            for (auto const& each : what.assignment) {
-                assignment.push_back(starts.at(each));
-            }
             client_.assign(assignment, what.cooperative);
             count(&group_stats::rebalances);
         }
-        for (auto const& each : starts) {
-            if (!what.assignment.contains(each.first)) {
-                client_.seek(each.second);
-            }
+        if (!others.empty()) {
+            client_.seek(others);
         }
         if (session_state_->claims.size() > config_.expected_partitions) {
             report({event_kind::too_many_partitions, severity::warning, std::nullopt, {},

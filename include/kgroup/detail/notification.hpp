@@ -17,8 +17,8 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <system_error>
-#include <vector>
 
 namespace kgroup::detail {
 
@@ -67,11 +67,11 @@ private:
             if (happened_) {
                 co_return;
             }
-            waiters_.push_back(self);
+            waiters_.insert(self);
         }
         on_exit const gone{[this, &self] { // also when the frame is destroyed: nobody may post to its executor then
             std::lock_guard const lock{mutex_};
-            std::erase(waiters_, self);
+            waiters_.erase(self);
         }};
         std::error_code ec;
         co_await self->until.async_wait(asio::redirect_error(asio::use_awaitable, ec));
@@ -82,7 +82,7 @@ private:
 
     mutable std::mutex mutex_;
     bool happened_ = false;
-    std::vector<std::shared_ptr<waiter>> waiters_;
+    std::set<std::shared_ptr<waiter>> waiters_; // there may be one a handler
 };
 
 } // namespace kgroup::detail

@@ -164,9 +164,11 @@ public:
         return source;
     }
 
-    void seek(start_position const& to) {
-        auto const list = make_partitions(1);
-        rd_kafka_topic_partition_list_add(list.get(), to.where.topic.c_str(), to.where.partition)->offset = to.start;
+    void seek(std::vector<start_position> const& to) {
+        auto const list = make_partitions(to.size());
+        for (auto const& each : to) {
+            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+        }
         complain(rdkafka_error{rd_kafka_seek_partitions(handle_->get(), list.get(), 0)}, "seek");
     }
 
@@ -193,17 +195,18 @@ public:
                            std::chrono::milliseconds timeout) {
         questions_->ask([id, of = std::move(of), time, timeout, handle = handle_, to = arrivals_]() mutable {
             auto const list = make_partitions(of.size());
+            std::map<topic_partition, int> places; // in the list, which librdkafka would search from its beginning
             for (auto const& each : of) {
-                if (!rd_kafka_topic_partition_list_find(list.get(), each.topic.c_str(), each.partition)) {
+                if (places.try_emplace(each, list->cnt).second) {
                     rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition)->offset = as_timestamp(time);
                 }
             }
             auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
             client_times found{id, {}};
             for (auto& each : of) {
-                auto const* const answer = rd_kafka_topic_partition_list_find(list.get(), each.topic.c_str(), each.partition);
-                auto const error = make_error_code(answer->err ? answer->err : err);
-                auto const offset = error || answer->offset < 0 ? std::nullopt : std::optional{answer->offset};
+                auto const& answer = list->elems[places.at(each)];
+                auto const error = make_error_code(answer.err ? answer.err : err);
+                auto const offset = error || answer.offset < 0 ? std::nullopt : std::optional{answer.offset};
                 found.results.push_back({std::move(each), offset, error});
             }
             handle.reset(); // before the answer: who gets it may wait for the last of them
@@ -624,7 +627,7 @@ private:
         if (!from) {
             return std::nullopt;
         }
-        seek(*from);
+        seek({*from});
         return client_notice{{event_kind::client_error, severity::warning, from->where, {}, "a record came outside its partition's "
                               "queue; the partition is read again from offset " + std::to_string(from->start)}};
     }

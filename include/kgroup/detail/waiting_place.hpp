@@ -16,6 +16,7 @@
 #include <asio/query.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -116,8 +117,9 @@ private:
 
         void add(std::weak_ptr<waiting_place> place) {
             std::lock_guard const lock{mutex_};
-            if (places_.size() == places_.capacity()) { // not at each: their number does not grow
+            if (places_.size() >= look_at_) { // not at each: their number does not grow
                 std::erase_if(places_, [](auto const& each) { return each.expired(); });
+                look_at_ = std::max<std::size_t>(2 * places_.size(), 16);
             }
             places_.push_back(std::move(place));
         }
@@ -138,6 +140,7 @@ private:
 
         std::mutex mutex_;
         std::vector<std::weak_ptr<waiting_place>> places_;
+        std::size_t look_at_ = 16; // their number at which those that have gone are looked for
     };
 
     struct operation {

@@ -65,7 +65,7 @@ public:
     std::shared_ptr<detail::record_source> open(std::shared_ptr<detail::partition_state> const& state) {
         return std::make_shared<source>(connection_, cluster().open(state));
     }
-    void seek(start_position const& to) { cluster().seek(to); }
+    void seek(std::vector<start_position> const& to) { cluster().seek(to); }
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) { cluster().commit(id, offsets); }
     void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::system_clock::time_point time,
                            std::chrono::milliseconds) {

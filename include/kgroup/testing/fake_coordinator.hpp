@@ -139,12 +139,11 @@ public:
             throw std::logic_error{"fake_cluster: an eager member can only lose everything at once"};
         }
         script([this, partitions = std::move(partitions), lost] {
-            auto const all = granted_;
-            auto const taken = cooperative_ && partitions ? *partitions : all;
+            auto taken = cooperative_ && partitions ? *partitions : granted_;
             for (auto const& each : taken) {
                 granted_.erase(each);
             }
-            rebalance({false, taken, lost});
+            rebalance({false, std::move(taken), lost});
         });
     }
 
@@ -350,6 +349,7 @@ public:
         for (auto const& each : to) {
             auto const start = resolve(each.where, each.start);
             positions_[each.where] = {start, start};
+            to_fetch_.insert(each.where);
         }
         go_on();
     }
@@ -381,17 +381,20 @@ public:
         return queue;
     }
 
-    void seek(start_position const& to) {
+    void seek(std::vector<start_position> const& to) {
         change const now{*this};
-        note("seek " + detail::name(to.where) + "@" + text_of(to.start));
-        auto const found = positions_.find(to.where);
-        if (found == positions_.end()) {
-            return complain("a seek in " + detail::name(to.where) + ", which is not assigned");
+        for (auto const& each : to) {
+            note("seek " + detail::name(each.where) + "@" + text_of(each.start));
+            auto const found = positions_.find(each.where);
+            if (found == positions_.end()) {
+                complain("a seek in " + detail::name(each.where) + ", which is not assigned");
+                continue;
+            }
+            outdate(each.where);
+            auto const start = resolve(each.where, each.start);
+            found->second = {start, start};
+            fetch(each.where);
         }
-        outdate(to.where);
-        auto const start = resolve(to.where, to.start);
-        found->second = {start, start};
-        fetch(to.where);
     }
 
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
@@ -493,6 +496,8 @@ public:
         queues_.clear();
         events_.clear();
         positions_.clear();
+        ahead_.clear();
+        to_fetch_.clear();
         granted_.clear();
         unanswered_.reset();
         arriving_ = 0;
@@ -527,6 +532,7 @@ public:
     void drain(partition_queue& from, detail::record_block& block, std::size_t byte_limit) {
         change const now{*this};
         detail::record_block::writer into{block};
+        auto const at = positions_.find(from.where);
         while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
             auto first = std::move(from.entries.front());
             from.entries.pop_front();
@@ -545,13 +551,16 @@ public:
                 into.append(const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
                             lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
                             lent->value ? lent->value->size() : 0, first.offset);
-                if (auto const found = positions_.find(from.where); found != positions_.end()) {
-                    found->second.consumed = first.offset + 1;
+                if (at != positions_.end()) {
+                    at->second.consumed = first.offset + 1;
                 }
                 ++records_taken_;
                 lent_.emplace(lent.get(), std::move(lent));
                 break;
             }
+        }
+        if (from.entries.empty() && at != positions_.end() && at->second.fetch == at->second.consumed) {
+            ahead_.erase(from.where);
         }
     }
 
@@ -648,9 +657,12 @@ private:
     void rebalance(membership_change what) {
         away_ = away_ && what.lost;
         // Nothing is handed over from here on, and what was fetched is fetched again after the answer.
-        for (auto& each : positions_) {
-            outdate(each.first);
-            each.second.fetch = each.second.consumed;
+        for (auto const& each : std::exchange(ahead_, {})) {
+            if (auto const found = positions_.find(each); found != positions_.end()) {
+                outdate(each);
+                found->second.fetch = found->second.consumed;
+                to_fetch_.insert(each);
+            }
         }
         ++arriving_;
         push(std::move(what));
@@ -709,8 +721,8 @@ private:
         if (rebalancing()) {
             return;
         }
-        for (auto const& each : positions_) {
-            fetch(each.first);
+        for (auto const& each : std::exchange(to_fetch_, {})) {
+            fetch(each);
         }
         if (!closing_ || closed_) {
             return;
@@ -852,7 +864,11 @@ private:
     void fetch(topic_partition const& where) {
         auto const at = positions_.find(where);
         auto const to = queues_.find(where);
-        if (at == positions_.end() || to == queues_.end() || to->second->closed || rebalancing() || withheld_.contains(where)) {
+        if (at == positions_.end() || to == queues_.end() || to->second->closed || withheld_.contains(where)) {
+            return;
+        }
+        if (rebalancing()) {
+            to_fetch_.insert(where);
             return;
         }
         auto& next = at->second.fetch;
@@ -877,6 +893,7 @@ private:
             return;
         }
         to.entries.push_back(std::move(what));
+        ahead_.insert(to.where);
         if (to.entries.size() != 1) {
             return; // only a queue that was empty wakes
         }
@@ -964,6 +981,8 @@ private:
     std::map<topic_partition, std::shared_ptr<partition_queue>> queues_;
     detail::partition_set granted_;               // what the group thinks that the member has
     std::map<topic_partition, position> positions_; // what the member has assigned to itself
+    std::set<topic_partition> ahead_;             // of these: something is, or was, fetched that is not consumed
+    std::set<topic_partition> to_fetch_;          // when nothing is unanswered
     std::optional<membership_change> unanswered_; // the newest that it has seen
     int arriving_ = 0;                            // those that it has not seen
     bool away_ = false;                           // the brokers, until something of them is seen
