@@ -67,7 +67,15 @@ struct config {
     std::optional<std::chrono::milliseconds> rebalance_deadline{};
     /// How long a commit may take, retries included.
     std::chrono::milliseconds commit_timeout{5000};
-    /// How long `async_run` may take to complete after `stop()`.
+    /// How long `async_run` may take to complete after `stop()`, or after a failure.
+    ///
+    /// Handlers, or `setup`, have all of it but a share, and are cancelled then: a quarter, or `commit_timeout` and a second
+    /// if that is less, is kept for the last commit and for leaving the group. They have `rebalance_deadline` if that is
+    /// longer and no more than nine tenths of it; and while a revocation waits for them, that at most, since the
+    /// group waits, too. With the defaults that is 11.25 s; with 9 s, 6.75 s; with a minute, 54 s. `cleanup` has what
+    /// they leave of it, and a quarter of what is left at least; each step behind it has a share of the rest. What was going
+    /// on at the stop (a revocation, its commit) gets no more than that either. A member that waits for an
+    /// assignment, which it needs to leave in order, waits for half of it.
     std::chrono::milliseconds close_timeout{15000};
     /// Resident memory for records that wait in this member, in bytes, over all its claims. Sets librdkafka's queue *and*
     /// fetch limits.

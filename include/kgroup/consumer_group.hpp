@@ -68,9 +68,9 @@ public:
     ~basic_consumer_group() { membership_->stop(); }
 
     /// Joins the group and consumes, session after session, until the group is stopped, a handler throws, or the membership is gone
-    /// for good. Then, in this order: the claims end, the handlers finish what they hold (`config::rebalance_deadline`, then they
-    /// are cancelled), `cleanup`, what is marked is committed, the group is left, and the operation completes: `config::close_timeout` after
-    /// `stop()` at the latest, by a second or so.
+    /// for good. Then, in this order: the claims end, the handlers finish what they hold (for as long as
+    /// `config::close_timeout` says, then they are cancelled), `cleanup`, what is marked is committed, the group is left, and the
+    /// operation completes: `config::close_timeout` after `stop()` at the latest, by a second or so.
     ///
     /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
     /// - what a handler (or `config::on_event`) threw,

@@ -11,7 +11,6 @@
 #include <asio/co_spawn.hpp>
 
 #include <chrono>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>

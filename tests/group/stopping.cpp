@@ -4,9 +4,12 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
+#include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
+#include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
 
+#include <algorithm>
 #include <array>
 #include <future>
 #include <memory>
@@ -224,6 +227,215 @@ TEST_CASE_FIXTURE(stopped_group, "stop in every state ends the run within close_
         settle();
     }
     CHECK_FALSE(outcome.failure);
+}
+
+// What handlers have from the stop on, in every state in which some run, or are going to.
+class timed_stop : public scripted_group {
+public:
+    latch work{context};
+    latch hook{context};
+    claim* stuck = nullptr;
+
+    timed_stop() {
+        make_cooperative();
+        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
+            auto const next = co_await of.messages().async_receive();
+            of.mark(*next);
+            if (of.partition() == 0) {
+                stuck = &of;
+                co_await work.wait();
+            } else {
+                co_await handler.mark_all(of);
+            }
+        };
+        cluster.add_records(t0, "a");
+        cluster.add_records(t1, "b");
+    }
+
+    std::chrono::seconds time_left() const {
+        return std::chrono::round<std::chrono::seconds>(*stuck->finish_by() - std::chrono::steady_clock::now());
+    }
+
+    /// What is stuck is cancelled then and not before, and all the rest is done within close_timeout.
+    void expect_cancelled_after(std::chrono::milliseconds time) {
+        group->stop();
+        settle();
+        advance(time - 500ms);
+        CHECK(count(event_kind::handler_cancelled) == 0);
+        advance(500ms);
+        CHECK(count(event_kind::handler_cancelled) == 1);
+        CHECK(count(event_kind::handler_abandoned) == 0);
+        if (!outcome.completed) {
+            cluster.assign({}); // to leave with
+            settle();
+        }
+        CHECK(outcome.completed);
+        CHECK_FALSE(outcome.failure);
+        CHECK(said().back() == "shut down");
+        CHECK(count(event_kind::close_timed_out) == 0);
+        CHECK(count(event_kind::commit_failed) == 0);
+    }
+};
+
+TEST_CASE("stop gives handlers all of close_timeout but a share, and no less than a rebalance where that fits") {
+    struct sample {
+        std::chrono::milliseconds close_timeout, commit_timeout, rebalance_deadline, handlers;
+    };
+    for (auto const& each : {sample{15s, 5s, 10s, 11250ms}, sample{9s, 5s, 10s, 6750ms}, sample{60s, 5s, 10s, 54s},
+                             sample{12s, 5s, 10s, 10s}, sample{2s, 5s, 10s, 1500ms}, sample{9s, 5s, 1s, 6750ms}}) {
+        CAPTURE(each.close_timeout.count());
+        timed_stop it;
+        it.settings.close_timeout = each.close_timeout;
+        it.settings.commit_timeout = each.commit_timeout;
+        it.settings.rebalance_deadline = each.rebalance_deadline;
+        it.run_over({t0, t1});
+        it.expect_cancelled_after(each.handlers);
+        CHECK(it.cluster.committed(t0) == 1);
+        CHECK(it.cluster.committed(t1) == 1);
+    }
+}
+
+TEST_CASE_FIXTURE(timed_stop, "stop in every state gives the same time") {
+    settings.close_timeout = 20s;
+    constexpr auto handlers = 15s;
+    SUBCASE("during setup") {
+        handler.on_setup = [this](session&) { return hook.wait(); };
+        run_over({t0});
+        expect_cancelled_after(handlers);
+    }
+    SUBCASE("during the look-up for an addition") {
+        run_over({t0});
+        cluster.hold(request::look_up);
+        cluster.assign({t1});
+        settle();
+        expect_cancelled_after(handlers);
+    }
+    SUBCASE("while a part is committed: the others learn of it at once") {
+        run_over({t1, t2});
+        cluster.hold(request::commit);
+        cluster.revoke({t1});
+        settle();
+        CHECK(handler.claims_ended == 1);
+        group->stop();
+        settle();
+        CHECK(handler.claims_ended == 2);
+        cluster.release(request::commit);
+        settle();
+        CHECK(outcome.completed);
+    }
+    SUBCASE("while a part drains, the group waits: as in a rebalance") {
+        run_over({t0, t1});
+        cluster.revoke({t0});
+        settle();
+        expect_cancelled_after(10s);
+    }
+    SUBCASE("and so it does when a revocation comes later") {
+        run_over({t0, t1});
+        group->stop();
+        settle();
+        CHECK(time_left() == 15s);
+        advance(1s);
+        cluster.revoke({t0});
+        settle();
+        CHECK(time_left() == 10s);
+        advance(9500ms);
+        CHECK(count(event_kind::handler_cancelled) == 0);
+        advance(500ms);
+        CHECK(count(event_kind::handler_cancelled) == 1);
+    }
+    SUBCASE("cleanup has what handlers leave") {
+        handler.on_cleanup = [this](session&) { return hook.wait(); };
+        run_over({t1});
+        expect_cancelled_after(handlers);
+        CHECK(cluster.committed(t1) == 1);
+    }
+    SUBCASE("cleanup of what was revoked before") {
+        settings.close_timeout = 8s;
+        handler.on_cleanup = [this](session&) { return hook.wait(); };
+        run_over({t1});
+        cluster.revoke();
+        settle();
+        expect_cancelled_after(6s);
+        CHECK(cluster.committed(t1) == 1);
+    }
+    SUBCASE("handlers of what was revoked before") {
+        settings.close_timeout = 8s;
+        run_over({t0});
+        cluster.revoke();
+        settle();
+        CHECK(time_left() == 10s);
+        group->stop();
+        settle();
+        CHECK(time_left() == 6s);
+        expect_cancelled_after(6s);
+        CHECK(cluster.committed(t0) == 1);
+    }
+    stop();
+}
+
+TEST_CASE_FIXTURE(timed_stop, "whoever takes all of its time leaves some to those behind it") {
+    settings.close_timeout = 8s;
+    handler.on_cleanup = [this](session&) { return hook.wait_deaf(); };
+    handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
+        of.mark(*co_await of.messages().async_receive());
+        if (of.partition() == 0) {
+            co_await work.wait_deaf();
+        }
+    };
+    run_over({t0, t1});
+    SUBCASE("the last commit is taken") {}
+    SUBCASE("nor does the last commit keep the group from being left") { cluster.hold(request::commit); }
+    SUBCASE("and one that was on its way at the stop") {
+        cluster.hold(request::commit);
+        cluster.revoke({t1});
+        settle();
+    }
+    group->stop();
+    settle();
+    for (int i = 0; i != 79; ++i) {
+        advance(100ms);
+    }
+    CHECK(count(event_kind::handler_abandoned) == 2);
+    CHECK(std::ranges::count(cluster.trace(), "close") == 1);
+    CHECK(std::ranges::count(cluster.trace(), "> closed") == 1);
+    advance(1s);
+    CHECK(outcome.error() == kgroup::errc::handler_abandoned);
+    work.open();
+    hook.open();
+    settle();
+}
+
+// The clock goes on while a handler keeps the executor to itself.
+TEST_CASE_FIXTURE(scripted_group, "a handler that ends in its time is not cancelled, however busy the executor was then") {
+    handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
+        co_await handler.mark_all(of);
+        if (of.partition() == 0) {
+            kgroup::detail::clock::lead += std::chrono::nanoseconds{20s}.count();
+        } else {
+            co_await asio::post(asio::use_awaitable);
+            co_await asio::post(asio::use_awaitable);
+        }
+    };
+    cluster.add_records(t0, "a");
+    cluster.add_records(t1, "b");
+    cluster.add_records(t2, "c");
+    SUBCASE("revoked") {
+        run_over({t0, t1, t2});
+        cluster.revoke();
+        settle();
+    }
+    SUBCASE("stopped: both deadlines are over at once") {
+        run_over({t0, t1, t2});
+        group->stop();
+        settle();
+        CHECK(outcome.completed);
+        CHECK_FALSE(outcome.failure);
+    }
+    CHECK(handler.claims_ended == 3);
+    CHECK(count(event_kind::handler_cancelled) == 0);
+    CHECK(count(event_kind::handler_abandoned) == 0);
+    CHECK(cluster.committed(t2) == 1);
+    stop();
 }
 
 TEST_CASE_FIXTURE(scripted_group, "stop from inside a handler: it finishes what it holds") {
@@ -462,12 +674,12 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does not end, and its context,
     SUBCASE("cancelled") {
         group->stop();
         settle();
-        advance(7500ms);
+        advance(11250ms);
     }
     SUBCASE("abandoned") {
         group->stop();
         settle();
-        advance(7500ms);
+        advance(11250ms);
         advance(1s);
     }
     settle();

@@ -96,6 +96,7 @@ struct action_words {
         return std::string{"arm "} + names.at(static_cast<std::size_t>(what.how_long));
     }
     std::string operator()(machine::disarm_deadline const&) const { return "disarm"; }
+    std::string operator()(machine::hasten_deadline const&) const { return "hasten"; }
     std::string operator()(machine::start_backoff const&) const { return "back off"; }
     std::string operator()(machine::close_client const&) const { return "close"; }
     std::string operator()(machine::finish const&) const { return "finish"; }
@@ -868,18 +869,29 @@ TEST_CASE("session_machine: stop while a revoked session of a known member ends"
 
 TEST_CASE("session_machine: stop while a part of the session ends does not wait for that part") {
     story tell = cooperative().after({removed({0})});
-    tell(stop, {"end 0 1 and session: stopped", "arm drain"}, step::draining);
+    tell(stop, {"end 0 1 and session: stopped", "arm drain", "hasten"}, step::draining); // the group waits for 0
     tell(ended(1), {}, step::draining);
     tell(ended(0), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
     tell(cleanup_ended, {"disarm", "seal 0 1, commit 0 1"}, step::committing);
     tell(committed, {"drop 0 1", "end session: stopped", "remove 0", "close"}, step::closing);
 }
 
-TEST_CASE("session_machine: stop while a part of the session is committed") {
+TEST_CASE("session_machine: stop while a part of the session is committed: the others are told at once") {
     story tell = cooperative().after({removed({0}), ended(0)});
-    tell(stop, {}, step::committing);
-    tell(committed, {"drop 0", "end 1 and session: stopped", "arm drain"}, step::draining);
-    tell(ended(1), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+    tell(stop, {"end 1 and session: stopped"}, step::committing);
+    SUBCASE("and end after the commit") {
+        tell(committed, {"drop 0", "arm drain", "hasten"}, step::draining);
+        tell(ended(1), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+    }
+    SUBCASE("and end before it is answered") {
+        tell(ended(1), {}, step::committing); // as it was told to, so it is no reason of its own
+        tell(committed, {"drop 0", "clean up", "arm drain"}, step::cleaning_up);
+    }
+    SUBCASE("and are told of what is worse") {
+        tell(removed_lost({1}), {"superseded", "end 1: lost", "cancel 1"}, step::committing);
+        tell(committed, {"drop 0", "end 1 and session: lost", "arm drain"}, step::draining);
+        return;
+    }
     tell(cleanup_ended, {"disarm", "seal 1, commit 1"}, step::committing);
     tell(committed, {"drop 1", "end session: stopped", "remove 0", "close"}, step::closing);
     tell(removed({1}), {"remove 1"}, step::closing);
@@ -902,9 +914,17 @@ TEST_CASE("session_machine: rebalances during a stop") {
     SUBCASE("revoked") {
         story tell = at(step::running).after({stop});
         // The session ends as stopped; the answer comes after its commit.
-        tell(revoked({0, 1}), {}, step::draining);
+        tell(revoked({0, 1}), {"hasten"}, step::draining);
         tell.after({ended(0), ended(1), cleanup_ended});
         tell(committed, {"drop 0 1", "end session: stopped", "release 0 1", "close"}, step::closing);
+    }
+    SUBCASE("revoked during cleanup") {
+        story tell = at(step::running).after({stop, ended(0), ended(1)});
+        tell(revoked({0, 1}), {"hasten"}, step::cleaning_up);
+    }
+    SUBCASE("revoked, and nobody who is to end runs") {
+        story tell = at(step::running).after({stop, ended(0), ended(1), cleanup_ended});
+        tell(revoked({0, 1}), {}, step::committing);
     }
     SUBCASE("lost") {
         story tell = at(step::running).after({stop});
@@ -998,15 +1018,15 @@ TEST_CASE("session_machine: a handler throws while it is to end") {
 TEST_CASE("session_machine: a handler throws while another one's partition goes") {
     SUBCASE("while that one finishes") {
         story tell = cooperative().after({removed({0})});
-        tell(failed(1), {"end 0 1 and session: handler_failed", "arm drain"}, step::draining);
+        tell(failed(1), {"end 0 1 and session: handler_failed", "arm drain", "hasten"}, step::draining);
         tell(ended(0), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
         tell(cleanup_ended, {"disarm", "seal 0 1, commit 0 1"}, step::committing);
         tell(committed, {"drop 0 1", "end session: handler_failed", "remove 0", "close"}, step::closing);
     }
     SUBCASE("while that one is committed") {
         story tell = cooperative().after({removed({0}), ended(0)});
-        tell(failed(1), {}, step::committing);
-        tell(committed, {"drop 0", "end 1 and session: handler_failed", "clean up", "arm drain"}, step::cleaning_up);
+        tell(failed(1), {"end 1 and session: handler_failed"}, step::committing);
+        tell(committed, {"drop 0", "clean up", "arm drain"}, step::cleaning_up);
     }
     SUBCASE("while the starts of a third are looked up") {
         story tell = cooperative().after({added({2})});
@@ -1017,7 +1037,7 @@ TEST_CASE("session_machine: a handler throws while another one's partition goes"
     SUBCASE("and it is the one that goes") {
         story tell = cooperative().after({removed({0})});
         tell(failed(0), {"disarm", "seal 0, commit 0"}, step::committing);
-        tell(committed, {"drop 0", "end 1 and session: handler_failed", "arm drain"}, step::draining);
+        tell(committed, {"drop 0", "end 1 and session: handler_failed", "arm drain", "hasten"}, step::draining);
     }
 }
 
@@ -1937,6 +1957,7 @@ private:
     }
     void perform(machine::arm_deadline const& what) { deadline_ = what.how_long; }
     void perform(machine::disarm_deadline const&) { deadline_.reset(); }
+    void perform(machine::hasten_deadline const&) { require(deadline_.has_value(), "what is hastened is armed"); }
     void perform(machine::start_backoff const&) { backing_off_ = true; }
     void perform(machine::close_client const&) {
         require(!session_ && !open_, "the group is left when nothing is unanswered");

@@ -69,7 +69,16 @@ public:
     void finish(std::vector<std::shared_ptr<partition_state>> states, clock::time_point until) {
         finishing_ = last_commit{std::move(states), until, 0, {}};
     }
-    /// Whether that is over; true once.
+    /// A last commit that goes on lasts no longer than this.
+    void end_by(clock::time_point until) {
+        if (finishing_) {
+            finishing_->until = (std::min)(finishing_->until, until);
+        }
+        if (round_ && round_->last) {
+            round_->until = (std::min)(round_->until, until);
+        }
+    }
+    /// Whether the last commit is over; true once.
     bool take_finished() { return std::exchange(finished_, false); }
 
     /// What to send now, if anything.

@@ -7,6 +7,7 @@
 #include <kgroup/detail/claim_watch.hpp>
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/commit_rounds.hpp>
+#include <kgroup/detail/ending_times.hpp>
 #include <kgroup/detail/event_filter.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/lasting_conditions.hpp>
@@ -68,7 +69,9 @@ class group_run final : public membership,
 public:
     group_run(asio::any_io_executor executor, config given)
         : config_(std::move(given)), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
-          strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}), client_(config_) {}
+          strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}), client_(config_) {
+        times_ = ending_times{{client_.rebalance_deadline(), config_.commit_timeout, config_.close_timeout}};
+    }
 
     asio::any_io_executor const& strand() const noexcept override { return strand_; }
 
@@ -91,7 +94,7 @@ public:
     void subscribe(std::vector<std::string> topics) override {
         client_.check_topics(topics);
         asio::post(strand_, [self = this->shared_from_this(), topics = std::move(topics)]() mutable {
-            if (self->closing_since_ || self->stop_asked_) {
+            if (self->times_.closing() || self->stop_asked_) {
                 return;
             }
             self->topics_ = topics;
@@ -326,7 +329,10 @@ private:
                 break;
             }
             if (inbox_.empty()) {
-                co_await waiting_place_->wait(next_deadline());
+                auto const notified = co_await waiting_place_->wait(next_deadline());
+                if (notified && rounds_left_ != 0) {
+                    --rounds_left_;
+                }
             }
         }
     }
@@ -366,12 +372,38 @@ private:
 
     clock::time_point next_deadline() const {
         auto nearest = next_tick_;
-        for (auto const& each : {deadline_, backoff_until_, close_by_, look_up_at_, token_at_, commits_.due()}) {
+        for (auto const& each : {backoff_until_, look_up_at_, token_at_, commits_.due()}) {
             if (each && *each < nearest) {
                 nearest = *each;
             }
         }
+        for (auto const& each : {deadline_, close_by_}) {
+            if (each && *each < nearest && rounds_left_ == 0) { // otherwise a notification is on its way
+                nearest = *each;
+            }
+        }
         return nearest;
+    }
+
+    // Whether a time that handlers had is over, and all have been heard who ended in it: a handler may have ended, or have
+    // been told to, while this strand or the executor was busy. What was ready then has had its turn when a notification
+    // has gone through both; the first one may have been on its way before.
+    bool patience_is_over(clock::time_point now) {
+        auto const over = (deadline_ && *deadline_ <= now) || (close_by_ && *close_by_ <= now);
+        if (!over) {
+            waits_on_ = false;
+            rounds_left_ = 0;
+            return false;
+        }
+        if (!std::exchange(waits_on_, true)) {
+            rounds_left_ = 2;
+        }
+        if (rounds_left_ != 0) {
+            waiting_place_->notify();
+            return false;
+        }
+        waits_on_ = false;
+        return true;
     }
 
     void on_time() {
@@ -379,13 +411,14 @@ private:
         auto const over = [now](std::optional<clock::time_point>& when) {
             return when && *when <= now ? (when.reset(), true) : false;
         };
-        if (over(deadline_)) {
+        auto const patient = !patience_is_over(now);
+        if (!patient && over(deadline_)) {
             feed(machine::deadline_over{});
         }
         if (over(backoff_until_)) {
             feed(machine::backoff_over{});
         }
-        if (over(close_by_)) {
+        if (!patient && over(close_by_)) {
             if (machine_.at() == step::closing) {
                 report({event_kind::close_timed_out, severity::warning, std::nullopt, {}, "the group was not left in time; its "
                         "coordinator removes this member after the session timeout"});
@@ -444,7 +477,7 @@ private:
     }
     void note(machine::revoked const& what) {
         // librdkafka does some of its own: after a session timeout, when it leaves, and when the subscription has changed.
-        auto const of_broker = !what.lost && !closing_since_ && !std::exchange(subscription_changed_, false);
+        auto const of_broker = !what.lost && !times_.closing() && !std::exchange(subscription_changed_, false);
         if (of_broker) {
             answered();
         }
@@ -729,7 +762,7 @@ private:
         }
         for (auto const& each : what.claims) {
             if (auto const state = session_state_ ? session_state_->find(each) : nullptr) {
-                state->end(what.why, clock::now() + shared_time(client_.rebalance_deadline()));
+                state->end(what.why, times_.handlers(clock::now()));
                 if (is_loss(what.why)) {
                     state->tracker().seal(); // now, and not with the last commit: somebody else's offset is not to be overwritten
                 }
@@ -813,12 +846,11 @@ private:
                 }
             }
         }
-        auto until = clock::now() + config_.commit_timeout;
-        commits_.finish(std::move(states), close_by_ ? (std::min)(until, *close_by_) : until);
+        commits_.finish(std::move(states), times_.commit(clock::now()));
     }
 
     void perform(machine::drop_claims const& what) {
-        drain_until_.reset();
+        times_.over();
         std::vector<std::shared_ptr<partition_state>> dropped;
         {
             std::lock_guard const lock{shared_}; // the outer one, as in stats()
@@ -844,7 +876,7 @@ private:
     }
 
     void perform(machine::end_session const& what) {
-        drain_until_.reset();
+        times_.over();
         last_end_ = what.why;
         commit_trouble_ = false;
         report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "the session ends; nothing is left to commit"});
@@ -867,27 +899,26 @@ private:
 
     void perform(machine::report_superseded const&) { count(&group_stats::superseded_rebalances); }
 
-    /// So much time as there is: when the group closes, the last steps have to share what is left.
-    clock::duration shared_time(clock::duration time) const {
-        return close_by_ ? (std::min)(time, (std::max)(*close_by_ - clock::now(), clock::duration{0}) / 2) : time;
-    }
-
     void perform(machine::arm_deadline const& what) {
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
-        clock::duration time = what.how_long == limit::join ? config_.close_timeout : client_.rebalance_deadline();
-        if (what.how_long == limit::drain) {
-            if (machine_.at() == step::cleaning_up && drain_until_) { // what the handlers left of it
-                time = (std::max)(*drain_until_ - now, time / 4);
-            } else {
-                drain_until_ = now + time;
-            }
+        waits_on_ = false;
+        switch (what.how_long) {
+        case limit::drain: deadline_ = machine_.at() == step::cleaning_up ? times_.cleanup(now) : times_.drain(now); break;
+        case limit::grace: deadline_ = times_.grace(now); break;
+        case limit::join: deadline_ = times_.join(now); break;
         }
-        time = shared_time(time);
-        if (what.how_long == limit::grace) {
-            time = std::min<clock::duration>(time / 10 + std::chrono::milliseconds{10}, std::chrono::seconds{1});
+    }
+    void perform(machine::hasten_deadline const&) { limit_deadline(times_.hasten(clock::now())); }
+
+    // Handlers that were told of a later end are told of this one, if they ask.
+    void limit_deadline(clock::time_point until) {
+        if (deadline_) {
+            deadline_ = (std::min)(*deadline_, until);
         }
-        deadline_ = now + time;
+        for (auto const& each : running_) {
+            each.second->state->finish_no_later_than(until);
+        }
     }
     void perform(machine::disarm_deadline const&) { deadline_.reset(); }
 
@@ -910,9 +941,11 @@ private:
     void perform(machine::finish const&) {}
 
     void close_within() {
-        if (!closing_since_) {
-            closing_since_ = clock::now();
-            close_by_ = *closing_since_ + config_.close_timeout;
+        if (!times_.closing()) {
+            times_.close(clock::now());
+            close_by_ = times_.close_by();
+            limit_deadline(times_.handlers_until());
+            commits_.end_by(times_.handlers_until());
         }
     }
 
@@ -1157,7 +1190,7 @@ private:
             }
         }
         watch_assignment(now);
-        if (!closing_since_) {
+        if (!times_.closing()) {
             ask_brokers(now);
         }
         for (auto& kept : conditions_.kept_back(now, 10s)) {
@@ -1209,7 +1242,7 @@ private:
     }
 
     void watch_assignment(clock::time_point now) {
-        if (closing_since_ || machine_.at() != step::joining) {
+        if (times_.closing() || machine_.at() != step::joining) {
             return; // it is not awaited, or not yet: what there was is being given back
         }
         if (assignment_.telling_is_due(now)) {
@@ -1299,7 +1332,7 @@ private:
 
     asio::awaitable<void> wind_up() {
         close_within();
-        auto until = *closing_since_ + config_.close_timeout;
+        auto until = times_.close_by();
         // Out of time, in the middle of something: nothing of it may do harm any more.
         if (session_state_) {
             partition_set left;
@@ -1487,12 +1520,13 @@ private:
     clock::time_point session_began_{};
     clock::time_point next_tick_{};
     std::optional<clock::time_point> deadline_;
-    std::optional<clock::time_point> drain_until_; // of claims that end: handlers and `cleanup` together
     std::optional<clock::time_point> backoff_until_;
     std::optional<clock::time_point> look_up_at_;
     std::optional<clock::time_point> token_at_;
+    ending_times times_;
     std::optional<clock::time_point> close_by_;
-    std::optional<clock::time_point> closing_since_;
+    bool waits_on_ = false;                      // a deadline is over, and who ended before it is heard first
+    int rounds_left_ = 0;                        // of that
 
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};

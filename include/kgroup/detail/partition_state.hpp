@@ -129,6 +129,12 @@ public:
         ended_.happen();
     }
     end_reason why_ended() const noexcept { return why_.load(std::memory_order_acquire); }
+    /// For what has ended. Group's strand, as `end`.
+    void finish_no_later_than(clock::time_point until) noexcept {
+        if (ended() && finish_by_.load(std::memory_order_relaxed) > until.time_since_epoch().count()) {
+            finish_by_.store(until.time_since_epoch().count(), std::memory_order_relaxed);
+        }
+    }
     /// nullopt: it has not ended. After a loss: now.
     std::optional<clock::time_point> finish_by() const noexcept {
         if (!ended()) {

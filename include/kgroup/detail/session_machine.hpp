@@ -4,7 +4,6 @@
 #include <kgroup/topic_partition.hpp>
 
 #include <algorithm>
-#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -33,6 +32,9 @@ using partition_set = std::set<topic_partition>;
 ///
 /// Hence three sets: what the group has given, what the client has been told, and what has a claim. Rebalances change the
 /// first when they arrive; everything else brings the other two after it.
+///
+/// A member may own ten thousand partitions. So what one of the sets has and another has not is kept, and not computed
+/// anew: an event costs as much as it changes, but for an eager rebalance and the end of a session, which change all.
 class session_machine {
 public:
     struct settings {
@@ -150,6 +152,8 @@ public:
         enum class limit { drain, grace, join } how_long;
     };
     struct disarm_deadline {};
+    /// The group waits for this member from now on: what is armed is over when it would be in a rebalance, if not before.
+    struct hasten_deadline {};
     struct start_backoff {};
     /// Leave the group; revocations come and are answered meanwhile; then `client_closed`.
     struct close_client {};
@@ -158,7 +162,7 @@ public:
 
     using action = std::variant<look_up, begin_session, start_claims, accept_unread, release_partitions, end_claims, cancel, abandon,
                                 clean_up, commit, drop_claims, end_session, report_orphan, report_superseded, arm_deadline,
-                                disarm_deadline, start_backoff, close_client, finish>;
+                                disarm_deadline, hasten_deadline, start_backoff, close_client, finish>;
     using actions = std::vector<action>;
 
     /// Where the machine is: what it waits for.
@@ -207,20 +211,25 @@ private:
         if (unanswered_) {
             out_.push_back(report_superseded{});
         }
+        group_waits_ = !what.assignment && !lost;
+        if (armed_ && whole_) {
+            hasten();
+        }
         lose(given_away_by(what, lost), end_reason::lost);
         if (!what.cooperative) {
             replaced_ = owned_;
-            given_ = what.assignment ? what.partitions : partition_set{};
-        } else if (what.assignment) {
-            given_.insert(what.partitions.begin(), what.partitions.end());
-        } else {
+            remove(given_, partition_set{given_});
+        } else if (!what.assignment) {
             auto const taken = intersection(what.partitions, owned_);
             replaced_.insert(taken.begin(), taken.end());
-            given_ = difference(given_, what.partitions);
+            remove(given_, what.partitions);
+        }
+        if (what.assignment) {
+            add(given_, what.partitions);
         }
         // Eager rebalances replace a session; and one that is only being set up is cheap to replace.
         if (session_ && (!what.cooperative || step_ == step::setting_up)) {
-            auto const all_lost = claims_.empty() ? lost : includes(lost_, claims_);
+            auto const all_lost = claims_.empty() ? lost : all_claims_lost();
             if (!taken_ || all_lost) {
                 taken_ = all_lost ? end_reason::lost : end_reason::revoked;
             }
@@ -240,17 +249,14 @@ private:
 
     // The claims that others may have from now on.
     partition_set given_away_by(rebalance const& what, bool lost) const {
-        partition_set gone;
-        for (auto const& each : claims_) {
-            auto const named = what.partitions.contains(each);
-            auto const revoked_before = !given_.contains(each);
-            auto const kept = what.assignment ? named || (what.cooperative && !revoked_before)
-                                              : !revoked_before && !(lost && (named || !what.cooperative));
-            if (!kept) {
-                gone.insert(each);
+        if (what.cooperative) {
+            auto gone = what.assignment ? difference(revoked_, what.partitions) : revoked_;
+            if (lost) {
+                gone.merge(intersection(what.partitions, claims_));
             }
+            return gone;
         }
-        return gone;
+        return what.assignment ? difference(claims_, what.partitions) : lost ? claims_ : revoked_;
     }
 
     // Where ending goes on already, the handlers learn of it now, and the rest follows in its turn. Elsewhere it begins.
@@ -263,18 +269,18 @@ private:
         if (gone.empty() || (step_ != step::draining && step_ != step::cleaning_up && step_ != step::committing && !whole_)) {
             return;
         }
-        auto const all = includes(lost_, claims_);
+        auto const all = all_claims_lost();
         if (whole_ && all) {
             whole_ = why;
         }
         out_.push_back(end_claims{gone, why, all});
-        if (cancel_lost() && step_ == step::draining) {
+        if (cancel_those(gone) && step_ == step::draining) {
             arm(arm_deadline::limit::drain);
         }
     }
 
-    bool cancel_lost() {
-        auto const late = difference(intersection(lost_, handlers_), cancelled_);
+    bool cancel_those(partition_set const& claims) {
+        auto const late = difference(intersection(claims, handlers_), cancelled_);
         if (late.empty()) {
             return false;
         }
@@ -283,22 +289,25 @@ private:
         return true;
     }
 
+    bool all_claims_lost() const { return lost_.size() == claims_.size(); } // only claims are lost
+
     // What the client is to be told to assign.
     partition_set take_over() {
         if (unanswered_ && !unanswered_->cooperative) {
             may_leave_ = true;
             replaced_.clear();
-            owned_ = given_;
+            remove(owned_, partition_set{owned_});
+            add(owned_, given_);
             return owned_;
         }
-        auto added = difference(given_, owned_);
-        owned_.insert(added.begin(), added.end());
+        auto added = untold_;
+        add(owned_, added);
         may_leave_ = may_leave_ || !owned_.empty();
         return added;
     }
 
     void release(bool cooperative) {
-        owned_ = difference(owned_, replaced_);
+        remove(owned_, replaced_);
         may_leave_ = !owned_.empty();
         out_.push_back(release_partitions{std::exchange(replaced_, {}), cooperative});
     }
@@ -328,7 +337,21 @@ private:
                 settle();
             }
             return;
+        case step::committing: return end_rest();
         default: return; // in its turn
+        }
+    }
+
+    // The session is to end, and the last commit of some of its claims is under way: the handlers of the others need not
+    // wait for the answer to learn of it.
+    void end_rest() {
+        auto const why = must_end();
+        if (!why || whole_ || rest_ended_) {
+            return;
+        }
+        if (auto rest = difference(difference(claims_, ending_), lost_); !rest.empty()) {
+            rest_ended_ = why;
+            out_.push_back(end_claims{std::move(rest), *why, true});
         }
     }
 
@@ -339,7 +362,7 @@ private:
                 return drain(claims_, *why, true);
             }
             if (auto const taken = taken_claims(); !taken.empty()) {
-                return drain(taken, includes(lost_, taken) ? end_reason::lost : end_reason::revoked, false);
+                return drain(taken, all_lost(taken) ? end_reason::lost : end_reason::revoked, false);
             }
         } else if (fatal_) {
             return finish_now();
@@ -354,13 +377,12 @@ private:
         if (unread) {
             return leave();
         }
-        auto unclaimed = difference(given_, claims_);
-        if (unanswered_ || (!unclaimed.empty() && !exited_)) {
-            return look_for_start(std::move(unclaimed));
+        if (unanswered_ || (!unclaimed_.empty() && !exited_)) {
+            return look_for_start(unclaimed_);
         }
         if (session_) {
             step_ = step::running;
-        } else if (!unclaimed.empty()) {
+        } else if (!unclaimed_.empty()) {
             step_ = step::backing_off;
             out_.push_back(start_backoff{});
         } else {
@@ -379,8 +401,8 @@ private:
         if (taken_) {
             return taken_;
         }
-        if (!claims_.empty() && includes(replaced_, claims_)) {
-            return includes(lost_, claims_) ? end_reason::lost : end_reason::revoked;
+        if (!claims_.empty() && replaced_.size() >= claims_.size() && taken_claims().size() == claims_.size()) {
+            return all_claims_lost() ? end_reason::lost : end_reason::revoked;
         }
         if (stopping_) {
             return end_reason::stopped;
@@ -416,7 +438,7 @@ private:
         }
         session_ = true;
         exited_ = false;
-        claims_ = starting_;
+        add(claims_, starting_);
         step_ = step::setting_up;
         hook_cancelled_ = false;
         out_.push_back(begin_session{starting_});
@@ -443,7 +465,7 @@ private:
         auto const answers = unanswered_ || !assignment.empty();
         auto const cooperative = !unanswered_ || unanswered_->cooperative;
         unanswered_.reset();
-        claims_.insert(starting_.begin(), starting_.end());
+        add(claims_, starting_);
         handlers_.insert(starting_.begin(), starting_.end());
         out_.push_back(start_claims{std::move(assignment), std::exchange(starting_, {}), cooperative, answers});
         settle();
@@ -456,19 +478,23 @@ private:
         if (whole) {
             whole_ = why;
         }
-        out_.push_back(end_claims{ending_, why, whole});
-        if (auto const gone = intersection(ending_, lost_); !gone.empty() && why != end_reason::lost && !fatal_) {
+        if (std::exchange(rest_ended_, std::nullopt) != why) {
+            out_.push_back(end_claims{ending_, why, whole});
+        }
+        auto const gone = intersection(ending_, lost_);
+        if (!gone.empty() && why != end_reason::lost && !fatal_) {
             out_.push_back(end_claims{gone, end_reason::lost, false});
         }
         if (step_ == step::setting_up) {
-            return arm(arm_deadline::limit::drain); // `setup` has to end first
+            return arm_drain(); // `setup` has to end first
         }
-        cancel_lost();
-        if (intersection(ending_, handlers_).empty()) {
+        cancel_those(gone);
+        awaited_ = intersection(ending_, handlers_);
+        if (awaited_.empty()) {
             return drained();
         }
         step_ = step::draining;
-        arm(arm_deadline::limit::drain);
+        arm_drain();
     }
 
     void on(claim_ended const& what) {
@@ -476,13 +502,17 @@ private:
             return;
         }
         cancelled_.erase(what.where);
+        awaited_.erase(what.where);
         failed_ = failed_ || what.failed;
-        if (step_ == step::draining && intersection(ending_, handlers_).empty()) {
+        if (step_ == step::draining && awaited_.empty()) {
             disarm();
             return drained();
         }
-        auto const told = whole_ || taken_ || replaced_.contains(what.where) || lost_.contains(what.where);
-        if (!what.failed && !told) {
+        auto const told = whole_ || taken_ || rest_ended_ || replaced_.contains(what.where) || lost_.contains(what.where);
+        if (!what.failed) {
+            if (told) {
+                return; // nothing else has changed
+            }
             if (settings_.keep_others) {
                 out_.push_back(report_orphan{what.where});
                 return;
@@ -498,15 +528,14 @@ private:
         }
         switch (step_) {
         case step::draining: {
-            auto const late = intersection(ending_, handlers_);
-            if (auto const patient = difference(late, cancelled_); !patient.empty()) {
-                cancelled_.insert(patient.begin(), patient.end());
-                out_.push_back(cancel{patient});
+            if (cancel_those(awaited_)) {
                 return arm(arm_deadline::limit::grace);
             }
-            handlers_ = difference(handlers_, late);
-            cancelled_ = difference(cancelled_, late);
-            out_.push_back(abandon{late});
+            for (auto const& each : awaited_) {
+                handlers_.erase(each);
+                cancelled_.erase(each);
+            }
+            out_.push_back(abandon{std::exchange(awaited_, {})});
             return drained();
         }
         case step::setting_up:
@@ -557,9 +586,10 @@ private:
     }
 
     void dropped() {
-        claims_ = difference(claims_, ending_);
-        lost_ = difference(lost_, ending_);
-        ending_.clear();
+        remove(claims_, ending_);
+        for (auto const& each : std::exchange(ending_, {})) {
+            lost_.erase(each);
+        }
         if (whole_) {
             session_ = false;
             over_ = settings_.once;
@@ -630,41 +660,101 @@ private:
         out_.push_back(arm_deadline{how_long});
     }
 
+    void arm_drain() {
+        arm(arm_deadline::limit::drain);
+        if (unanswered_) {
+            hasten();
+        }
+    }
+
+    // A member that is to close has another time for that.
+    void hasten() {
+        if (group_waits_ && (stopping_ || failed_)) {
+            out_.push_back(hasten_deadline{});
+        }
+    }
+
     void disarm() {
         if (std::exchange(armed_, false)) {
             out_.push_back(disarm_deadline{});
         }
     }
 
+    // One of the three sets is another: so are their differences.
+    void add(partition_set& to, partition_set const& partitions) {
+        for (auto const& each : partitions) {
+            to.insert(each);
+            compare(each);
+        }
+    }
+    void remove(partition_set& from, partition_set const& partitions) {
+        for (auto const& each : partitions) {
+            from.erase(each);
+            compare(each);
+        }
+    }
+    void compare(topic_partition const& where) {
+        auto const given = given_.contains(where);
+        auto const claimed = claims_.contains(where);
+        include(untold_, where, given && !owned_.contains(where));
+        include(unclaimed_, where, given && !claimed);
+        include(revoked_, where, claimed && !given);
+    }
+    static void include(partition_set& in, topic_partition const& where, bool belongs) {
+        if (belongs) {
+            in.insert(where);
+        } else {
+            in.erase(where);
+        }
+    }
+
+    bool all_lost(partition_set const& claims) const {
+        return std::ranges::all_of(claims, [this](auto const& each) { return lost_.contains(each); });
+    }
+
     static partition_set intersection(partition_set const& left, partition_set const& right) {
+        if (right.size() < left.size()) {
+            return intersection(right, left);
+        }
         partition_set both;
-        std::set_intersection(left.begin(), left.end(), right.begin(), right.end(), std::inserter(both, both.end()));
+        for (auto const& each : left) {
+            if (right.contains(each)) {
+                both.insert(both.end(), each);
+            }
+        }
         return both;
     }
     static partition_set difference(partition_set const& left, partition_set const& right) {
         partition_set rest;
-        std::set_difference(left.begin(), left.end(), right.begin(), right.end(), std::inserter(rest, rest.end()));
+        for (auto const& each : left) {
+            if (!right.contains(each)) {
+                rest.insert(rest.end(), each);
+            }
+        }
         return rest;
-    }
-    static bool includes(partition_set const& all, partition_set const& some) {
-        return std::includes(all.begin(), all.end(), some.begin(), some.end());
     }
 
     settings settings_{};
     step step_ = step::joining;
     actions out_;
     std::optional<rebalance> unanswered_; // the newest
+    bool group_waits_ = false;            // for its answer: it is a revocation, and not lost
     partition_set given_;                 // by the group, after the newest rebalance
     partition_set owned_;                 // what the client believes to be assigned
     partition_set replaced_;              // of what is owned: revoked since, or assigned anew
     partition_set claims_;                // with a claim in the session
+    partition_set untold_;                // given and not owned
+    partition_set unclaimed_;             // given and without a claim
+    partition_set revoked_;               // with a claim and not given
     partition_set handlers_;              // whose handler runs
     partition_set cancelled_;             // of the handlers
     partition_set starting_;              // looked up now, or claims whose handlers start after `setup`
     partition_set ending_;                // drained, cleaned up or committed now
+    partition_set awaited_;               // of these, in `draining`: whose handler runs
     partition_set lost_;                  // of the claims: others may have them
     std::optional<end_reason> whole_;     // the session ends with `ending_`
     std::optional<end_reason> taken_;     // an eager rebalance ends the session
+    std::optional<end_reason> rest_ended_; // while `ending_` is committed, the other claims were told that the session ends
     bool session_ = false;
     bool armed_ = false;                  // the deadline
     bool hook_cancelled_ = false;
