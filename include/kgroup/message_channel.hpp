@@ -11,6 +11,7 @@
 #include <asio/co_spawn.hpp>
 
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>

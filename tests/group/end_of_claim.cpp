@@ -4,6 +4,7 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
+#include <asio/experimental/awaitable_operators.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
@@ -61,6 +62,42 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a claim that is taken away al
     CHECK(left == std::vector{8s});
     stop();
     CHECK(told == lines{"t1 revoked", "t0 stopped"});
+}
+
+// As docs/from-sarama.md shows it.
+TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a retry loop ends with its claim, and the others go on") {
+    make_cooperative();
+    auto const push = [this](claim& of) -> asio::awaitable<bool> {
+        using namespace asio::experimental::awaitable_operators;
+        kgroup::detail::timer pause{co_await asio::this_coro::executor};
+        for (;;) {
+            pause.expires_after(1h);
+            co_await (pause.async_wait(asio::use_awaitable) || of.async_wait_ended());
+            if (of.messages().ended()) {
+                told.push_back(name(of));
+                co_return false;
+            }
+        }
+    };
+    handler.on_claim = [&push](session&, claim& of) -> asio::awaitable<void> {
+        while (auto const message = co_await of.messages().async_receive()) {
+            bool const pushed = co_await push(of);
+            if (!pushed) {
+                co_return;
+            }
+            of.mark(*message);
+        }
+    };
+    cluster.add_records(t0, "a");
+    cluster.add_records(t1, "b");
+    run_over({t0, t1});
+    cluster.revoke({t1});
+    settle();
+    CHECK(told == lines{"t1 revoked"});
+    CHECK(count(event_kind::handler_cancelled) == 0);
+    stop();
+    CHECK(told == lines{"t1 revoked", "t0 stopped"});
+    CHECK_FALSE(cluster.committed(t1));
 }
 
 TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a loss leaves no time") {

@@ -146,7 +146,7 @@ private:
 
     // Empty: there is nothing to come.
     static std::string reason_of(log_end_look const& log, claim_look const& at) {
-        auto const position = std::max({at.position, log.low, std::int64_t{0}});
+        auto const position = (std::max)({at.position, log.low, std::int64_t{0}});
         auto const from = std::to_string(position);
         if (log.error) {
             return "the partition's leader has not said whether there are records from offset " + from +
