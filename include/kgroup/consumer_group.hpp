@@ -20,6 +20,7 @@
 #include <asio/cancellation_state.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/strand.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <chrono>
@@ -39,7 +40,8 @@ namespace kgroup {
 /// `consumer_group`. (Over another client, a file that makes a group includes `kgroup/detail/group_run.hpp` too if
 /// `KGROUP_SEPARATE_COMPILATION` is defined.)
 ///
-/// Everything runs on the executor that it is given: the handlers, each on a strand of its own, and the group's own work. The group
+/// Everything runs on the executor that it is given, whatever kind that is: the handlers, each on a strand of its own over it, and the
+/// group's own work; so over a strand nothing of the group's runs beside anything else on it. The group
 /// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a
 /// time, and to end librdkafka's consumer when the run is over.
 ///
@@ -157,7 +159,7 @@ public:
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_offsets_for_times(std::span<topic_partition const> of, std::chrono::system_clock::time_point time, CompletionToken&& token) {
-        return asio::co_spawn(membership_->executor(),
+        return asio::co_spawn(asio::make_strand(membership_->executor()),
                               detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
                               std::forward<CompletionToken>(token));
     }

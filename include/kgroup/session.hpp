@@ -11,6 +11,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/strand.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -111,7 +112,7 @@ public:
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_commit(CompletionToken&& token) {
-        return asio::co_spawn(executor_, detail::heed_cancellation(asio::enable_partial_cancellation(), async_commit()),
+        return asio::co_spawn(asio::make_strand(executor_), detail::heed_cancellation(asio::enable_partial_cancellation(), async_commit()),
                               std::forward<CompletionToken>(token));
     }
 
@@ -130,7 +131,7 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait_stopping(CompletionToken&& token) {
-        return asio::co_spawn(executor_, detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
+        return asio::co_spawn(asio::make_strand(executor_), detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
                               std::forward<CompletionToken>(token));
     }
 

@@ -9,6 +9,7 @@
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
 
+#include <typeinfo>
 #include <utility>
 #include <variant>
 
@@ -47,13 +48,25 @@ private:
     using any_strand = std::variant<context_strand, pool_strand, other_strand>;
 
     static any_strand make(asio::any_io_executor const& on) {
-        if (auto const* const context = on.target<asio::io_context::executor_type>()) {
+        if (auto const* const context = target<asio::io_context::executor_type>(on)) {
             return context_strand{*context};
         }
-        if (auto const* const pool = on.target<asio::thread_pool::executor_type>()) {
+        if (auto const* const pool = target<asio::thread_pool::executor_type>(on)) {
             return pool_strand{*pool};
         }
         return other_strand{on};
+    }
+
+    // Null: it is none. The type is compared here: before Asio 1.26 `any_io_executor::target` takes whatever is there for what
+    // it is asked for, such as a strand for the context below it.
+    template <typename Executor>
+    static Executor const* target([[maybe_unused]] asio::any_io_executor const& on) noexcept {
+#ifndef ASIO_NO_TYPEID
+        if (on.target_type() == typeid(Executor)) {
+            return on.target<Executor>();
+        }
+#endif
+        return nullptr;
     }
 
     any_strand strand_;
