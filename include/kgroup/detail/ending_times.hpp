@@ -55,7 +55,8 @@ public:
     }
     /// They are told.
     clock::time_point drain(clock::time_point now) { return drain_until_ = handlers(now); }
-    /// From now on the group waits for this member: no step of handlers or of `cleanup` that has begun lasts longer than this.
+    /// From now on the group waits for this member, or there is nothing to finish: no step of handlers or of `cleanup`
+    /// that has begun lasts longer than this.
     clock::time_point hasten(clock::time_point now) {
         group_waits_until_ = now + settings_.rebalance_deadline;
         drain_until_ = (std::min)(drain_until_, group_waits_until_);

@@ -903,6 +903,9 @@ private:
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
         waits_on_ = false;
+        if (session_state_ && is_loss(session_state_->why)) {
+            times_.hasten(now); // there is nothing to finish: handlers are cancelled already
+        }
         switch (what.how_long) {
         case limit::drain: deadline_ = machine_.at() == step::cleaning_up ? times_.cleanup(now) : times_.drain(now); break;
         case limit::grace: deadline_ = times_.grace(now); break;
