@@ -41,7 +41,10 @@ struct config {
     std::string brokers{};
     /// The group's name. Offsets belong to it. Required.
     std::string group_id{};
-    /// Topics by name, or by a regular expression that begins with `^`. At least one.
+    /// Topics by name, or by a regular expression that begins with `^`. At least one. An expression matches none of Kafka's internal
+    /// topics (`__consumer_offsets`, …: names that begin with two underscores) unless it begins with `^__`; a group that names such a topic, or
+    /// has such an expression, can have no other expression that might match them. Which of the two a group is does not change
+    /// later (`subscribe`).
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
     /// too, and neither is right for everyone. With `latest` the start counts as marked, and is committed as marks are: what comes before the

@@ -78,4 +78,30 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe: what cannot be subscribed to is re
     stop();
 }
 
+TEST_CASE_FIXTURE(scripted_group, "subscribe: internal topics are seen by a group that names one in its configuration, and by no other") {
+    run_over({t0});
+    said();
+    CHECK(refusal(*group, {"t", "__consumer_offsets"}).find("'__consumer_offsets' is internal to Kafka") != std::string::npos);
+    CHECK(refusal(*group, {"^__.*"}).find("'^__.*' is internal to Kafka") != std::string::npos);
+    CHECK(refusal(*group, {"^.*", "_schemas"}) == "");
+    settle();
+    CHECK(said() == lines{"subscribe ^.* _schemas"});
+    stop();
+    settings.topics = {"t", "__consumer_offsets"};
+    outcome = {};
+    group.reset();
+    run_over({t0});
+    said();
+    CHECK(refusal(*group, {"^__.*", "__transaction_state", "^t"}) == "");
+    CHECK(refusal(*group, {"^.*"}).find("'^.*' might match internal topics") != std::string::npos);
+    settle();
+    CHECK(said() == lines{"subscribe ^__.* __transaction_state ^t"});
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a configuration that names an internal topic beside an expression that might match others is refused") {
+    settings.topics = {"^.*", "__consumer_offsets"};
+    CHECK_THROWS_WITH_AS(group.emplace(context, settings), doctest::Contains("'^.*' might match internal topics"), std::system_error);
+}
+
 } // namespace

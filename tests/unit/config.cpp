@@ -167,6 +167,18 @@ TEST_CASE("config: a property that says the same as a field is no contradiction"
     }
 }
 
+TEST_CASE("config: internal topics are hidden beside what the user hides, unless the configuration names one") {
+    CHECK(property_of(good(), "topic.blacklist") == "^__");
+    CHECK(property_of(with([](config& c) { c.topics = {"^.*"}; }), "topic.blacklist") == "^__");
+    CHECK(property_of(with_property("topic.blacklist", "^a,^b"), "topic.blacklist") == "^__,^a,^b");
+    for (auto const* const name : {"__consumer_offsets", "^__.*"}) {
+        auto given = with_property("topic.blacklist", "^a");
+        given.topics = {"orders", name};
+        CHECK(property_of(given, "topic.blacklist") == "^a");
+    }
+    CHECK(says(refusal(with([](config& c) { c.topics = {"^.*", "__consumer_offsets"}; })), "topics: '^.*' might match internal topics"));
+}
+
 TEST_CASE("config: what the fields mean to librdkafka") {
     CHECK(property_of(good(), "bootstrap.servers") == "127.0.0.1:9092");
     CHECK(property_of(good(), "enable.auto.commit") == "false");

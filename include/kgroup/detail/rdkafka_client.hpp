@@ -4,6 +4,7 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/event_line.hpp>
+#include <kgroup/detail/internal_topics.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/detail/rdkafka_settings.hpp>
@@ -40,7 +41,7 @@ namespace kgroup::detail {
 class rdkafka_client {
 public:
     explicit rdkafka_client(config const& given)
-        : settings_(rdkafka_settings_maker::make(given)), topics_(given.topics), group_id_(given.group_id),
+        : settings_(rdkafka_settings_maker::make(given)), internal_topics_(given.topics), topics_(given.topics), group_id_(given.group_id),
           protocol_(given.protocol), initial_offset_(*given.initial_offset), initial_time_(given.initial_time) {}
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
@@ -76,7 +77,10 @@ public:
         }
     }
 
-    void check_topics(std::vector<std::string> const& topics) const { detail::check_topics(topics, protocol_); }
+    void check_topics(std::vector<std::string> const& topics) const {
+        detail::check_topics(topics, protocol_);
+        internal_topics_.check(topics);
+    }
     void subscribe(std::vector<std::string> topics) {
         topics_ = std::move(topics);
         if (handle_) {
@@ -697,6 +701,7 @@ private:
     owed owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;
+    internal_topics internal_topics_;
 };
 
 static_assert(client<rdkafka_client>);

@@ -2,6 +2,7 @@
 
 #include <kgroup/config.hpp>
 #include <kgroup/detail/config_check.hpp>
+#include <kgroup/detail/internal_topics.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
 #include <kgroup/error.hpp>
 
@@ -48,6 +49,7 @@ public:
         self.set_defaults();
         self.set_users();
         self.set_ours();
+        self.hide_internal_topics();
         self.set_fetch_limit();
         self.set_refill();
         self.check_times();
@@ -162,6 +164,13 @@ private:
         if (given_.on_event) {
             must("log.queue", "true", "on_event");
             made_.log_to_queue = true;
+        }
+    }
+
+    void hide_internal_topics() {
+        if (internal_topics{given_.topics}.hidden()) {
+            auto const users = get("topic.blacklist");
+            set("topic.blacklist", users.empty() ? "^__" : "^__," + users, !quietly);
         }
     }
 

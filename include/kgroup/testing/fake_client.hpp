@@ -5,6 +5,7 @@
 #include <kgroup/consumer_group.hpp>
 #include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/group_run.hpp>
+#include <kgroup/detail/internal_topics.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -31,7 +32,7 @@ public:
     /// @throws std::system_error `errc::invalid_config`: as a real client does for what can be said without librdkafka, and when
     /// there is no `fake_cluster` of this name.
     explicit fake_client(config const& given)
-        : connection_(std::make_shared<connection>(find_cluster(given))), topics_(given.topics), protocol_(given.protocol),
+        : connection_(std::make_shared<connection>(find_cluster(given))), internal_topics_(given.topics), topics_(given.topics), protocol_(given.protocol),
           initial_offset_(*given.initial_offset), initial_time_(given.initial_time),
           cooperative_(given.protocol == group_protocol::consumer || given.assignors.front() == assignor::cooperative_sticky),
           max_poll_interval_(interval_of(given)), rebalance_deadline_(detail::rebalance_deadline_of(given, max_poll_interval_)) {}
@@ -43,7 +44,10 @@ public:
         }
     }
 
-    void check_topics(std::vector<std::string> const& topics) const { detail::check_topics(topics, protocol_); }
+    void check_topics(std::vector<std::string> const& topics) const {
+        detail::check_topics(topics, protocol_);
+        internal_topics_.check(topics);
+    }
     void subscribe(std::vector<std::string> topics) {
         topics_ = std::move(topics);
         if (started_) {
@@ -172,4 +176,5 @@ static_assert(client<fake_client>);
 /// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script instead of a broker.
 using fake_group = basic_consumer_group<fake_client>;
 
+    detail::internal_topics internal_topics_;
 } // namespace kgroup::testing
