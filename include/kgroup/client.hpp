@@ -72,6 +72,11 @@ struct client_coordinator {
     bool broker_known = true;               ///< some broker of the cluster has answered some time
 };
 struct client_token_wanted {};              ///< for SASL/OAUTHBEARER: `set_token`, some time
+struct client_position_reset {              ///< the log did not hold the offset that was to be read next
+    topic_partition where;
+    std::int64_t from = 0;
+    std::int64_t to = 0;                    ///< the offset at which reading goes on, or one of the ends (`start_position`)
+};
 struct client_notice {
     event what;
 };
@@ -79,8 +84,8 @@ struct client_fatal {
     std::error_code error;
     std::string text;
 };
-using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_ends,
-                                  client_coordinator, client_token_wanted, client_notice, client_fatal>;
+using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_ends, client_coordinator,
+                                  client_token_wanted, client_position_reset, client_notice, client_fatal>;
 
 /// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by `testing::fake_client`.
 ///

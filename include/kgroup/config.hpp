@@ -101,7 +101,8 @@ struct config {
     /// Told of everything that happens beside the records, librdkafka's log included, on the group's executor, one at a
     /// time. It should return soon; what it throws ends the run. What may come many times a second (a refused mark,
     /// a failed commit, librdkafka's errors and log, …; same kind, place and cause) is reported once in ten seconds, and
-    /// `event::suppressed` counts the others. Unset: warnings and errors go to standard error, a line each.
+    /// `event::suppressed` counts the others. Unset: warnings, errors and librdkafka's log go to standard error,
+    /// a line each.
     std::function<void(event const&)> on_event{};
 };
 

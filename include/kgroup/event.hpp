@@ -32,7 +32,7 @@ enum class event_kind {
     commit_failed,       ///< offsets were not committed; while the claim is owned they stay marked and go with the next commit
     commit_recovered,    ///< commits succeed again
     offsets_unavailable, ///< the committed offsets of an assignment could not be read yet; the look-up is repeated
-    position_reset,      ///< the log no longer held the position; reading went on where `initial_offset` says
+    position_reset,      ///< the log does not hold the position; reading goes on where `initial_offset` says. Told when it happens
     partition_error,     ///< a partition cannot be read at the moment
     authentication_failed, ///< no token was to be had (`config::oauth_token_provider`), or the brokers refuse this member; repeated until it works
     topic_missing,       ///< a subscribed topic does not exist; the group waits for it

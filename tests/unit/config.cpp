@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -147,15 +148,13 @@ TEST_CASE("config: a property that contradicts a field, or how kgroup works, is 
         {"queued.max.messages.kbytes", "65536", "buffer_bytes"},
         {"fetch.message.max.bytes", "2097152", "buffer_bytes"},
         {"max.partition.fetch.bytes", "1048576", "buffer_bytes"},
+        {"log.queue", "false", "how kgroup learns what happens"},
     };
     for (auto const& each : all) {
         auto const text = refusal(with_property(each.name, each.value));
         auto const sentence = "properties: '" + std::string{each.name} + "' contradicts " + each.field;
         CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
     }
-    auto reporting = with_property("log.queue", "false");
-    reporting.on_event = [](kgroup::event const&) {};
-    CHECK(says(refusal(reporting), "properties: 'log.queue' contradicts on_event"));
 }
 
 TEST_CASE("config: a property that says the same as a field is no contradiction") {
@@ -177,6 +176,16 @@ TEST_CASE("config: internal topics are hidden beside what the user hides, unless
         CHECK(property_of(given, "topic.blacklist") == "^a");
     }
     CHECK(says(refusal(with([](config& c) { c.topics = {"^.*", "__consumer_offsets"}; })), "topics: '^.*' might match internal topics"));
+}
+
+TEST_CASE("config: warnings reach kgroup whatever the user wants to see of librdkafka's log") {
+    CHECK(property_of(good(), "log.queue") == "true");
+    for (auto const& [level, set, shown] : {std::tuple{"0", "4", 0}, {"3", "4", 3}, {"4", "4", 4}, {"6", "6", 6}, {"7", "7", 7}}) {
+        CHECK(property_of(with_property("log_level", level), "log_level") == set);
+        CHECK(rdkafka_settings_maker::make(with_property("log_level", level)).log_level == shown);
+    }
+    CHECK(rdkafka_settings_maker::make(good()).log_level == 6);
+    CHECK(rdkafka_settings_maker::make(with_property("debug", "cgrp")).log_level == 7);
 }
 
 TEST_CASE("config: what the fields mean to librdkafka") {

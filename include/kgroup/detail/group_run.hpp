@@ -16,6 +16,7 @@
 #include <kgroup/detail/outage_watch.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/paused_partitions.hpp>
+#include <kgroup/detail/position_resets.hpp>
 #include <kgroup/detail/session_machine.hpp>
 #include <kgroup/detail/session_state.hpp>
 #include <kgroup/detail/waiting_place.hpp>
@@ -198,10 +199,8 @@ public:
     }
 
     void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
-        tell([where, from, to](group_run& self) {
-            self.report({event_kind::position_reset, severity::warning, where, {},
-                         "offset " + std::to_string(from) + " is not in the log; reading goes on at " + std::to_string(to)});
-        });
+        // What the client has to tell of it is in its queue by now: looked at first.
+        tell([where, from, to](group_run& self) { self.moves_.push_back({where, from, to}); });
     }
 
     // session_services. Any executor.
@@ -364,6 +363,12 @@ private:
         }
         if (left == 0) {
             waiting_place_->notify(); // the rest, when others have had their turn
+        } else {
+            for (auto const& each : std::exchange(moves_, {})) {
+                if (resets_.is_news(each.where, each.from)) {
+                    report_reset(each);
+                }
+            }
         }
         if (machine_.at() == step::closing && client_.closed()) {
             feed(machine::client_closed{});
@@ -578,6 +583,19 @@ private:
         if (!token_ && !token_at_ && config_.oauth_token_provider) {
             ask_for_token();
         }
+    }
+
+    void on_client(client_position_reset& what) {
+        resets_.told(what.where, what.from);
+        report_reset(what);
+    }
+
+    void report_reset(client_position_reset const& what) {
+        auto const to = what.to == start_position::log_end         ? "the end of the log"
+                        : what.to == start_position::log_beginning ? "the beginning of the log"
+                                                                   : std::to_string(what.to);
+        report({event_kind::position_reset, severity::warning, what.where, {},
+                "offset " + std::to_string(what.from) + " is not in the log; reading goes on at " + to});
     }
 
     void on_client(client_notice& what) {
@@ -872,6 +890,7 @@ private:
             for (auto& end : conditions_.end_of(each->where(), "the claim has ended")) {
                 publish(std::move(end));
             }
+            resets_.forget(each->where());
         }
     }
 
@@ -1435,7 +1454,7 @@ private:
             what.text = one_line(std::move(what.text));
             if (config_.on_event) {
                 config_.on_event(what);
-            } else if (what.level >= severity::warning && what.kind != event_kind::client_log) {
+            } else if (what.level >= severity::warning || what.kind == event_kind::client_log) {
                 print(config_.group_id, what);
             }
         } catch (...) {
@@ -1501,6 +1520,8 @@ private:
     outage_watch refusal_;                       // brokers that refuse this member
     clock::time_point refused_at_{};
     bool token_fails_ = false;
+    position_resets resets_;
+    std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
     bool subscription_changed_ = false;          // since the last rebalance
     struct {
         std::uint64_t commit = 0;

@@ -10,6 +10,7 @@
 #include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/detail/rdkafka_source.hpp>
 #include <kgroup/detail/rdkafka_token.hpp>
+#include <kgroup/detail/reset_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -68,9 +69,7 @@ public:
         handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf), std::move(settings_.refill));
         rd_kafka_poll_set_consumer(handle_->get());
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
-        if (settings_.log_to_queue) {
-            rd_kafka_set_log_queue(handle_->get(), queue_->get());
-        }
+        rd_kafka_set_log_queue(handle_->get(), queue_->get());
         queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); }, arrivals_.get());
         if (auto const err = subscribe_to(topics_)) {
             throw std::system_error{make_error_code(err), "subscribe"};
@@ -602,11 +601,20 @@ private:
         return is_legal_name(topic) ? std::optional{topic_partition{std::string{topic}, -1}} : std::nullopt;
     }
 
-    static std::optional<client_event> log(rd_kafka_event_t* event) {
+    // Lines that the user did not ask for are not shown; those that tell of a reset are an event of their own, and first.
+    std::optional<client_event> log(rd_kafka_event_t* event) {
         char const* facility = nullptr;
         char const* text = nullptr;
         int level = 0;
         if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
+            return std::nullopt;
+        }
+        if (std::string_view{facility} == "OFFSET" && level == 4) {
+            if (auto reset = reset_line::read(text)) {
+                arrivals_->add(std::move(*reset));
+            }
+        }
+        if (level > settings_.log_level) {
             return std::nullopt;
         }
         auto const how = level <= 3 ? severity::error : level == 4 ? severity::warning : level <= 6 ? severity::info : severity::debug;
@@ -686,6 +694,7 @@ private:
     }
 
     rdkafka_settings settings_;
+    internal_topics internal_topics_;
     std::vector<std::string> topics_;
     std::string group_id_;
     group_protocol protocol_;
@@ -701,7 +710,6 @@ private:
     owed owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;
-    internal_topics internal_topics_;
 };
 
 static_assert(client<rdkafka_client>);

@@ -28,7 +28,7 @@ struct rdkafka_settings {
     std::chrono::milliseconds max_poll_interval{};
     std::chrono::milliseconds rebalance_deadline{};
     std::size_t block_bytes = 0;  // how much a claim drains at a time
-    bool log_to_queue = false;
+    int log_level = 0;            // what the user wants to see of librdkafka's log
 };
 
 /// Whether a property's value must not be shown.
@@ -49,6 +49,7 @@ public:
         self.set_defaults();
         self.set_users();
         self.set_ours();
+        self.set_log();
         self.hide_internal_topics();
         self.set_fetch_limit();
         self.set_refill();
@@ -160,10 +161,17 @@ private:
         set_token_provider();
         // Without this librdkafka answers rebalances by itself.
         rd_kafka_conf_set_events(made_.conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_ERROR |
-                                                       (given_.on_event ? RD_KAFKA_EVENT_LOG : 0));
-        if (given_.on_event) {
-            must("log.queue", "true", "on_event");
-            made_.log_to_queue = true;
+                                                       RD_KAFKA_EVENT_LOG);
+    }
+
+    // Some things librdkafka says in its log only, at the level of warnings.
+    void set_log() {
+        constexpr int warning = 4;
+        constexpr int debug = 7;
+        must("log.queue", "true", "how kgroup learns what happens");
+        made_.log_level = get("debug").empty() ? static_cast<int>(std::stol(get("log_level"))) : debug; // librdkafka's own rule
+        if (made_.log_level < warning) {
+            set("log_level", std::to_string(warning), !quietly);
         }
     }
 

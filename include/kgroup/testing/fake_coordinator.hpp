@@ -878,7 +878,9 @@ private:
                 put(*to->second, {partition_queue::entry::kind::error, 0, {}, errc::offset_out_of_range, "offset out of range"});
                 return;
             }
-            next = at->second.consumed = initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where);
+            auto const from = std::exchange(next, initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where));
+            at->second.consumed = next;
+            push(client_position_reset{where, from, next});
         }
         auto const& records = logs_[where].records;
         away_ = away_ && records.lower_bound(next) == records.end(); // who hands over records is there
