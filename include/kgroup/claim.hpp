@@ -47,7 +47,9 @@ public:
     std::int64_t initial_offset() const noexcept { return state_->initial_offset(); }
     /// One more than the last offset in the partition's log, as far as is known from the last fetch; -1: not known yet.
     std::int64_t high_water_mark_offset() const noexcept { return state_->source()->known_watermarks().high; }
-    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet.
+    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet. What lies between and is not delivered
+    /// (control records, transactions that were aborted) counts until the claim has come to its end; then it is passed over, and what
+    /// is committed stands behind it when everything before is marked or acknowledged.
     std::int64_t lag() const noexcept {
         auto const high = high_water_mark_offset();
         auto const position = state_->position();

@@ -89,7 +89,9 @@ struct config {
     std::size_t expected_partitions = 8;
     claim_exit on_claim_exit = claim_exit::end_session;
     /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,
-    /// or that contradicts a field above or how kgroup works, is refused.
+    /// or that contradicts a field above or how kgroup works, is refused. `check.crcs` is off, as librdkafka has it: a wrong checksum is
+    /// not seen, and with it on, librdkafka (2.0 to 2.16) may end the process at one. Turned on, it is an `event_kind::unsafe_setting`
+    /// (docs/from-sarama.md).
     std::map<std::string, std::string> properties{};
     /// Where tokens come from, for brokers that demand SASL/OAUTHBEARER; needs `security.protocol` `sasl_ssl` or `sasl_plaintext` among the
     /// properties. Called on the group's executor, on a strand of its own, one call at a time: before the first connection, when four fifths

@@ -28,7 +28,9 @@ enum class errc {
     receive_in_progress,
     /// The session is over; there is nothing left to commit through it.
     session_ended,
-    /// A record cannot be read: it is damaged, or of a format that librdkafka does not know.
+    /// A record cannot be read, as far as librdkafka tells: its batch cannot be decompressed, has a codec or a format that librdkafka does
+    /// not know, or a wrong checksum, if they are checked (`check.crcs`). Nothing behind it is delivered or committed. A damaged
+    /// record length it does not tell.
     record_unreadable,
     /// The broker did not answer a commit within `commit_timeout`.
     commit_timed_out,

@@ -53,13 +53,16 @@ struct tracked_offset {
 /// records are still awaited, so that a record in a handler's hands is never passed over; they do not lift
 /// what may be committed above the place where delivery went back to.
 ///
+/// Where the log goes on without a record (control records, transactions that were aborted), delivery says so
+/// (`pass_over`), and what may be committed goes on behind it when all before it is done.
+///
 /// Costs: `mark` without metadata is one compare-and-swap; `ack` is one compare-and-swap. Neither waits for
 /// anybody nor allocates in steady state. `ack` takes memory (8 KiB for 1,024 records) when more records are
 /// in flight than ever before; and it takes a lock and some bytes for a record that is `ack_window` or more
 /// ahead of the oldest unacknowledged one, which happens where that many were delivered before the first
 /// acknowledgement, or without asking `window_full()`. An epoch's memory is kept until the tracker goes.
 ///
-/// Thread safety: three roles. *Delivery* (`deliver`, `window_full`, `rebase`): one thread at a time.
+/// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one thread at a time.
 /// *Committer* (`pending`, `committed(next)`, `seal`): one thread at a time. Everything else: any thread. The
 /// roles may run at the same time.
 class offset_tracker {
@@ -106,6 +109,19 @@ public:
         }
         delivered_.store(end, std::memory_order_relaxed);
         return sequence;
+    }
+
+    /// Delivery: no record lies from `from`, the next offset behind what was taken to be delivered, up to `to`: whoever is
+    /// done up to there is done up to `to`. `from` is `none` when nothing was taken at all. Counts until delivery or a
+    /// `reset` goes back. Takes a lock.
+    void pass_over(std::int64_t from, std::int64_t to) noexcept {
+        std::lock_guard const lock{mutex_};
+        fold_gap();
+        if (from < gap_begin_ || from > gap_end_) {
+            gap_begin_ = from;
+        }
+        gap_end_ = to;
+        fold_gap();
     }
 
     /// Any thread: how many records were delivered.
@@ -158,6 +174,8 @@ public:
         log_epoch* const fresh = later_epochs_.back().get();
         last_offset_ = offset - 1;
         advance();
+        fold_gap();
+        forget_gap();
         // Closed first: no mark can reach the old epoch once its point was taken over.
         std::uint64_t const point = old->point.fetch_or(closed_bit, std::memory_order_acq_rel);
         fresh->point.store((std::min)(point, to_word(offset)), std::memory_order_relaxed);
@@ -270,6 +288,7 @@ public:
         std::uint64_t const word = to_word(next);
         std::lock_guard const lock{mutex_};
         advance();
+        fold_gap();
         std::atomic<std::uint64_t>& point = current_.load(std::memory_order_relaxed)->point;
         std::uint64_t seen = point.load(std::memory_order_relaxed);
         do {
@@ -283,6 +302,7 @@ public:
                                               std::memory_order_relaxed));
         metadata_.next = next;
         metadata_.metadata = std::move(text);
+        forget_gap(); // what was asked for is kept to the letter
         return mark_result::accepted;
     }
 
@@ -312,7 +332,7 @@ public:
 
     /// Any thread: the next offset to read as far as is marked, or, in a claim that is acknowledged, as far
     /// as the run of acknowledged records was known when last looked at (by `pending`, or by delivery now and
-    /// then); or `none`.
+    /// then); or `none`. What was passed over counts when last looked at, too.
     std::int64_t marked() const noexcept {
         return to_offset(current_.load(std::memory_order_acquire)->point.load(std::memory_order_acquire));
     }
@@ -524,7 +544,26 @@ private:
         // Every place ahead has one: it stays for when the ring comes round to it.
     }
 
+    /// Moves what may be committed to the end of the gap if it lies in it, the text beside it included.
+    void fold_gap() noexcept {
+        std::atomic<std::uint64_t>& point = current_.load(std::memory_order_relaxed)->point;
+        std::uint64_t seen = point.load(std::memory_order_acquire);
+        while (to_offset(seen) >= gap_begin_ && to_offset(seen) < gap_end_) {
+            std::uint64_t const end = to_word(gap_end_) | (seen & closed_bit);
+            // Release: see raise().
+            if (point.compare_exchange_weak(seen, end, std::memory_order_acq_rel, std::memory_order_acquire)) {
+                if (to_offset(seen) != none && metadata_.next == to_offset(seen)) {
+                    metadata_.next = gap_end_;
+                }
+                return;
+            }
+        }
+    }
+
+    void forget_gap() noexcept { gap_begin_ = gap_end_ = none; }
+
     std::optional<tracked_offset> uncommitted() {
+        fold_gap();
         std::int64_t const next = marked();
         if (next == none) {
             return std::nullopt;
@@ -572,6 +611,10 @@ private:
 
     /// The next offset after that of the record before head_, if that was of scanned_; otherwise 0.
     std::uint64_t passed_ = 0;
+
+    /// What was passed over last: no record lies from the one up to the other.
+    std::int64_t gap_begin_ = none;
+    std::int64_t gap_end_ = none;
 
     /// Acknowledged beyond the window: sequence and next offset.
     std::map<std::uint64_t, std::uint64_t> early_;

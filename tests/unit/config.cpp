@@ -188,6 +188,15 @@ TEST_CASE("config: warnings reach kgroup whatever the user wants to see of librd
     CHECK(rdkafka_settings_maker::make(with_property("debug", "cgrp")).log_level == 7);
 }
 
+TEST_CASE("config: checksums are the user's choice, with a warning") {
+    CHECK(property_of(good(), "check.crcs") == "false");
+    CHECK(rdkafka_settings_maker::make(good()).warnings.empty());
+    CHECK(rdkafka_settings_maker::make(with_property("check.crcs", "false")).warnings.empty());
+    auto const warnings = rdkafka_settings_maker::make(with_property("check.crcs", "true")).warnings;
+    REQUIRE(warnings.size() == 1);
+    CHECK(says(warnings.front(), "properties: check.crcs: "));
+}
+
 TEST_CASE("config: what the fields mean to librdkafka") {
     CHECK(property_of(good(), "bootstrap.servers") == "127.0.0.1:9092");
     CHECK(property_of(good(), "enable.auto.commit") == "false");

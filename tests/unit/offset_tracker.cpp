@@ -447,6 +447,115 @@ TEST_CASE("offset_tracker: a record delivered twice is acknowledged twice") {
     CHECK(tracker.pending() == tracked_offset{5});
 }
 
+// What holds no record.
+
+TEST_CASE("offset_tracker: what may be committed goes on behind a gap when all before it is marked") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    tracker.pass_over(10, 12);
+    CHECK_FALSE(tracker.pending());
+    CHECK(tracker.mark(9, 0) == mark_result::accepted);
+    CHECK(pending(tracker) == 9);
+    CHECK(tracker.mark(10, 0) == mark_result::accepted);
+    CHECK(pending(tracker) == 12);
+    tracker.committed(12);
+    CHECK_FALSE(tracker.pending());
+    CHECK(tracker.committed() == 12);
+    CHECK(tracker.marked() == 12);
+    deliver(tracker, 12);
+    CHECK(tracker.mark(13, 0) == mark_result::accepted);
+    CHECK(tracker.seal() == tracked_offset{13});
+}
+
+TEST_CASE("offset_tracker: a gap that grows, also when nobody looked meanwhile") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    tracker.pass_over(10, 12);
+    tracker.pass_over(12, 20);
+    tracker.pass_over(20, 25);
+    CHECK(tracker.mark(10, 0) == mark_result::accepted);
+    CHECK(tracker.seal() == tracked_offset{25});
+}
+
+TEST_CASE("offset_tracker: behind a gap that was committed a later gap takes nothing back") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    CHECK(tracker.mark(10, 0) == mark_result::accepted);
+    tracker.pass_over(10, 12);
+    deliver_range(tracker, 12, 15);
+    tracker.pass_over(15, 20);
+    CHECK(pending(tracker) == 12);
+    tracker.committed(12);
+    CHECK(tracker.mark(11, 0) == mark_result::ignored);
+    CHECK_FALSE(tracker.pending());
+    CHECK(tracker.mark(15, 0) == mark_result::accepted);
+    CHECK(pending(tracker) == 20);
+}
+
+TEST_CASE("offset_tracker: acknowledged in any order, a gap counts when all before it are") {
+    offset_tracker tracker;
+    std::vector<delivered_record> const records = deliver_range(tracker, 0, 3);
+    tracker.pass_over(3, 8);
+    CHECK(ack(tracker, records[2]) == mark_result::accepted);
+    CHECK(ack(tracker, records[0]) == mark_result::accepted);
+    CHECK(pending(tracker) == 1);
+    CHECK(ack(tracker, records[1]) == mark_result::accepted);
+    CHECK(pending(tracker) == 8);
+}
+
+TEST_CASE("offset_tracker: where nothing was delivered, a gap is done") {
+    offset_tracker fresh;
+    fresh.pass_over(offset_tracker::none, 5);
+    CHECK(fresh.pending() == tracked_offset{5});
+    offset_tracker committed{16, {10, "text"}};
+    committed.pass_over(offset_tracker::none, 12);
+    CHECK(committed.pending() == tracked_offset{12, "text"});
+    deliver(committed, 12);
+    CHECK(committed.marked() == 12);
+}
+
+TEST_CASE("offset_tracker: the text of a mark goes with it to the end of a gap") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    tracker.pass_over(10, 12);
+    CHECK(tracker.mark(10, "ten", 0) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{12, "ten"});
+    CHECK(tracker.seal() == tracked_offset{12, "ten"});
+}
+
+TEST_CASE("offset_tracker: a reset into a gap, or before it, is kept to the letter") {
+    for (std::int64_t const back : {11, 10, 4}) {
+        offset_tracker tracker;
+        deliver_range(tracker, 0, 10);
+        CHECK(tracker.mark(10, 0) == mark_result::accepted);
+        tracker.pass_over(10, 12);
+        CHECK(tracker.reset(back) == mark_result::accepted);
+        CHECK(pending(tracker) == back);
+        CHECK(tracker.seal() == tracked_offset{back});
+    }
+}
+
+TEST_CASE("offset_tracker: a backward step forgets a gap of the log that was") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    tracker.pass_over(10, 20);
+    deliver(tracker, 0);
+    CHECK(tracker.mark(1, tracker.epoch()) == mark_result::accepted);
+    deliver_range(tracker, 1, 10);
+    CHECK(tracker.mark(10, tracker.epoch()) == mark_result::accepted);
+    CHECK(pending(tracker) == 10);
+}
+
+TEST_CASE("offset_tracker: a gap that is told after the end still counts for the last commit") {
+    offset_tracker tracker;
+    deliver_range(tracker, 0, 10);
+    CHECK(tracker.mark(10, 0) == mark_result::accepted);
+    CHECK(tracker.seal() == tracked_offset{10});
+    tracker.pass_over(10, 12);
+    CHECK(pending(tracker) == 12);
+    CHECK(tracker.mark(13, 0) == mark_result::refused_ended);
+}
+
 // The end.
 
 TEST_CASE("offset_tracker: after seal everything is refused, and the last commit can be tried again") {

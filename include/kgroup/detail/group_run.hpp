@@ -1193,6 +1193,13 @@ private:
         // While it is, something else is the reason that nothing comes.
         auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
         for (auto const& [where, frame] : running_) {
+            if (!frame->state->waiting() && frame->state->source()->waiting() != 0) { // it may be nothing that is delivered
+                asio::post(frame->state->strand(), [state = frame->state] {
+                    if (state->open()) {
+                        state->source()->look();
+                    }
+                });
+            }
             if (frame->state->waiting() && frame->state->ended()) {
                 frame->state->notify(); // told when there was no memory to tell it
                 continue;
@@ -1513,6 +1520,8 @@ private:
     std::chrono::milliseconds token_backoff_{1000};
     commit_rounds commits_;
     event_filter filter_;
+    position_resets resets_;
+    std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
     lasting_conditions conditions_;
     std::vector<std::string> topics_ = config_.topics;
     assignment_watch assignment_;
@@ -1520,8 +1529,6 @@ private:
     outage_watch refusal_;                       // brokers that refuse this member
     clock::time_point refused_at_{};
     bool token_fails_ = false;
-    position_resets resets_;
-    std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
     bool subscription_changed_ = false;          // since the last rebalance
     struct {
         std::uint64_t commit = 0;

@@ -43,10 +43,14 @@ public:
     using header_sink = std::function<void(std::string_view, std::optional<std::string_view>)>;
 
     virtual ~record_source() = default;
-    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing waits.
+    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing waits; then it says where reading
+    /// goes on (`partition_state::drained`), if it knows. Behind an error that is the end of the claim it gives nothing any more.
     /// Claim's strand.
     virtual void drain(record_block& into, std::size_t byte_limit) noexcept = 0;
-    /// How much waits, in records or other things that `drain` would take away.
+    /// While nobody drains: takes away what would not be delivered, up to the first record, so that the position goes on and nothing seems to
+    /// wait. Claim's strand.
+    virtual void look() noexcept {}
+    /// How much waits, in records or other things that `drain` would take away. Any thread.
     virtual std::size_t waiting() const noexcept = 0;
     /// No wake-up comes after this returned; what waits is dropped. Idempotent; any thread but the client's own.
     virtual void close() noexcept = 0;
@@ -191,11 +195,24 @@ public:
         for (auto* each = first; each <= &last; ++each) {
             each->epoch = epoch;
         }
-        if (position() < 0) {
+        if (initial_offset() < 0) {
             initial_offset_.store(first->offset, std::memory_order_relaxed);
         }
         position_.store(last.offset + 1, std::memory_order_relaxed);
         return count;
+    }
+
+    /// For the source: nothing waits any more, and reading goes on at `next`. From `from`, which is behind the last record that was taken (-1:
+    /// none was), there is no record, only what is not delivered: control records, and transactions that were aborted.
+    void drained(std::int64_t from, std::int64_t next) noexcept {
+        if (next <= (std::max)(from, position())) {
+            return;
+        }
+        tracker_.pass_over(from, next);
+        behind_taken_ = next;
+        if (from < 0 || from == position()) {
+            go_behind_taken();
+        }
     }
 
     /// Not all of these are the records that were to come next: ordinary after compaction and transactions, unless what lies between
@@ -220,8 +237,9 @@ public:
 
     void lend(record_block& block) noexcept { block.lend(shared_from_this(), delivered()); }
 
-    /// A block to fill, with room for `capacity` records at least. Claim's strand.
+    /// A block to fill, when all of the last one is delivered, with room for `capacity` records at least. Claim's strand.
     record_block& take_block(std::size_t capacity) {
+        go_behind_taken(); // what the last one held has been delivered
         for (;;) {
             if (!spare_) {
                 spare_ = returned_.exchange(nullptr, std::memory_order_acquire); // pairs with give_back's release
@@ -288,6 +306,12 @@ public:
     }
 
 private:
+    void go_behind_taken() noexcept {
+        if (auto const next = std::exchange(behind_taken_, -1); next > position()) {
+            position_.store(next, std::memory_order_relaxed);
+        }
+    }
+
     // gate_: 0 is open; otherwise these bits.
     static constexpr unsigned gate_paused = 1; // nothing is delivered, all is kept
     static constexpr unsigned gate_ended = 2;  // for good
@@ -312,6 +336,7 @@ private:
     notification ended_;
     std::atomic<wait_for> waits_for_{wait_for::nothing}; // written on the strand, read by the watchdog
     std::atomic<std::int64_t> position_{-1};      // next offset to deliver; written on the strand
+    std::int64_t behind_taken_ = -1;              // where reading goes on when all that was taken is delivered; -1: at the next record
 };
 
 inline void record_block::release(holds given_up) noexcept {

@@ -70,6 +70,9 @@ public:
         rd_kafka_poll_set_consumer(handle_->get());
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
         rd_kafka_set_log_queue(handle_->get(), queue_->get());
+        for (auto const& each : settings_.warnings) {
+            arrivals_->add(client_notice{{event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each}});
+        }
         queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); }, arrivals_.get());
         if (auto const err = subscribe_to(topics_)) {
             throw std::system_error{make_error_code(err), "subscribe"};
@@ -622,15 +625,19 @@ private:
     }
 
     // Records on the consumer's queue: of a partition that nobody reads, or that came before its queue was taken out. The latter
-    // must not be passed over: their partition is read again from there.
+    // must not be passed over: their partition is read again from there, as it is from a batch that cannot be read.
     std::optional<client_event> stray(rd_kafka_event_t* event) {
         std::optional<start_position> from;
         while (auto const* const message = rd_kafka_event_message_next(event)) {
-            if (from || !message->rkt || message->err) {
+            if (from || !message->rkt) {
                 continue;
             }
             topic_partition const where{rd_kafka_topic_name(message->rkt), message->partition};
-            if (auto const source = sources_.find(where); source != sources_.end() && !source->second->retired()) {
+            auto const source = sources_.find(where);
+            if (source == sources_.end() || source->second->retired()) {
+                continue;
+            }
+            if (!message->err || source->second->report_stray(*message)) {
                 from.emplace();
                 from->where = where;
                 from->start = message->offset;

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace kgroup::detail {
 
@@ -29,6 +30,7 @@ struct rdkafka_settings {
     std::chrono::milliseconds rebalance_deadline{};
     std::size_t block_bytes = 0;  // how much a claim drains at a time
     int log_level = 0;            // what the user wants to see of librdkafka's log
+    std::vector<std::string> warnings; // settings of the user's that are allowed and not safe
 };
 
 /// Whether a property's value must not be shown.
@@ -51,6 +53,7 @@ public:
         self.set_ours();
         self.set_log();
         self.hide_internal_topics();
+        self.warn();
         self.set_fetch_limit();
         self.set_refill();
         self.check_times();
@@ -179,6 +182,14 @@ private:
         if (internal_topics{given_.topics}.hidden()) {
             auto const users = get("topic.blacklist");
             set("topic.blacklist", users.empty() ? "^__" : "^__," + users, !quietly);
+        }
+    }
+
+    void warn() {
+        if (get("check.crcs") == "true") {
+            made_.warnings.push_back("properties: check.crcs: when a checksum is wrong librdkafka (2.0 to 2.16) reads on inside the batch, "
+                                     "which may end the process by an assertion, or make it read on anywhere in the log; without it checksums "
+                                     "are not looked at");
         }
     }
 

@@ -10,9 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,11 +33,19 @@ namespace kgroup::detail {
 /// librdkafka's own position wrong, from which a later pause would go on, in two cases: when an offset is lower than the one before, and,
 /// before 2.13.2, when there was an error (#4844). `drain` seeks, then. And the call is not for several threads at once
 /// (INTRODUCTION.md, "Note on Batch consume APIs"): a claim that comes while another is at it takes one by one.
+///
+/// librdkafka keeps control records to itself, and moves its position behind them when they are taken from the queue with what is
+/// around them; what was aborted it does not even queue. So its position counts when nothing is left in the queue.
+///
+/// Behind a batch that it cannot read librdkafka reads on: at the next one, inside the same one, or, at an offset that it took from there,
+/// wherever that leads. So nothing is taken any more behind an error that ends the claim, for as long as the claim lasts.
 class rdkafka_source final : public record_source {
 public:
     rdkafka_source(std::shared_ptr<rdkafka_handle> handle, std::shared_ptr<partition_state> const& state)
         : handle_(std::move(handle)), state_(*state), where_(state->where()),
-          queue_(rd_kafka_queue_get_partition(handle_->get(), where_.topic.c_str(), where_.partition)) {
+          queue_(rd_kafka_queue_get_partition(handle_->get(), where_.topic.c_str(), where_.partition)),
+          position_(make_partitions(1)) {
+        rd_kafka_topic_partition_list_add(position_.get(), where_.topic.c_str(), where_.partition);
         // Before the partition is assigned: what arrives earlier would go to the consumer's queue.
         rd_kafka_queue_forward(queue_.get(), nullptr);
         queue_.arm(
@@ -43,21 +54,59 @@ public:
     ~rdkafka_source() override { close(); }
 
     void drain(record_block& into, std::size_t byte_limit) noexcept override {
-        if (takes_many() && !wrong_position_ && handle_->begin_batch()) {
-            drain_many(into, byte_limit);
+        if (over_.load(std::memory_order_relaxed)) [[unlikely]] {
+            return;
+        }
+        auto emptied = false;
+        if (takes_many() && !wrong_position_ && !ahead_.load(std::memory_order_relaxed) && handle_->begin_batch()) {
+            emptied = drain_many(into, byte_limit);
             handle_->end_batch();
         } else {
-            drain_singly(into, byte_limit);
+            emptied = drain_singly(into, byte_limit);
+        }
+        if (over_.load(std::memory_order_relaxed)) [[unlikely]] {
+            drop_rest();
+        } else if (emptied && !wrong_position_) {
+            tell_position();
         }
         if (into.size() != 0 && handle_->refill()) {
             count_taken(into);
         }
     }
 
-    std::size_t waiting() const noexcept override { return rd_kafka_queue_length(queue_.get()); }
+    void look() noexcept override {
+        std::lock_guard const lock{closing_};
+        if (closed_ || over_.load(std::memory_order_relaxed) || ahead_.load(std::memory_order_relaxed)) {
+            return;
+        }
+        if (auto* const message = rd_kafka_consume_queue(queue_.get(), 0)) {
+            ahead_.store(message, std::memory_order_relaxed);
+        } else if (!wrong_position_) {
+            tell_position();
+        }
+    }
+
+    std::size_t waiting() const noexcept override {
+        return over_.load(std::memory_order_relaxed)
+                   ? 0
+                   : rd_kafka_queue_length(queue_.get()) + (ahead_.load(std::memory_order_relaxed) ? 1 : 0);
+    }
+
+    /// What came for this partition elsewhere, and is not a record. Whether reading must go back to it.
+    bool report_stray(rd_kafka_message_t const& message) const noexcept {
+        if (is_unreadable(message.err)) {
+            return true; // in its place, behind what is still to come
+        }
+        report(message);
+        return false;
+    }
 
     void close() noexcept override {
         std::lock_guard const lock{closing_};
+        closed_ = true;
+        if (auto* const message = ahead_.exchange(nullptr, std::memory_order_relaxed)) {
+            rd_kafka_message_destroy(message);
+        }
         if (retired_) {
             return;
         }
@@ -163,11 +212,18 @@ private:
                   message->len, message->offset);
     }
 
-    void drain_singly(record_block& block, std::size_t byte_limit) noexcept {
+    // Whether nothing is left.
+    bool drain_singly(record_block& block, std::size_t byte_limit) noexcept {
         record_block::writer into{block};
-        while (!into.full() && room(into, byte_limit) != 0) {
-            auto* const message = rd_kafka_consume_queue(queue_.get(), 0);
+        auto const wrong_before = wrong_position_;
+        auto emptied = false;
+        while (!into.full() && room(into, byte_limit) != 0 && !over_.load(std::memory_order_relaxed)) {
+            auto* message = ahead_.load(std::memory_order_relaxed) ? ahead_.exchange(nullptr, std::memory_order_relaxed) : nullptr;
             if (!message) {
+                message = rd_kafka_consume_queue(queue_.get(), 0);
+            }
+            if (!message) {
+                emptied = true;
                 break;
             }
             if (into.size() != 0 && message->offset < next_offset_) [[unlikely]] {
@@ -181,11 +237,13 @@ private:
         }
         if (into.size() != 0) {
             call_began_ = fingerprint_of(into[into.size() - 1]);
-            wrong_position_ = false;
         }
+        wrong_position_ = into.size() == 0 && wrong_before; // each record sets it, and here errors leave it alone
+        return emptied;
     }
 
-    void drain_many(record_block& block, std::size_t byte_limit) noexcept {
+    // Whether nothing is left.
+    bool drain_many(record_block& block, std::size_t byte_limit) noexcept {
         record_block::writer into{block};
         while (!into.full() && room(into, byte_limit) != 0) {
             std::array<rd_kafka_message_t*, partition_state::largest_block> messages;
@@ -206,27 +264,37 @@ private:
                 call_began_ = fingerprint_of(into[begin]);
                 usual_size_ = (into.bytes() - bytes) / (into.size() - begin);
             }
+            if (over_.load(std::memory_order_relaxed)) {
+                break;
+            }
             if (wrong_position_) {
                 seek();
                 break;
             }
             if (count < most) {
-                break;
+                return true;
             }
         }
+        return false;
     }
 
     // Whether it is a record to deliver.
     bool is_next(rd_kafka_message_t const& message) noexcept {
         if (message.err) [[unlikely]] {
-            if (!report(message) && errors_move_the_position()) {
+            if (over_.load(std::memory_order_relaxed)) {
+                return false;
+            }
+            if (report(message)) {
+                over_.store(true, std::memory_order_relaxed);
+                next_offset_ = (std::numeric_limits<std::int64_t>::max)(); // so that the look below sees all that comes
+            } else if (errors_move_the_position()) {
                 wrong_position_ = true;
                 next_offset_ = next_offset_ < 0 ? message.offset : next_offset_;
             }
             return false;
         }
         if (message.offset < next_offset_) [[unlikely]] {
-            if (is_repeated(message)) {
+            if (over_.load(std::memory_order_relaxed) || is_repeated(message)) {
                 return false;
             }
             wrong_position_ = true; // the log was reset
@@ -257,6 +325,26 @@ private:
         wrong_position_ = failed || to->elems[0].err;
     }
 
+    // The claim is over, and so is what librdkafka keeps for it; nothing wakes it any more.
+    void drop_rest() noexcept {
+        std::lock_guard const lock{closing_};
+        if (!retired_) {
+            queue_.disarm();
+            drop_waiting();
+        }
+    }
+
+    // Under one lock, without a request. -1001 before anything was taken, and after a seek.
+    void tell_position() noexcept {
+        if (rd_kafka_position(handle_->get(), position_.get())) {
+            return;
+        }
+        if (auto const next = position_->elems[0].offset; next > next_offset_) {
+            state_.drained(next_offset_, next);
+            next_offset_ = next;
+        }
+    }
+
     void count_taken(record_block const& records) noexcept {
         auto const& notice = *handle_->refill();
         bytes_taken_ += records.bytes();
@@ -267,33 +355,52 @@ private:
         }
     }
 
+    static bool is_unreadable(rd_kafka_resp_err_t err) noexcept {
+        return err == RD_KAFKA_RESP_ERR__BAD_MSG || err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION ||
+               err == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED;
+    }
+
     // Whether it is the end of the claim.
     bool report(rd_kafka_message_t const& message) const noexcept {
-        auto const code = [&]() -> std::error_code {
-            switch (message.err) {
-            case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: return errc::offset_out_of_range; // only with offset_reset::none
-            case RD_KAFKA_RESP_ERR__BAD_MSG: return errc::record_unreadable; // the fetcher goes on behind it, and a later mark would commit over it
-            default: return make_error_code(message.err);
-            }
-        }();
-        if (message.err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            state_.fail(code, rd_kafka_message_errstr(&message));
+        if (message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            return false;
         }
+        auto const* const words = rd_kafka_message_errstr(&message);
+        if (is_unreadable(message.err)) {
+            fail_unreadable(message.offset, words);
+            return true;
+        }
+        auto const code = message.err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET // only with offset_reset::none
+                              ? make_error_code(errc::offset_out_of_range)
+                              : make_error_code(message.err);
+        state_.fail(code, words);
         return is_fatal(code);
+    }
+
+    // The error names the batch's first offset, and reading may have begun in the middle of the batch.
+    void fail_unreadable(std::int64_t batch, char const* words) const noexcept {
+        auto const next = (std::max)({batch, next_offset_, state_.position()});
+        char text[600];
+        std::snprintf(text, sizeof text, "offset %lld cannot be read, and nothing behind it is: %s", static_cast<long long>(next), words);
+        state_.fail(errc::record_unreadable, text);
     }
 
     std::shared_ptr<rdkafka_handle> handle_;
     partition_state& state_;              // which closes this before it goes
     topic_partition where_;
     rdkafka_queue queue_;
-    std::int64_t next_offset_ = -1;       // behind what was taken; -1: nothing was
+    rdkafka_partitions position_;         // this partition, for librdkafka to write its position to
+    std::atomic<bool> over_{false};       // set on the claim's strand: nothing is taken any more
+    std::atomic<rd_kafka_message_t*> ahead_{nullptr}; // taken by `look`, and first in the next drain; freed by `close`
+    std::int64_t next_offset_ = -1;       // behind what was taken, and what is not delivered there; -1: nothing was
     fingerprint call_began_;              // the first record of librdkafka's last call that gave any
     std::int64_t repeated_ = -1;          // the last of those that it gave again
     std::size_t usual_size_ = 1 << 20;    // of a record, by the last call
     bool wrong_position_ = false;         // librdkafka's
     std::size_t bytes_taken_ = 0;   // since librdkafka was last told that there is room
     std::size_t records_taken_ = 0;
-    std::mutex closing_;
+    std::mutex closing_;                  // the two below, and who else takes from the queue than `drain`
+    bool closed_ = false;
     bool retired_ = false;
 };
 

@@ -121,8 +121,14 @@ private:
         ~source() override { close(); }
 
         void drain(detail::record_block& into, std::size_t byte_limit) noexcept override {
-            cluster().drain(*queue_, into, byte_limit);
+            auto const before = into.size();
+            auto const next = cluster().drain(*queue_, into, byte_limit);
+            if (into.size() != before) {
+                next_offset_ = into[into.size() - 1].offset + 1;
+            }
+            go_on(next);
         }
+        void look() noexcept override { go_on(cluster().look(*queue_)); }
         std::size_t waiting() const noexcept override { return cluster().waiting(*queue_); }
         void close() noexcept override { cluster().close_queue(*queue_); }
         void free_records(detail::record* first, std::size_t count) noexcept override { cluster().free_records(first, count); }
@@ -141,8 +147,17 @@ private:
     private:
         fake_coordinator& cluster() const noexcept { return *connection_->cluster; }
 
+        void go_on(std::optional<std::int64_t> next) noexcept {
+            auto const reader = next && *next > next_offset_ ? queue_->reader.lock() : nullptr;
+            if (reader && *next > reader->position()) { // not where it starts
+                reader->drained(next_offset_, *next);
+                next_offset_ = *next;
+            }
+        }
+
         std::shared_ptr<connection> connection_;
         std::shared_ptr<fake_coordinator::partition_queue> queue_;
+        std::int64_t next_offset_ = -1; // behind what was taken; -1: nothing was
     };
 
     static std::shared_ptr<fake_coordinator> find_cluster(config const& given) {
@@ -161,6 +176,7 @@ private:
     fake_coordinator& cluster() { return *connection_->cluster; }
 
     std::shared_ptr<connection> connection_;
+    detail::internal_topics internal_topics_;
     std::vector<std::string> topics_;
     group_protocol protocol_;
     offset_reset initial_offset_;
@@ -176,5 +192,4 @@ static_assert(client<fake_client>);
 /// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script instead of a broker.
 using fake_group = basic_consumer_group<fake_client>;
 
-    detail::internal_topics internal_topics_;
 } // namespace kgroup::testing

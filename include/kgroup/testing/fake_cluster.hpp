@@ -96,8 +96,12 @@ public:
         return coordinator_->add(where, records);
     }
 
-    /// Leaves out so many offsets, as compaction and transactions do: the next record that is added comes behind the gap.
+    /// Leaves out so many offsets, as compaction does: the next record that is added comes behind the gap.
     void skip_offsets(topic_partition const& where, std::int64_t count) { coordinator_->skip(where, count); }
+
+    /// Takes so many offsets for what is in a log and is not delivered: control records, and transactions that were aborted. The position
+    /// of a claim goes on behind them when it comes to them. (Behind what `skip_offsets` leaves out it goes with the next record.)
+    void add_control_records(topic_partition const& where, std::int64_t count) { coordinator_->add_control(where, count); }
 
     /// Empties the log and lets it begin at 0 again, as when a topic was deleted and made anew. A position behind the end of the
     /// log is reset as `config::initial_offset` says; with `none`, the run ends with `errc::offset_out_of_range`.
@@ -175,7 +179,8 @@ public:
     /// It comes, and so does what was withheld.
     void hand_over(topic_partition const& where) { coordinator_->withhold(where, false); }
 
-    /// Puts an error into the queue of a partition that is read, in the place of a record: it cannot be read.
+    /// Puts an error into the queue of a partition that is read, in the place of a record: it cannot be read. With an error that ends the
+    /// run (`is_fatal`: `errc::record_unreadable`, …) nothing behind it is delivered, as long as the claim lasts.
     void fail_partition(topic_partition const& where, std::error_code error, std::string_view text) {
         coordinator_->fail_partition(where, error, text);
     }

@@ -64,7 +64,7 @@ public:
     /// The queue of a partition for one claim. Under the coordinator's mutex.
     struct partition_queue {
         struct entry {
-            enum class kind { record, error, outdated } what;
+            enum class kind { record, control, error, outdated } what;
             std::int64_t offset = 0;
             fake_coordinator::record content{};
             std::error_code error{};
@@ -93,6 +93,14 @@ public:
     void skip(topic_partition const& where, std::int64_t count) {
         std::lock_guard const lock{mutex_};
         logs_[where].end += count;
+    }
+
+    void add_control(topic_partition const& where, std::int64_t count) {
+        change const now{*this};
+        auto& to = logs_[where];
+        to.end += count;
+        to.controls.insert(to.end - 1);
+        fetch(where);
     }
 
     void make_anew(topic_partition const& where) {
@@ -529,16 +537,20 @@ public:
 
     // A claim's queue: see detail::record_source.
 
-    void drain(partition_queue& from, detail::record_block& block, std::size_t byte_limit) {
+    /// Where reading goes on; nullopt: something is left.
+    std::optional<std::int64_t> drain(partition_queue& from, detail::record_block& block, std::size_t byte_limit) {
         change const now{*this};
         detail::record_block::writer into{block};
-        auto const at = positions_.find(from.where);
         while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
             auto first = std::move(from.entries.front());
             from.entries.pop_front();
             switch (first.what) {
             case partition_queue::entry::kind::outdated: break;
+            case partition_queue::entry::kind::control: consumed(from.where, first.offset); break;
             case partition_queue::entry::kind::error:
+                if (is_fatal(first.error)) {
+                    close(from); // nothing behind it is delivered
+                }
                 later_.push_back([reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
                     if (reader) {
                         reader->fail(ec, text);
@@ -551,17 +563,26 @@ public:
                 into.append(const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
                             lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
                             lent->value ? lent->value->size() : 0, first.offset);
-                if (at != positions_.end()) {
-                    at->second.consumed = first.offset + 1;
-                }
+                consumed(from.where, first.offset);
                 ++records_taken_;
                 lent_.emplace(lent.get(), std::move(lent));
                 break;
             }
         }
-        if (from.entries.empty() && at != positions_.end() && at->second.fetch == at->second.consumed) {
-            ahead_.erase(from.where);
+        return position_behind(from);
+    }
+
+    /// Takes away what would not be delivered, up to the first record. Where reading goes on; nullopt: something is left.
+    std::optional<std::int64_t> look(partition_queue& from) {
+        using kind = partition_queue::entry::kind;
+        std::lock_guard const lock{mutex_};
+        while (!from.entries.empty() && (from.entries.front().what == kind::control || from.entries.front().what == kind::outdated)) {
+            if (from.entries.front().what == kind::control) {
+                consumed(from.where, from.entries.front().offset);
+            }
+            from.entries.pop_front();
         }
+        return position_behind(from);
     }
 
     std::size_t waiting(partition_queue const& in) const {
@@ -599,6 +620,7 @@ private:
     };
     struct log {
         std::map<std::int64_t, record> records{};
+        std::set<std::int64_t> controls{}; // behind which reading goes on, though nothing is delivered
         std::int64_t end = 0;
     };
     struct position {
@@ -882,12 +904,37 @@ private:
             at->second.consumed = next;
             push(client_position_reset{where, from, next});
         }
-        auto const& records = logs_[where].records;
-        away_ = away_ && records.lower_bound(next) == records.end(); // who hands over records is there
-        for (auto each = records.lower_bound(next); each != records.end(); ++each) {
+        auto const& of = logs_[where];
+        away_ = away_ && of.records.lower_bound(next) == of.records.end(); // who hands over records is there
+        auto control = of.controls.lower_bound(next);
+        auto const put_controls = [&](std::int64_t before) {
+            for (; control != of.controls.end() && *control < before; ++control) {
+                put(*to->second, {partition_queue::entry::kind::control, *control, {}, {}, {}});
+            }
+        };
+        for (auto each = of.records.lower_bound(next); each != of.records.end(); ++each) {
+            put_controls(each->first);
             put(*to->second, {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
         }
+        put_controls(of.end);
         next = end_of(where);
+    }
+
+    std::optional<std::int64_t> position_behind(partition_queue const& of) {
+        auto const at = positions_.find(of.where);
+        if (at == positions_.end() || !of.entries.empty()) {
+            return std::nullopt;
+        }
+        if (at->second.fetch == at->second.consumed) {
+            ahead_.erase(of.where);
+        }
+        return of.closed ? std::nullopt : std::optional{at->second.consumed};
+    }
+
+    void consumed(topic_partition const& where, std::int64_t offset) {
+        if (auto const found = positions_.find(where); found != positions_.end()) {
+            found->second.consumed = offset + 1;
+        }
     }
 
     void put(partition_queue& to, partition_queue::entry what) {

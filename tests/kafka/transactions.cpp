@@ -1,0 +1,226 @@
+#include "kafka.hpp"
+#include "member.hpp"
+
+#include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/error.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+// Logs of transactional producers: what is in them beside the records that are delivered. Of a real Kafka; the embedded cluster has none.
+
+using namespace kgroup::tests;
+
+namespace {
+
+class transactional_producer {
+public:
+    explicit transactional_producer(std::string const& brokers) {
+        kgroup::detail::rdkafka_conf conf{rd_kafka_conf_new()};
+        for (auto const& [name, value] : {std::pair{"bootstrap.servers", brokers}, std::pair{"transactional.id", unique("id")}}) {
+            REQUIRE(rd_kafka_conf_set(conf.get(), name, value.c_str(), nullptr, 0) == RD_KAFKA_CONF_OK);
+        }
+        rd_kafka_conf_set_log_cb(conf.get(), nullptr);
+        handle_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), nullptr, 0));
+        REQUIRE(handle_);
+        static_cast<void>(conf.release());
+        check(rd_kafka_init_transactions(handle_.get(), 30000));
+    }
+
+    void begin() { check(rd_kafka_begin_transaction(handle_.get())); }
+    void produce(std::string const& topic, std::int32_t partition, std::size_t count) {
+        std::string value{"value"};
+        for (std::size_t i = 0; i != count; ++i) {
+            REQUIRE(rd_kafka_producev(handle_.get(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+                                      RD_KAFKA_V_VALUE(value.data(), value.size()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END) ==
+                    RD_KAFKA_RESP_ERR_NO_ERROR);
+        }
+        REQUIRE(rd_kafka_flush(handle_.get(), 30000) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+    void commit() { check(rd_kafka_commit_transaction(handle_.get(), 30000)); }
+    void abort() { check(rd_kafka_abort_transaction(handle_.get(), 30000)); }
+
+    void write(std::string const& topic, std::size_t count, bool commits) {
+        begin();
+        produce(topic, 0, count);
+        commits ? commit() : abort();
+    }
+
+private:
+    static void check(rd_kafka_error_t* failed) {
+        if (kgroup::detail::rdkafka_error const error{failed}) {
+            throw std::runtime_error{rd_kafka_error_string(error.get())};
+        }
+    }
+
+    std::unique_ptr<rd_kafka_t, kgroup::detail::rdkafka_deleter<rd_kafka_destroy>> handle_;
+};
+
+/// Knows the lag of partition 0 at any time, and marks everything.
+struct watched {
+    received records;
+    std::mutex mutex;
+    kgroup::claim* of = nullptr;
+
+    std::int64_t lag() {
+        std::lock_guard const lock{mutex};
+        return of ? of->lag() : -1;
+    }
+    void set(kgroup::claim* now) {
+        std::lock_guard const lock{mutex};
+        of = now;
+    }
+    hooks handler() {
+        return {.consume_claim = [this](auto&, kgroup::claim& given) -> asio::awaitable<void> {
+            set(&given);
+            while (auto const next = co_await given.messages().async_receive()) {
+                records.add(*next);
+                given.mark(*next);
+            }
+            set(nullptr);
+        }};
+    }
+};
+
+} // namespace
+
+TEST_CASE("transactions: at the end of the log the lag is 0, and what is committed stands behind what was aborted") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    transactional_producer writer{brokers.brokers()};
+    writer.write(topic, 10, true);
+    writer.write(topic, 2000, false);
+    std::int64_t const end = 2012;
+    REQUIRE(eventually([&] { return brokers.log_end(topic, 0) == end; })); // a marker is written after its transaction has ended
+    auto const given = brokers.member_of_new_group(topic);
+    watched seen;
+    member one{given, seen.handler()};
+    REQUIRE(eventually([&] { return seen.records.count() == 10; }));
+    CHECK(eventually([&] { return seen.lag() == 0; }, 10s));
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == end; }, 10s));
+    // Only markers come, one by one, while it waits.
+    writer.write(topic, 5, false);
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == end + 6; }, 10s));
+    CHECK(seen.lag() == 0);
+    writer.write(topic, 1, true);
+    REQUIRE(eventually([&] { return seen.records.count() == 11; }));
+    CHECK(eventually([&] { return seen.lag() == 0; }, 10s));
+    one.stop();
+    REQUIRE(one.ends_within(20s));
+    CHECK(brokers.committed(given.group_id, topic, 0) == end + 8);
+    CHECK(one.count(kgroup::event_kind::position_reset) == 0);
+}
+
+TEST_CASE("transactions: with latest, a group that was given nothing but markers starts behind them next time") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    transactional_producer writer{brokers.brokers()};
+    auto given = brokers.member_of_new_group(topic);
+    given.initial_offset = kgroup::offset_reset::latest;
+    {
+        watched seen;
+        member one{given, seen.handler()};
+        REQUIRE(eventually([&] { return seen.lag() == 0 || one.claims() == 1; }));
+        REQUIRE(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 0; }));
+        writer.write(topic, 100, false);
+        CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 101; }, 10s));
+    }
+    brokers.delete_records(topic, 0, 101);
+    brokers.produce_values(topic, 0, {"not skipped"});
+    watched seen;
+    member two{given, seen.handler()};
+    CHECK(eventually([&] { return seen.records.count() == 1; }));
+    CHECK(two.count(kgroup::event_kind::position_reset) == 0);
+}
+
+TEST_CASE("transactions: who reads uncommitted records is given them all, and goes on behind the markers") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    transactional_producer writer{brokers.brokers()};
+    writer.write(topic, 10, false);
+    writer.write(topic, 10, true);
+    auto given = brokers.member_of_new_group(topic);
+    given.properties["isolation.level"] = "read_uncommitted";
+    watched seen;
+    member one{given, seen.handler()};
+    REQUIRE(eventually([&] { return seen.records.count() == 20; }));
+    CHECK(eventually([&] { return seen.lag() == 0; }, 10s));
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 22; }, 10s));
+}
+
+TEST_CASE("transactions: acknowledged out of order, the commit goes behind the markers when all are") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    transactional_producer writer{brokers.brokers()};
+    writer.write(topic, 10, true);
+    writer.write(topic, 3, false);
+    auto const given = brokers.member_of_new_group(topic);
+    std::atomic<bool> all_but_one{false};
+    std::atomic<bool> go_on{false};
+    member one{given, {.consume_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
+                           std::vector<kgroup::message> held;
+                           while (held.size() != 10) {
+                               held.push_back(std::move(*co_await of.messages().async_receive()));
+                           }
+                           for (std::size_t i = 10; i-- != 0;) {
+                               if (i != 4) {
+                                   of.ack(held[i]);
+                               }
+                           }
+                           static_cast<void>(co_await of.messages().async_receive_for(200ms)); // it comes to the end
+                           all_but_one = true;
+                           while (!go_on) {
+                               co_await pause_for(10ms);
+                           }
+                           of.ack(held[4]);
+                           held.clear();
+                           co_await of.messages().async_receive();
+                       }}};
+    REQUIRE(eventually([&] { return all_but_one.load(); }));
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 4; }, 10s));
+    go_on = true;
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 15; }, 10s));
+}
+
+TEST_CASE("transactions: one that is open holds the position, and its end releases it") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    transactional_producer open{brokers.brokers()};
+    brokers.produce_values(topic, 0, {"before"});
+    open.begin();
+    open.produce(topic, 0, 5);
+    brokers.produce_values(topic, 0, {"behind"});
+    auto const given = brokers.member_of_new_group(topic);
+    watched seen;
+    member one{given, seen.handler()};
+    REQUIRE(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 1; }));
+    CHECK(seen.records.count() == 1);
+    open.abort();
+    REQUIRE(eventually([&] { return seen.records.count() == 2; }));
+    CHECK(seen.records.offsets(0) == std::vector<std::int64_t>{0, 6});
+    CHECK(eventually([&] { return seen.lag() == 0; }, 10s));
+    CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 8; }, 10s));
+}
