@@ -66,13 +66,11 @@ private:
 struct accountant {
     ledger& books;
 
-    // The session begins where the ledger says, whatever the group may have committed: a mark raises the start to there, a reset
-    // lowers it. An eager protocol (range, roundrobin: the default) announces all claims here; a cooperative one would not.
+    // The session begins where the ledger says, whatever the group may have committed. An eager protocol (range, roundrobin: the default) announces all claims here; a cooperative one would not.
     asio::awaitable<void> setup(kgroup::session& session) {
         for (auto const& where : session.claims()) {
             if (books.knows(where)) {
-                session.mark_offset(where, books.of(where).next);
-                session.reset_offset(where, books.of(where).next);
+                session.start_at(where, books.of(where).next);
             }
         }
         co_return;

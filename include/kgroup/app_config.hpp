@@ -109,6 +109,8 @@ private:
                 key, value, {{"earliest", offset_reset::earliest}, {"latest", offset_reset::latest}, {"none", offset_reset::none}});
         } else if (key == "initial_time") {
             group.initial_time = std::chrono::system_clock::time_point{} + milliseconds(key, value);
+        } else if (key == "infer_new_partitions") {
+            group.infer_new_partitions = boolean(key, value);
         } else if (key == "group_instance_id") {
             group.group_instance_id = string(key, value);
         } else if (key == "protocol") {

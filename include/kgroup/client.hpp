@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct offset_commit {
 struct start_position {
     static constexpr std::int64_t log_end = -1;        ///< librdkafka's and the protocol's own values
     static constexpr std::int64_t log_beginning = -2;
+    static constexpr std::int64_t unknown = -1001;     ///< not known yet: nothing is read until a `seek`
 
     topic_partition where;
     std::int64_t start = 0;            ///< the offset to read first, or one of the above: the client finds out
@@ -44,10 +46,33 @@ struct start_position {
 struct client_rebalance {
     std::variant<detail::session_machine::assigned, detail::session_machine::revoked> what;
 };
+/// What the group has committed for a partition.
+struct committed_offset {
+    topic_partition where;
+    std::int64_t offset = -1;  ///< -1: nothing
+    std::string metadata{};    ///< the text beside it
+    std::error_code error{};   ///< it is not known; asking again may help
+};
 struct client_offsets {
-    std::uint64_t id;                       ///< of the `look_up`
-    std::error_code error;                  ///< nothing was found; asking again may help, but for `errc::no_committed_offset`
-    std::vector<start_position> positions;  ///< with that error, first: a partition that has none
+    std::uint64_t id;                          ///< of the `look_up`
+    std::error_code error{};                   ///< of the request as a whole
+    std::vector<committed_offset> offsets{};   ///< of what was asked for
+    std::vector<committed_offset> lower{};     ///< of the other partitions of its topics, below the highest
+};
+/// A place in a partition's log.
+struct log_place {
+    topic_partition where;
+    std::int64_t at = start_position::log_end; ///< `log_end`, `log_beginning`, or a time in ms since 1970
+};
+struct log_offset {
+    topic_partition where;
+    std::int64_t offset = -1;  ///< of the place; -1: no record is as late
+    std::error_code error{};   ///< it is not known; asking again may help
+};
+struct client_log_offsets {
+    std::uint64_t id;                                    ///< of the `find_in_logs`
+    std::vector<log_offset> offsets{};                   ///< one for each place
+    std::map<std::string, std::int32_t> partition_counts{}; ///< of the topics that were asked for, as far as known
 };
 struct client_commit {
     struct result {
@@ -84,8 +109,9 @@ struct client_fatal {
     std::error_code error;
     std::string text;
 };
-using client_event = std::variant<client_rebalance, client_offsets, client_commit, client_times, client_ends, client_coordinator,
-                                  client_token_wanted, client_position_reset, client_notice, client_fatal>;
+using client_event = std::variant<client_rebalance, client_offsets, client_log_offsets, client_commit, client_times,
+                                  client_ends, client_coordinator, client_token_wanted, client_position_reset, client_notice,
+                                  client_fatal>;
 
 /// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by `testing::fake_client`.
 ///
@@ -97,11 +123,12 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 /// | `subscribe(topics)` | these instead of the configuration's: from now on, or from `start` on |
 /// | `start(notify)` | connects; from now on `notify` is called, on any thread, when `poll` may have something |
 /// | `poll()` | the next event, or nothing |
-/// | `look_up(id, partitions, timeout)` | committed offsets and starts; answered by a `client_offsets` |
-/// | `assign(positions, cooperative)` | answers an assignment |
+/// | `look_up(id, partitions, lower, timeout)` | committed offsets, `lower`: also of the partitions below these; answered by a `client_offsets` |
+/// | `find_in_logs(id, places, topics, timeout)` | answered by a `client_log_offsets` |
+/// | `assign(positions, cooperative)` | answers an assignment; what begins at `start_position::unknown` is held back |
 /// | `unassign(partitions, cooperative)` | answers a revocation |
 /// | `open(state)` | the queue of a partition, before it is assigned; wakes `state` when something arrives |
-/// | `seek(positions)` | moves the positions of partitions that are assigned |
+/// | `seek(positions)` | moves the positions of partitions that are assigned; what was held back is read from now on |
 /// | `commit(id, offsets)` | answered by a `client_commit` |
 /// | `offsets_for_times(id, partitions, time, timeout)` | answered by a `client_times` |
 /// | `find_ends(id, partitions, timeout)` | asks the leaders, in one request each, up to which offset this member can read; answered by a `client_ends` |
@@ -117,14 +144,15 @@ using client_event = std::variant<client_rebalance, client_offsets, client_commi
 template <typename T>
 concept client = std::constructible_from<T, config const&> &&
     requires(T& self, std::function<void()> notify, std::uint64_t id, std::vector<topic_partition> partitions,
-             std::vector<start_position> positions, std::vector<offset_commit> offsets, bool cooperative,
+             std::vector<start_position> positions, std::vector<log_place> places, std::vector<offset_commit> offsets, bool cooperative,
              std::chrono::milliseconds timeout, std::shared_ptr<detail::partition_state> state, std::vector<std::string> topics,
              std::chrono::system_clock::time_point time, oauth_token token) {
         std::as_const(self).check_topics(topics);
         self.subscribe(topics);
         self.start(notify);
         { self.poll() } -> std::same_as<std::optional<client_event>>;
-        self.look_up(id, partitions, timeout);
+        self.look_up(id, partitions, true, timeout);
+        self.find_in_logs(id, places, topics, timeout);
         self.assign(positions, cooperative);
         self.unassign(partitions, cooperative);
         { self.open(state) } -> std::convertible_to<std::shared_ptr<detail::record_source>>;

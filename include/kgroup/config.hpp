@@ -47,13 +47,22 @@ struct config {
     /// later (`subscribe`).
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
-    /// too, and neither is right for everyone. With `latest` the start counts as marked, and is committed as marks are: what comes before the
+    /// too, and neither is right for everyone. `latest` and `none` do not skip what was written while the group existed: a partition
+    /// that was added since begins at its beginning (`infer_new_partitions`). With `latest` the start counts as marked, and is committed as marks are: what comes before the
     /// first mark is not passed over when the partition changes hands or the process starts again.
     std::optional<offset_reset> initial_offset{};
     /// Where to start without a committed offset, if it is to be a time: each claim at its first record whose timestamp is not earlier, or at
     /// the end of the log if there is none. `initial_offset` then only says what happens when the log no longer holds a position.
     /// Timestamps are what producers or brokers wrote (`message.timestamp.type`); they need not be in order.
     std::optional<std::chrono::system_clock::time_point> initial_time{};
+    /// Whether `latest` and `none` take a partition without a committed offset for one that was added later, which begins at its
+    /// beginning, when the committed offsets say so: partition 0 of its topic has one, and the partition is above all of its topic
+    /// that were read from (their committed offset is above 0; as far as the highest that this member was assigned). That errs
+    /// where a partition never had one: its member died in the group's first second, or looked just after another had committed its
+    /// first start; its offset was deleted by hand; or the group comes from a client that commits nothing for idle partitions and the idle ones are the last. Then its log is handled from
+    /// its beginning once, and nothing is lost. Off: only a partition that was added while this member ran begins there. Each such
+    /// start is an `event_kind::start_chosen`.
+    bool infer_new_partitions = true;
     /// Makes the member static (KIP-345): it may be away for as long as the session timeout and finds its partitions
     /// again. Unique in the group; letters, digits, `.`, `_`, `-`; 249 characters at most. Empty: a dynamic member.
     std::string group_instance_id{};

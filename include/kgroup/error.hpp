@@ -36,6 +36,8 @@ enum class errc {
     commit_timed_out,
     /// Only a group that runs can be asked for this: it has not begun, or is over.
     not_running,
+    /// Where claims start is chosen in `setup`; it does not run.
+    not_in_setup,
 };
 
 /// The category of `errc`; its name is "kgroup".
@@ -55,6 +57,7 @@ inline std::error_category const& error_category() noexcept {
             case errc::record_unreadable: return "a record cannot be read";
             case errc::commit_timed_out: return "the commit was not answered within commit_timeout";
             case errc::not_running: return "the group does not run";
+            case errc::not_in_setup: return "only setup can choose where a claim starts";
             }
             return "unknown error of kgroup";
         }

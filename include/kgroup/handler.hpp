@@ -61,7 +61,7 @@ concept names_cleanup = fitting_cleanup<H> || (!std::is_final_v<H> && !requires(
 ///
 /// | call | when | on | beside it |
 /// |---|---|---|---|
-/// | `setup` | once a session, before any claim of it; `session::mark_offset` and `session::reset_offset` move the starts | a strand of the session's | nothing of this session |
+/// | `setup` | once a session, before any claim of it; `session::start_at` moves the starts | a strand of the session's | nothing of this session |
 /// | `consume_claim` | once a claim: for each partition that is assigned, also later in the session | a strand of the claim's, over the group's executor | the other claims': what they share needs care when the executor has several threads |
 /// | `cleanup` | once a session, after its claims' handlers have ended (or were abandoned), before the last commit | the session's strand | nothing of this session but abandoned handlers |
 ///

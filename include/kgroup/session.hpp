@@ -68,7 +68,7 @@ public:
     session(session const&) = delete;
     session& operator=(session const&) = delete;
 
-    /// The partitions this member owns now, in order.
+    /// The partitions this member owns now, in order; also those whose handler starts later (`event_kind::start_delayed`).
     std::vector<topic_partition> claims() const;
 
     /// This member's id as the group's coordinator gave it; empty: not known.
@@ -97,6 +97,17 @@ public:
     ///
     /// @throws std::bad_alloc; then nothing was changed.
     void reset_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
+
+    /// In `setup`: the claim of this partition starts at exactly this offset, whatever is committed or marked, and whether its
+    /// start is known already or not: one that waits for it (`event_kind::start_delayed`) waits no longer. As a mark and a reset
+    /// would, it counts as what is done: the offset is committed with the next commit. Thread-safe.
+    /// A partition that is not claimed (any more), and an offset that a partition cannot have: refused, counted and reported
+    /// (`event_kind::mark_refused`).
+    ///
+    /// @param next the offset to read first.
+    /// @throws std::system_error `errc::not_in_setup` when `setup` does not run: `consume_claim` begins where its claim begins, and
+    /// a claim that a cooperative group adds later starts where it was committed. std::bad_alloc; nothing was changed then.
+    void start_at(topic_partition const& where, std::int64_t next);
 
     /// Commits what is marked in all claims of this session, in one request; where the broker refuses some partitions, these are told apart
     /// by requests of their own. Requests never overlap: callers that come while one is under way share the next.

@@ -281,7 +281,7 @@ TEST_CASE("app_config: what the four keys say") {
 
 TEST_CASE("app_config: every field of config, under its own name") {
     auto const read = kgroup::parse_app_config(R"({"brokers": "b:1", "group_id": "g", "topics": ["t"], "initial_offset": "none",
-        "initial_time": 1700000000123, "group_instance_id": "host-1", "protocol": "classic", "assignors": ["roundrobin", "range"],
+        "initial_time": 1700000000123, "infer_new_partitions": false, "group_instance_id": "host-1", "protocol": "classic", "assignors": ["roundrobin", "range"],
         "auto_commit_interval": 0, "commit_at_end": false, "rebalance_deadline": 2000, "commit_timeout": 3000, "close_timeout": 4000,
         "buffer_bytes": 1048576, "expected_partitions": 8, "on_claim_exit": "keep_others",
         "properties": {"session.timeout.ms": 6000, "client.id": "me", "check.crcs": true}})").group;
@@ -289,6 +289,7 @@ TEST_CASE("app_config: every field of config, under its own name") {
     CHECK(read.group_id == "g");
     CHECK(read.initial_offset == offset_reset::none);
     CHECK(read.initial_time == std::chrono::system_clock::time_point{} + 1700000000123ms);
+    CHECK_FALSE(read.infer_new_partitions);
     CHECK(read.group_instance_id == "host-1");
     CHECK(read.protocol == kgroup::group_protocol::classic);
     CHECK(read.assignors == std::vector{kgroup::assignor::roundrobin, kgroup::assignor::range});

@@ -64,8 +64,10 @@ struct action_words {
     }
     std::string operator()(machine::start_claims const& what) const {
         std::string const answer = what.cooperative ? "add " : "assign ";
-        return (what.answers ? answer + to_text(what.assignment) + ", " : "") + "start " + to_text(what.claims);
+        return (what.answers ? answer + to_text(what.assignment) + ", " : "") + "start " + to_text(what.claims) +
+               (what.delayed.empty() ? "" : ", later " + to_text(what.delayed));
     }
+    std::string operator()(machine::start_delayed const& what) const { return "start later " + to_text(what.claims); }
     std::string operator()(machine::accept_unread const& what) const {
         return (what.cooperative ? "add unread " : "assign unread ") + to_text(what.assignment);
     }
@@ -109,7 +111,10 @@ struct event_words {
     std::string operator()(machine::revoked const& what) const {
         return (what.cooperative ? "removed " : "revoked ") + to_text(what.partitions) + (what.lost ? ", lost" : "");
     }
-    std::string operator()(machine::looked_up const&) const { return "looked up"; }
+    std::string operator()(machine::looked_up const& what) const {
+        return "looked up" + (what.delayed.empty() ? "" : ", but " + to_text(what.delayed));
+    }
+    std::string operator()(machine::start_found const& what) const { return "found " + to_text(what.partitions); }
     std::string operator()(machine::setup_ended const& what) const { return what.failed ? "setup failed" : "setup ended"; }
     std::string operator()(machine::claim_ended const& what) const {
         return to_text(partition_set{what.where}) + (what.failed ? " failed" : " ended");
@@ -158,7 +163,9 @@ machine::event removed(std::initializer_list<int> numbers) { return machine::rev
 machine::event removed_lost(std::initializer_list<int> numbers) { return machine::revoked{set_of(numbers), true, true}; }
 machine::event ended(int number) { return machine::claim_ended{{"t", number}, false}; }
 machine::event failed(int number) { return machine::claim_ended{{"t", number}, true}; }
-constexpr machine::looked_up looked_up{};
+machine::event looked_up_but(std::initializer_list<int> numbers) { return machine::looked_up{set_of(numbers)}; }
+machine::event found(std::initializer_list<int> numbers) { return machine::start_found{set_of(numbers)}; }
+machine::looked_up const looked_up{};
 constexpr machine::setup_ended setup_ended{};
 constexpr machine::setup_ended setup_failed{true};
 constexpr machine::cleanup_ended cleanup_ended{};
@@ -278,6 +285,86 @@ TEST_CASE("session_machine: a session, from its assignment to its revocation, an
     tell(assigned({1, 2}), {"look up 1 2"}, step::looking_up);
     tell(looked_up, {"begin session over 1 2"}, step::setting_up);
     tell(setup_ended, {"assign 1 2, start 1 2"}, step::running);
+}
+
+// Claims whose start is not known yet.
+
+TEST_CASE("session_machine: a claim whose start is not known yet starts later, and the others now") {
+    story tell;
+    tell(assigned({0, 1}), {"look up 0 1"}, step::looking_up);
+    // It belongs to the session all the same, and is answered with the rest.
+    tell(looked_up_but({1}), {"begin session over 0 1"}, step::setting_up);
+    tell(setup_ended, {"assign 0 1, start 0 1, later 1"}, step::running);
+    CHECK(tell.told().claims() == set_of({0, 1}));
+    tell(found({1}), {"start later 1"}, step::running);
+    // Once.
+    tell(found({1}), {}, step::running);
+    tell(revoked({0, 1}), {"end 0 1 and session: revoked", "arm drain"}, step::draining);
+    tell(ended(0), {}, step::draining);
+    tell(ended(1), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+}
+
+TEST_CASE("session_machine: setup runs also if no start is known, and what it finds starts with the rest") {
+    story tell = story{}.after({assigned({0, 1})});
+    tell(looked_up_but({0, 1}), {"begin session over 0 1"}, step::setting_up);
+    tell(found({0}), {}, step::setting_up);
+    tell(setup_ended, {"assign 0 1, start 0 1, later 1"}, step::running);
+    tell(found({0, 1}), {"start later 1"}, step::running);
+}
+
+TEST_CASE("session_machine: a claim that ends before its start is known does not start, and nobody waits for it") {
+    SUBCASE("revoked, as the only one") {
+        story tell = story{}.after({assigned({0}), looked_up_but({0}), setup_ended});
+        tell(revoked({0}), {"end 0 and session: revoked", "clean up", "arm drain"}, step::cleaning_up);
+        tell(found({0}), {}, step::cleaning_up);
+        tell(cleanup_ended, {"disarm", "seal 0, commit 0"}, step::committing);
+        tell(committed, {"drop 0", "end session: revoked", "release 0"}, step::joining);
+        tell(found({0}), {}, step::joining);
+    }
+    SUBCASE("lost, beside one that runs") {
+        story tell = story{}.after({assigned({0, 1}), looked_up_but({1}), setup_ended});
+        tell(lost({0, 1}), {"end 0 1 and session: lost", "cancel 0", "arm drain"}, step::draining);
+        tell(found({1}), {}, step::draining);
+        tell(ended(0), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+    }
+    SUBCASE("stopped") {
+        story tell = story{}.after({assigned({0, 1}), looked_up_but({0, 1}), setup_ended});
+        tell(stop, {"end 0 1 and session: stopped", "clean up", "arm drain"}, step::cleaning_up);
+        tell(found({0, 1}), {}, step::cleaning_up);
+    }
+    SUBCASE("during setup") {
+        story tell = story{}.after({assigned({0, 1}), looked_up_but({1}), revoked({0, 1})});
+        tell(found({1}), {}, step::setting_up);
+        tell(setup_ended, {"disarm", "clean up", "arm drain"}, step::cleaning_up);
+    }
+    SUBCASE("removed, while another one finishes") {
+        story tell = story{}.after({added({0, 1, 2}), looked_up_but({1, 2}), setup_ended});
+        tell(removed({0, 1}), {"end 0 1: revoked", "arm drain"}, step::draining);
+        // The one that stays may start meanwhile.
+        tell(found({1, 2}), {"start later 2"}, step::draining);
+        tell(ended(0), {"disarm", "seal 0 1, commit 0 1"}, step::committing);
+        tell(committed, {"drop 0 1", "remove 0 1"}, step::running);
+    }
+}
+
+TEST_CASE("session_machine: an addition whose start is not known yet, and another one behind it") {
+    story tell = cooperative();
+    tell(added({2}), {"look up 2"}, step::looking_up);
+    tell(looked_up_but({2}), {"add 2, start 2, later 2"}, step::running);
+    tell(added({3}), {"look up 3"}, step::looking_up);
+    tell(found({2}), {"start later 2"}, step::looking_up);
+    tell(looked_up, {"add 3, start 3"}, step::running);
+    // Taken away and given again, it is looked up anew.
+    tell(removed({2}), {"end 2: revoked", "arm drain"}, step::draining);
+}
+
+TEST_CASE("session_machine: a partition that is taken away before its start is known, and given again") {
+    story tell = story{}.after({added({0, 1}), looked_up_but({1}), setup_ended});
+    tell(removed({1}), {"end 1: revoked", "seal 1, commit 1"}, step::committing);
+    tell(added({1}), {"superseded"}, step::committing);
+    tell(committed, {"drop 1", "remove 1", "look up 1"}, step::looking_up);
+    tell(found({1}), {}, step::looking_up);
+    tell(looked_up, {"add 1, start 1"}, step::running);
 }
 
 TEST_CASE("session_machine: a member without partitions has a session, too") {
@@ -1588,7 +1675,20 @@ private:
             add(20, [this] {
                 looking_up_ = false;
                 looked_up_ = true;
-                tell(machine::looked_up{});
+                auto const delayed = chance(3) ? some_of(starts_) : partition_set{};
+                if (machine_.at() == step::looking_up) { // otherwise nobody waits for it any more
+                    delayed_.insert(delayed.begin(), delayed.end());
+                }
+                tell(machine::looked_up{delayed});
+            });
+        }
+        if (!delayed_.empty()) {
+            add(3, [this] {
+                auto const all = some_of(delayed_);
+                found_ = all.empty() ? partition_set{*delayed_.begin()} : all;
+                delayed_ = without(delayed_, found_);
+                tell(machine::start_found{found_});
+                found_.clear();
             });
         }
         if (committing_) {
@@ -1744,6 +1844,7 @@ private:
         if (!looking_up_) {
             late.emplace_back(machine::looked_up{});
         }
+        late.emplace_back(machine::start_found{without(group_model::universe(), delayed_)});
         if (!committing_) {
             late.emplace_back(machine::committed{});
         }
@@ -1859,13 +1960,23 @@ private:
         }
         require(within(what.assignment, what.claims), "what is assigned has a claim");
         require(what.claims.empty() || (looked_up_ && within(what.claims, starts_)), "claims start where the look-up says");
+        require(what.delayed == common(what.claims, delayed_), "a claim waits as long as its start is not known");
         looked_up_ = false;
-        for (topic_partition const& each : what.claims) {
-            require(group_.assigned().contains(each), "a handler starts over what is assigned");
+        claims_.insert(what.claims.begin(), what.claims.end());
+        start(without(what.claims, what.delayed));
+    }
+    void perform(machine::start_delayed const& what) {
+        require(session_ && !hook_ && !cleaned_, "claims start in a session, after setup");
+        require(!what.claims.empty() && within(what.claims, found_), "a claim that was delayed starts when its start is found");
+        require(common(what.claims, gone_).empty(), "nothing starts that others may have");
+        start(what.claims);
+    }
+    void start(partition_set const& claims) {
+        for (topic_partition const& each : claims) {
+            require(claims_.contains(each) && group_.assigned().contains(each), "a handler starts over what is assigned");
             require(!handlers_.contains(each), "a claim has one handler");
             require(!sealed_.contains(each), "a claim that has ended does not start again");
             handlers_.emplace(each, handler_model{some_nature()});
-            claims_.insert(each);
         }
     }
     void perform(machine::accept_unread const& what) {
@@ -1941,6 +2052,7 @@ private:
     void perform(machine::drop_claims const& what) {
         require(!committing_ && within(what.claims, sealed_), "what is dropped was committed before");
         claims_ = without(claims_, what.claims);
+        delayed_ = without(delayed_, what.claims);
         sealed_ = without(sealed_, what.claims);
         gone_ = without(gone_, what.claims);
     }
@@ -2030,7 +2142,7 @@ private:
     }
 
     bool settled() const {
-        return group_.at() == state::steady &&
+        return delayed_.empty() && group_.at() == state::steady &&
                (machine_.at() == step::running || (machine_.at() == step::joining && group_.given().empty()));
     }
 
@@ -2061,6 +2173,8 @@ private:
     partition_set gone_;                      // of the claims: others may have had them since
     partition_set sealed_;                    // committed, not dropped
     partition_set starts_;                    // of the last look-up
+    partition_set delayed_;                   // of what was looked up: its start is not known yet
+    partition_set found_;                     // just now
     std::optional<topic_partition> returned_; // just now, without having been told to
     std::optional<machine::arm_deadline::limit> deadline_;
     std::optional<rebalance_kind> open_; // the newest rebalance, if it is unanswered
@@ -2124,7 +2238,8 @@ void check_reach(bool cooperative) {
                                             machine::cleanup_ended{},  machine::deadline_over{},
                                             machine::backoff_over{},   machine::failed{},
                                             machine::stop_requested{}, machine::fatal{},
-                                            machine::client_closed{},  machine::close_deadline_over{}};
+                                            machine::client_closed{},  machine::close_deadline_over{},
+                                            machine::start_found{}};
     CHECK(kinds.size() == std::variant_size_v<machine::event>);
     for (auto const& each : ways()) {
         step const where = each.first;

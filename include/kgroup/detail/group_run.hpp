@@ -13,6 +13,7 @@
 #include <kgroup/detail/lasting_conditions.hpp>
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/offset_lookup.hpp>
 #include <kgroup/detail/outage_watch.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/paused_partitions.hpp>
@@ -70,7 +71,8 @@ class group_run final : public membership,
 public:
     group_run(asio::any_io_executor executor, config given)
         : config_(std::move(given)), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
-          strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}), client_(config_) {
+          strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}),
+          lookup_(offset_lookup::settings::of(config_)), client_(config_) {
         times_ = ending_times{{client_.rebalance_deadline(), config_.commit_timeout, config_.close_timeout}};
     }
 
@@ -377,7 +379,7 @@ private:
 
     clock::time_point next_deadline() const {
         auto nearest = next_tick_;
-        for (auto const& each : {backoff_until_, look_up_at_, token_at_, commits_.due()}) {
+        for (auto const& each : {backoff_until_, lookup_.due(), token_at_, commits_.due()}) {
             if (each && *each < nearest) {
                 nearest = *each;
             }
@@ -430,8 +432,9 @@ private:
             }
             feed(machine::close_deadline_over{});
         }
-        if (over(look_up_at_)) {
-            look_up_again();
+        if (auto const due = lookup_.due(); due && *due <= now) {
+            forget_void_look_up();
+            follow(lookup_.on_time(now));
         }
         if (over(token_at_)) {
             ask_for_token();
@@ -500,34 +503,57 @@ private:
     }
 
     void on_client(client_offsets& what) {
-        if (what.id != look_up_id_ || machine_.at() != step::looking_up) {
-            return; // nobody waits for it any more
-        }
-        if (what.id > before_outage_.look_up && (is_answer_of_broker(what.error) || what.error == errc::no_committed_offset)) {
+        if (what.id > before_outage_.look_up && is_answer_of_broker(what.error)) {
             answered();
         }
-        if (what.error == errc::no_committed_offset) {
-            auto const& where = what.positions.front().where;
-            fail(what.error, name(where), machine::failed{}); // the membership is intact and is given back in order
-            return report({event_kind::client_error, severity::error, where, what.error, what.error.message()});
+        forget_void_look_up();
+        follow(lookup_.answer(what, clock::now()));
+    }
+
+    void on_client(client_log_offsets& what) {
+        forget_void_look_up();
+        follow(lookup_.answer(what, clock::now()));
+    }
+
+    // The look-up of an assignment that was overtaken, or given up.
+    void forget_void_look_up() {
+        if (machine_.at() != step::looking_up) {
+            lookup_.abandon();
         }
-        if (what.error) {
-            if (is_fatal(what.error)) {
-                return fail_fatally(what.error, "committed offsets");
-            }
-            report({event_kind::offsets_unavailable, severity::warning, std::nullopt, what.error,
-                    "the committed offsets cannot be read yet: " + what.error.message()});
-            look_up_at_ = clock::now() + std::chrono::milliseconds{500};
-            return;
+    }
+
+    void follow(offset_lookup::outcome what) {
+        for (auto& each : what.events) {
+            report(std::move(each));
         }
-        if (conditions_.lasts(event_kind::offsets_unavailable)) {
-            report({event_kind::offsets_found, severity::info, std::nullopt, {}, "the committed offsets have been read"});
+        if (what.failure && what.where) {
+            fail(what.failure, name(*what.where), machine::failed{}); // the membership is intact and is given back in order
+            return report({event_kind::client_error, severity::error, what.where, what.failure, what.failure.message()});
         }
-        for (auto& each : what.positions) {
+        if (what.failure) {
+            return fail_fatally(what.failure, "committed offsets");
+        }
+        if (what.committed) {
+            client_.look_up(what.committed->id, what.committed->partitions, what.committed->with_lower, std::chrono::milliseconds{10000});
+        }
+        if (what.log) {
+            client_.find_in_logs(what.log->id, what.log->places, what.log->topics, std::chrono::milliseconds{10000});
+        }
+        machine::start_found late;
+        for (auto& each : what.found) {
             auto where = each.where;
+            if (auto const state = session_state_ ? session_state_->find(where) : nullptr) {
+                state->adopt({each.committed, each.metadata});
+                late.partitions.insert(where);
+            }
             positions_.insert_or_assign(std::move(where), std::move(each));
         }
-        feed(machine::looked_up{});
+        if (!late.partitions.empty()) {
+            feed(std::move(late));
+        }
+        if (what.complete) {
+            feed(machine::looked_up{std::move(what.delayed)});
+        }
     }
 
     void on_client(client_commit& what) {
@@ -603,7 +629,7 @@ private:
             if (!outage_.begin(clock::now())) {
                 return;
             }
-            before_outage_ = {last_commit_, look_up_id_};
+            before_outage_ = {last_commit_, lookup_.last_id()};
             coordinator_question_ = ends_question_ = topics_question_ = 0; // their answers may be older
             for (auto const& [where, frame] : running_) {
                 frame->watch.outage_began(look_at(*frame->state));
@@ -683,16 +709,10 @@ private:
     // What the machine decides.
 
     void perform(machine::look_up const& what) {
-        look_up_.assign(what.partitions.begin(), what.partitions.end());
-        positions_.clear();
-        look_up_again();
-    }
-
-    void look_up_again() {
-        look_up_at_.reset();
-        if (machine_.at() == step::looking_up) {
-            client_.look_up(++look_up_id_, look_up_, std::chrono::milliseconds{10000});
+        for (auto const& each : what.partitions) {
+            positions_.erase(each);
         }
+        follow(lookup_.begin(what.partitions));
     }
 
     void perform(machine::begin_session const& what) {
@@ -730,14 +750,7 @@ private:
                 std::lock_guard const lock{session_state_->mutex};
                 session_state_->claims.emplace(each, state);
             }
-            auto position = positions_[each];
-            position.where = each;
-            if (auto const marked = state->tracker().marked(); marked >= 0) {
-                position.start = marked; // `setup` may have moved it
-            } else if (position.start >= 0 && *config_.initial_offset == offset_reset::latest && !config_.initial_time) {
-                // The log's end is a start only once: what comes until the first mark would be passed over by the next session.
-                static_cast<void>(state->tracker().mark(position.start, state->tracker().epoch()));
-            }
+            auto position = what.delayed.contains(each) ? start_position{each, start_position::unknown, -1, {}} : start_of(*state);
             state->start(client_.open(state), position.start);
             (what.assignment.contains(each) ? assignment : others).push_back(std::move(position));
             states.push_back(std::move(state));
@@ -755,7 +768,51 @@ private:
                         std::to_string(config_.expected_partitions) + " were expected"});
         }
         for (auto& state : states) {
+            if (!what.delayed.contains(state->where())) {
+                start_handler(std::move(state));
+            }
+        }
+    }
+
+    // `setup` may have moved it.
+    start_position start_of(partition_state& state) {
+        auto position = positions_[state.where()];
+        position.where = state.where();
+        if (auto const marked = state.tracker().marked(); marked >= 0) {
+            position.start = marked;
+        } else if (position.start >= 0 && *config_.initial_offset != offset_reset::earliest && !config_.initial_time) {
+            // The log's end is a start only once: what comes until the first mark would be passed over by the next session.
+            static_cast<void>(state.tracker().mark(position.start, state.tracker().epoch()));
+        }
+        return position;
+    }
+
+    void perform(machine::start_delayed const& what) {
+        std::vector<std::shared_ptr<partition_state>> states;
+        std::vector<start_position> starts;
+        for (auto const& each : what.claims) {
+            auto const& state = states.emplace_back(session_state_->find(each));
+            starts.push_back(start_of(*state));
+            state->start(starts.back().start);
+        }
+        client_.seek(starts);
+        for (auto& state : states) {
             start_handler(std::move(state));
+        }
+    }
+
+    // `setup` has ended: where it has chosen the start, nothing is looked up any more.
+    void take_chosen_starts() {
+        machine::start_found chosen;
+        {
+            std::lock_guard const lock{session_state_->mutex};
+            if (std::exchange(session_state_->setting_up, false)) {
+                chosen.partitions = session_state_->chosen_starts;
+            }
+        }
+        if (!chosen.partitions.empty()) {
+            follow(lookup_.forget(chosen.partitions, "setup has chosen the start"));
+            feed(std::move(chosen));
         }
     }
 
@@ -821,6 +878,7 @@ private:
             hook_->abandoned = true;
             abandoned_.insert(hook_.get());
             hook_.reset();
+            take_chosen_starts();
             report_abandoned(std::nullopt);
         }
     }
@@ -881,12 +939,14 @@ private:
                 }
             }
         }
+        follow(lookup_.forget(what.claims, "the partition is not owned any more"));
         for (auto const& each : dropped) {
             each->end(end_reason::revoked);
             if (auto* const source = each->source()) {
                 source->close();
             }
             orphans_.erase(each->where());
+            positions_.erase(each->where());
             for (auto& end : conditions_.end_of(each->where(), "the claim has ended")) {
                 publish(std::move(end));
             }
@@ -1050,6 +1110,7 @@ private:
             keep_failure(e);
             close_within();
         }
+        take_chosen_starts();
         auto ended = outcome(failed);
         if (!failed && std::holds_alternative<machine::setup_ended>(ended)) {
             report({event_kind::session_started, severity::info, std::nullopt, {},
@@ -1512,8 +1573,7 @@ private:
     paused_partitions paused_;
     std::map<topic_partition, start_position> positions_;
     std::map<topic_partition, clock::time_point> orphans_;
-    std::vector<topic_partition> look_up_;
-    std::uint64_t look_up_id_ = 0;
+    offset_lookup lookup_;
     std::map<std::uint64_t, std::shared_ptr<times_waiter>> times_waiters_;
     std::uint64_t times_id_ = 0;
     std::shared_ptr<token_frame> token_;         // the provider runs
@@ -1552,7 +1612,6 @@ private:
     clock::time_point next_tick_{};
     std::optional<clock::time_point> deadline_;
     std::optional<clock::time_point> backoff_until_;
-    std::optional<clock::time_point> look_up_at_;
     std::optional<clock::time_point> token_at_;
     ending_times times_;
     std::optional<clock::time_point> close_by_;

@@ -103,8 +103,23 @@ public:
     /// Once, before the handler starts. Negative: where the client finds the start to be.
     void start(std::shared_ptr<record_source> source, std::int64_t offset) noexcept {
         source_ = std::move(source);
+        start(offset);
+    }
+    /// Again, where it was not known then.
+    void start(std::int64_t offset) noexcept {
         initial_offset_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
         position_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
+    }
+    /// What was committed, where it was not known when this was made; on the group's strand, before the handler starts. What `setup`
+    /// has marked stays, if it is above.
+    void adopt(tracked_offset committed) {
+        committed_before_ = committed.next;
+        metadata_ = committed.metadata;
+        if (committed.next >= 0) {
+            static_cast<void>(tracker_.mark(committed.next, committed.metadata, tracker_.epoch()));
+            static_cast<void>(tracker_.pending());
+            tracker_.committed(committed.next);
+        }
     }
     record_source* source() const noexcept { return source_.get(); }
     std::int64_t timestamp(void* native) const noexcept { return source_->timestamp(native); }

@@ -2,11 +2,13 @@
 
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/internal_topics.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/detail/rdkafka_logs.hpp>
 #include <kgroup/detail/rdkafka_settings.hpp>
 #include <kgroup/detail/rdkafka_source.hpp>
 #include <kgroup/detail/rdkafka_token.hpp>
@@ -24,6 +26,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,8 +45,8 @@ namespace kgroup::detail {
 class rdkafka_client {
 public:
     explicit rdkafka_client(config const& given)
-        : settings_(rdkafka_settings_maker::make(given)), internal_topics_(given.topics), topics_(given.topics), group_id_(given.group_id),
-          protocol_(given.protocol), initial_offset_(*given.initial_offset), initial_time_(given.initial_time) {}
+        : settings_(rdkafka_settings_maker::make(given)), internal_topics_(given.topics), topics_(given.topics),
+          group_id_(given.group_id), protocol_(given.protocol) {}
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
     ~rdkafka_client() {
@@ -94,6 +97,9 @@ public:
         if (auto found = arrivals_->take()) {
             return found;
         }
+        if (!unsought_.empty() && clock::now() >= seek_again_at_) {
+            seek_held();
+        }
         // A poll that gives nothing may have served something of librdkafka's own.
         for (int tries = 0; tries != 16 && queue_; ++tries) {
             rdkafka_event const event{rd_kafka_queue_poll(queue_->get(), 0)};
@@ -109,11 +115,21 @@ public:
         return std::nullopt;
     }
 
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds timeout) {
-        look_up_timeout_ = timeout;
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower, std::chrono::milliseconds timeout) {
         auto const wanted = make_partitions(partitions.size());
-        for (auto const& each : partitions) {
+        auto& asked = looked_up_[id];
+        asked.insert(partitions.begin(), partitions.end());
+        std::map<std::string, std::int32_t> highest;
+        for (auto const& each : asked) {
             rd_kafka_topic_partition_list_add(wanted.get(), each.topic.c_str(), each.partition);
+            highest[each.topic] = each.partition;
+        }
+        for (auto const& [topic, last] : lower ? highest : decltype(highest){}) {
+            for (topic_partition each{topic, 0}; each.partition < last; ++each.partition) {
+                if (!asked.contains(each)) {
+                    rd_kafka_topic_partition_list_add(wanted.get(), topic.c_str(), each.partition);
+                }
+            }
         }
         std::unique_ptr<rd_kafka_AdminOptions_t, rdkafka_deleter<rd_kafka_AdminOptions_destroy>> const options{
             rd_kafka_AdminOptions_new(handle_->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
@@ -127,17 +143,47 @@ public:
         rd_kafka_ListConsumerGroupOffsets_destroy(request);
     }
 
+    // Only a blocking call tells (before librdkafka 2.3), and only one that blocks knows how many partitions a topic has.
+    void find_in_logs(std::uint64_t id, std::vector<log_place> places, std::vector<std::string> topics, std::chrono::milliseconds timeout) {
+        client_log_offsets unasked{id, {}, {}};
+        for (auto const& each : places) {
+            unasked.offsets.push_back({each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
+        }
+        try {
+            log_questions_->ask([id, places = std::move(places), topics = std::move(topics), timeout, handle = handle_, to = arrivals_]() mutable {
+                auto found = rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
+                handle.reset(); // before the answer: who gets it may wait for the last of them
+                to->add(std::move(found));
+            });
+        } catch (std::system_error const&) { // no thread
+            arrivals_->add(std::move(unasked));
+        }
+    }
+
     void assign(std::vector<start_position> const& positions, bool cooperative) {
         owed_ = owed::nothing;
         auto const list = make_partitions(positions.size());
+        std::vector<topic_partition> held;
         for (auto const& each : positions) {
-            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+            auto const known = each.start != start_position::unknown;
+            // Any offset, so that librdkafka asks nobody for it: what is paused is not read.
+            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = known ? each.start : 0;
+            if (!known) {
+                held.push_back(each.where);
+            }
         }
+        std::vector<topic_partition> released; // an eager assignment replaces the one before
+        if (!cooperative) {
+            partition_set const still{held.begin(), held.end()};
+            std::ranges::set_difference(held_back_, still, std::back_inserter(released));
+        }
+        hold_back(held);
         if (cooperative) {
             complain(rdkafka_error{rd_kafka_incremental_assign(handle_->get(), list.get())}, "incremental_assign");
         } else {
             complain(rd_kafka_assign(handle_->get(), list.get()), "assign");
         }
+        let_go(released);
     }
 
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
@@ -153,11 +199,13 @@ public:
             for (auto const& each : partitions) {
                 retire(each);
             }
+            let_go(partitions);
         } else {
             complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
             for (auto const& each : sources_) {
                 each.second->retire();
             }
+            let_go({held_back_.begin(), held_back_.end()});
         }
     }
 
@@ -172,10 +220,21 @@ public:
 
     void seek(std::vector<start_position> const& to) {
         auto const list = make_partitions(to.size());
+        std::vector<topic_partition> held;
         for (auto const& each : to) {
-            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+            if (each.start == start_position::unknown) {
+                held.push_back(each.where);
+            } else if (held_back_.contains(each.where)) {
+                unsought_[each.where] = each.start;
+            } else {
+                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset = each.start;
+            }
         }
-        complain(rdkafka_error{rd_kafka_seek_partitions(handle_->get(), list.get(), 0)}, "seek");
+        hold_back(held);
+        if (list->cnt != 0) {
+            complain(rdkafka_error{rd_kafka_seek_partitions(handle_->get(), list.get(), 0)}, "seek");
+        }
+        seek_held();
     }
 
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
@@ -270,6 +329,7 @@ public:
         arrivals_->stop();
         questions_->drop_rest();
         looks_->drop_rest();
+        log_questions_->drop_rest();
         if (!handle_) {
             done();
             return true;
@@ -371,6 +431,64 @@ private:
         return rd_kafka_subscribe(handle_->get(), names.get());
     }
 
+    // Partitions whose start is not known: paused in librdkafka, whose flag outlasts an assignment and has to be taken back.
+    void hold_back(std::vector<topic_partition> const& partitions) {
+        if (!partitions.empty()) {
+            held_back_.insert(partitions.begin(), partitions.end());
+            auto const list = as_list(partitions);
+            complain(rd_kafka_pause_partitions(handle_->get(), list.get()), "pause");
+            complain_of_each(*list, "pause");
+        }
+    }
+    void let_go(std::vector<topic_partition> const& partitions) {
+        std::vector<topic_partition> held;
+        for (auto const& each : partitions) {
+            unsought_.erase(each);
+            if (held_back_.erase(each) != 0) {
+                held.push_back(each);
+            }
+        }
+        if (!held.empty()) {
+            auto const list = as_list(held);
+            complain(rd_kafka_resume_partitions(handle_->get(), list.get()), "resume");
+            complain_of_each(*list, "resume");
+        }
+    }
+
+    // Where it fails, as while librdkafka still stops what was read before, they stay paused and it is done again: read from where they
+    // were put, records would be repeated. Waits for librdkafka's main thread, like `assign`.
+    void seek_held() {
+        if (unsought_.empty()) {
+            return;
+        }
+        seek_again_at_ = clock::now() + std::chrono::milliseconds{100};
+        auto const list = make_partitions(unsought_.size());
+        for (auto const& [where, start] : unsought_) {
+            rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset = start;
+        }
+        rdkafka_error const failed{rd_kafka_seek_partitions(handle_->get(), list.get(), 1000)};
+        std::vector<topic_partition> sought;
+        for (int i = 0; i != list->cnt; ++i) {
+            if (!list->elems[i].err) {
+                sought.emplace_back(list->elems[i].topic, list->elems[i].partition);
+            }
+        }
+        let_go(sought);
+    }
+
+    static rdkafka_partitions as_list(std::vector<topic_partition> const& partitions) {
+        auto list = make_partitions(partitions.size());
+        for (auto const& each : partitions) {
+            rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+        }
+        return list;
+    }
+    void complain_of_each(rd_kafka_topic_partition_list_t const& list, char const* what) {
+        for (int i = 0; i != list.cnt; ++i) {
+            complain(list.elems[i].err, what);
+        }
+    }
+
     // `rd_kafka_destroy` waits for ever for the answer to a cooperative rebalance, which may not have been seen yet; not to an eager one.
     void give_up_answer() {
         auto const none = make_partitions(0);
@@ -444,114 +562,37 @@ private:
         return answer;
     }
 
-    std::optional<client_event> committed_offsets(rd_kafka_event_t* event) {
-        auto const id = as_id(rd_kafka_event_opaque(event));
-        if (auto const err = rd_kafka_event_error(event)) {
-            return client_offsets{id, make_error_code(err), {}};
+    client_event committed_offsets(rd_kafka_event_t* event) {
+        client_offsets found{as_id(rd_kafka_event_opaque(event)), make_error_code(rd_kafka_event_error(event)), {}, {}};
+        auto const asked = looked_up_.extract(found.id);
+        if (found.error) {
+            return found;
         }
         std::size_t groups = 0;
         auto const* const* const results =
             rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
         if (groups != 1) {
-            return client_offsets{id, make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG), {}};
+            found.error = make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG);
+            return found;
         }
         if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
-            return client_offsets{id, make_error_code(rd_kafka_error_code(failed)), {}};
+            found.error = make_error_code(rd_kafka_error_code(failed));
+            return found;
         }
-        client_offsets found{id, {}, {}};
-        std::vector<std::size_t> unknown;
         auto const* const list = rd_kafka_group_result_partitions(results[0]);
         for (int i = 0; i != list->cnt; ++i) {
             auto const& each = list->elems[i];
-            if (each.err) {
-                return client_offsets{id, make_error_code(each.err), {}};
-            }
-            auto& position = found.positions.emplace_back();
-            position.where = {each.topic, each.partition};
-            if (each.offset >= 0) {
-                position.start = position.committed = each.offset;
+            committed_offset one{{each.topic, each.partition}, -1, {}, make_error_code(each.err)};
+            if (!each.err && each.offset >= 0) {
+                one.offset = each.offset;
                 if (each.metadata) {
-                    position.metadata.assign(static_cast<char const*>(each.metadata), each.metadata_size);
-                }
-            } else {
-                position.start = initial_offset_ == offset_reset::latest ? start_position::log_end : start_position::log_beginning;
-                unknown.push_back(found.positions.size() - 1);
-            }
-        }
-        if (unknown.empty()) {
-            return found;
-        }
-        if (initial_time_) {
-            resolve_time(std::move(found), std::move(unknown));
-            return std::nullopt;
-        }
-        if (initial_offset_ == offset_reset::none) {
-            return client_offsets{id, errc::no_committed_offset, {std::move(found.positions[unknown.front()])}};
-        }
-        resolve(std::move(found), std::move(unknown));
-        return std::nullopt;
-    }
-
-    // Ends of logs can only be asked for by a blocking call (before librdkafka 2.3), so on a thread of its own. Without an answer librdkafka
-    // finds the beginning itself, but an end that it found later would pass over what came meanwhile.
-    void resolve(client_offsets found, std::vector<std::size_t> unknown) {
-        auto const of = found.positions[unknown.front()].start;
-        on_a_thread(std::move(found), [of, unknown = std::move(unknown), timeout = look_up_timeout_](rd_kafka_t* ask, client_offsets& to) {
-            if (auto const err = set_starts(ask, of, timeout, unknown, to); err && of == start_position::log_end) {
-                to.error = make_error_code(err);
-            }
-        });
-    }
-
-    // The ends first: a record that comes in between and is late enough must not be taken for one that was there before. Without an answer
-    // there is no start: anywhere else, records would be skipped or repeated.
-    void resolve_time(client_offsets found, std::vector<std::size_t> unknown) {
-        on_a_thread(std::move(found), [time = as_timestamp(*initial_time_), unknown = std::move(unknown),
-                                       timeout = look_up_timeout_ / 2](rd_kafka_t* ask, client_offsets& to) {
-            for (auto const of : {std::int64_t{start_position::log_end}, time}) {
-                if (auto const err = set_starts(ask, of, timeout, unknown, to)) {
-                    to.error = make_error_code(err);
-                    break;
+                    one.metadata.assign(static_cast<char const*>(each.metadata), each.metadata_size);
                 }
             }
-        });
-    }
-
-    template <typename Resolve>
-    void on_a_thread(client_offsets found, Resolve resolve) {
-        auto const id = found.id;
-        try {
-            std::thread{[handle = handle_, to = arrivals_, found = std::move(found), resolve = std::move(resolve)]() mutable {
-                resolve(handle->get(), found);
-                handle.reset(); // before the answer: who gets it may wait for the last of them
-                to->add(std::move(found));
-            }}.detach();
-        } catch (std::system_error const& e) {
-            arrivals_->add(client_offsets{id, e.code(), {}});
+            auto const wanted = !asked || asked.mapped().contains(one.where);
+            (wanted ? found.offsets : found.lower).push_back(std::move(one));
         }
-    }
-
-    // `of`: a time, or one of the ends. Returns what was wrong with the first that has none.
-    static rd_kafka_resp_err_t set_starts(rd_kafka_t* ask, std::int64_t of, std::chrono::milliseconds timeout,
-                                          std::vector<std::size_t> const& unknown, client_offsets& to) {
-        auto const list = make_partitions(unknown.size());
-        for (auto const index : unknown) {
-            auto const& where = to.positions[index].where;
-            rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset = of;
-        }
-        if (auto const err = rd_kafka_offsets_for_times(ask, list.get(), static_cast<int>(timeout.count()))) {
-            return err;
-        }
-        auto wrong = RD_KAFKA_RESP_ERR_NO_ERROR;
-        for (std::size_t i = 0; i != unknown.size(); ++i) {
-            auto const& answer = list->elems[i];
-            if (answer.err) {
-                wrong = wrong ? wrong : answer.err;
-            } else if (answer.offset >= 0) {
-                to.positions[unknown[i]].start = answer.offset;
-            }
-        }
-        return wrong;
+        return found;
     }
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {
@@ -646,7 +687,9 @@ private:
         if (!from) {
             return std::nullopt;
         }
-        seek({*from});
+        if (!held_back_.contains(from->where)) {
+            seek({*from});
+        }
         return client_notice{{event_kind::client_error, severity::warning, from->where, {}, "a record came outside its partition's "
                               "queue; the partition is read again from offset " + std::to_string(from->start)}};
     }
@@ -705,14 +748,16 @@ private:
     std::vector<std::string> topics_;
     std::string group_id_;
     group_protocol protocol_;
-    offset_reset initial_offset_;
-    std::optional<std::chrono::system_clock::time_point> initial_time_;
-    std::chrono::milliseconds look_up_timeout_{};
     std::shared_ptr<arrivals> arrivals_;
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;
     std::shared_ptr<questions> questions_ = std::make_shared<questions>();
     std::shared_ptr<questions> looks_ = std::make_shared<questions>(); // of kgroup's own: they hold up nobody else's
+    std::shared_ptr<questions> log_questions_ = std::make_shared<questions>(); // claims' starts wait for them, and for nobody's questions
+    std::map<std::uint64_t, partition_set> looked_up_;         // what was asked for
+    partition_set held_back_;                                  // paused, because it is not known where they begin
+    std::map<topic_partition, std::int64_t> unsought_;         // of these: known, and to be read from there
+    clock::time_point seek_again_at_{};
     std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_; // the last of each partition, retired or not
     owed owed_ = owed::nothing;
     bool closing_ = false;

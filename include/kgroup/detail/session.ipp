@@ -66,6 +66,32 @@ KGROUP_INLINE void session::reset_offset(topic_partition const& where, std::int6
     }
 }
 
+KGROUP_INLINE void session::start_at(topic_partition const& where, std::int64_t next) {
+    std::unique_lock lock{state_->mutex};
+    if (!state_->setting_up) {
+        throw std::system_error{errc::not_in_setup, "start_at"};
+    }
+    auto const found = state_->claims.find(where);
+    if (found == state_->claims.end()) {
+        lock.unlock();
+        return refuse_unowned(where);
+    }
+    auto const state = found->second;
+    auto& tracker = state->tracker();
+    auto const added = state_->chosen_starts.insert(where).second;
+    auto result = tracker.mark(next, tracker.epoch());
+    if (result == mark_result::ignored && tracker.marked() != next) {
+        result = tracker.reset(next); // it was above
+    }
+    if (result >= mark_result::refused_ended && added) {
+        state_->chosen_starts.erase(where);
+    }
+    lock.unlock();
+    if (result >= mark_result::refused_ended) {
+        state->refuse(result);
+    }
+}
+
 KGROUP_INLINE asio::awaitable<std::vector<commit_result>> session::async_commit() { return commit(group_.lock(), state_); }
 
 KGROUP_INLINE end_reason session::end_reason() const noexcept { return state_->why.load(std::memory_order_acquire); }

@@ -53,8 +53,14 @@ public:
         bool cooperative = false;
         bool lost = false;
     };
-    /// `look_up` has found where the claims start.
-    struct looked_up {};
+    /// `look_up` has found where the claims start, but for these: their handlers start when it is known.
+    struct looked_up {
+        partition_set delayed{};
+    };
+    /// The start of claims that were delayed is known now.
+    struct start_found {
+        partition_set partitions;
+    };
     struct setup_ended {
         bool failed = false;
     };
@@ -84,7 +90,7 @@ public:
     struct close_deadline_over {};
 
     using event = std::variant<assigned, revoked, looked_up, setup_ended, claim_ended, cleanup_ended, committed, deadline_over,
-                               backoff_over, stop_requested, failed, fatal, client_closed, close_deadline_over>;
+                               backoff_over, stop_requested, failed, fatal, client_closed, close_deadline_over, start_found>;
 
     // Actions.
 
@@ -101,7 +107,12 @@ public:
         partition_set assignment;
         partition_set claims;
         bool cooperative = false;
-        bool answers = true;  // false: there is nothing to tell the client
+        bool answers = true;     // false: there is nothing to tell the client
+        partition_set delayed{}; // of the claims: nothing is read, and their handlers do not start yet
+    };
+    /// Start the handlers of claims that were delayed.
+    struct start_delayed {
+        partition_set claims;
     };
     /// Answer an assignment that nobody will read.
     struct accept_unread {
@@ -162,7 +173,7 @@ public:
 
     using action = std::variant<look_up, begin_session, start_claims, accept_unread, release_partitions, end_claims, cancel, abandon,
                                 clean_up, commit, drop_claims, end_session, report_orphan, report_superseded, arm_deadline,
-                                disarm_deadline, hasten_deadline, start_backoff, close_client, finish>;
+                                disarm_deadline, hasten_deadline, start_backoff, close_client, finish, start_delayed>;
     using actions = std::vector<action>;
 
     /// Where the machine is: what it waits for.
@@ -426,9 +437,25 @@ private:
         out_.push_back(look_up{starting_});
     }
 
-    void on(looked_up) {
+    void on(looked_up const& what) {
         if (step_ == step::looking_up) {
+            auto const delayed = intersection(starting_, what.delayed);
+            delayed_.insert(delayed.begin(), delayed.end());
             found_start();
+        }
+    }
+
+    // Before the claims start, it only makes these start with the others. What is to end does not start any more.
+    void on(start_found const& what) {
+        auto found = intersection(delayed_, what.partitions);
+        delayed_ = difference(delayed_, found);
+        if (step_ == step::setting_up || whole_ || must_end()) {
+            return;
+        }
+        found = difference(difference(difference(found, ending_), replaced_), lost_);
+        if (!found.empty()) {
+            handlers_.insert(found.begin(), found.end());
+            out_.push_back(start_delayed{std::move(found)});
         }
     }
 
@@ -466,8 +493,11 @@ private:
         auto const cooperative = !unanswered_ || unanswered_->cooperative;
         unanswered_.reset();
         add(claims_, starting_);
-        handlers_.insert(starting_.begin(), starting_.end());
-        out_.push_back(start_claims{std::move(assignment), std::exchange(starting_, {}), cooperative, answers});
+        auto delayed = intersection(starting_, delayed_);
+        auto const ready = difference(starting_, delayed);
+        handlers_.insert(ready.begin(), ready.end());
+        out_.push_back(
+            start_claims{std::move(assignment), std::exchange(starting_, {}), cooperative, answers, std::move(delayed)});
         settle();
     }
 
@@ -589,6 +619,7 @@ private:
         remove(claims_, ending_);
         for (auto const& each : std::exchange(ending_, {})) {
             lost_.erase(each);
+            delayed_.erase(each);
         }
         if (whole_) {
             session_ = false;
@@ -747,6 +778,7 @@ private:
     partition_set unclaimed_;             // given and without a claim
     partition_set revoked_;               // with a claim and not given
     partition_set handlers_;              // whose handler runs
+    partition_set delayed_;               // of the claims: their start is not known yet, and no handler runs
     partition_set cancelled_;             // of the handlers
     partition_set starting_;              // looked up now, or claims whose handlers start after `setup`
     partition_set ending_;                // drained, cleaned up or committed now

@@ -9,13 +9,16 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 
 namespace kgroup::detail {
 
 /// What a session and its group share.
 struct session_state {
     mutable std::mutex mutex;
-    std::map<topic_partition, std::shared_ptr<partition_state>> claims; // under the mutex
+    std::map<topic_partition, std::shared_ptr<partition_state>> claims; // under the mutex, like the next two
+    bool setting_up = true;                                            // `setup` runs
+    std::set<topic_partition> chosen_starts;                           // by `session::start_at`
     std::atomic<end_reason> why{end_reason::running};
     notification stopping;
 

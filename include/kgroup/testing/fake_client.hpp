@@ -59,8 +59,12 @@ public:
         started_ = true;
     }
     std::optional<client_event> poll() { return cluster().poll(); }
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, std::chrono::milliseconds) {
-        cluster().look_up(id, partitions);
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower, std::chrono::milliseconds) {
+        cluster().look_up(id, partitions, lower);
+    }
+    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places, std::vector<std::string> const& topics,
+                      std::chrono::milliseconds) {
+        cluster().find_in_logs(id, places, topics);
     }
     void assign(std::vector<start_position> const& positions, bool cooperative) { cluster().assign(positions, cooperative); }
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {

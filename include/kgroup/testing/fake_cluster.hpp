@@ -201,6 +201,18 @@ public:
         coordinator_->fail_commits_of(where, error, times);
     }
 
+    /// In the next so many look-ups of this partition's committed offset, it is refused and the others are not: as with
+    /// UNSTABLE_OFFSET_COMMIT, while a transaction that commits it is open.
+    void fail_look_ups_of(topic_partition const& where, std::error_code error, std::size_t times = 1) {
+        coordinator_->fail_look_ups_of(where, error, times);
+    }
+
+    /// The next so many times that a member asks where this partition's log begins or ends, it is refused and the others are
+    /// not: as with LEADER_NOT_AVAILABLE, while its leader is away. Members ask so for partitions without a committed offset.
+    void fail_logs_of(topic_partition const& where, std::error_code error, std::size_t times = 1) {
+        coordinator_->fail_logs_of(where, error, times);
+    }
+
     /// Requests of this kind are not answered, and have no effect, until `release`.
     void hold(request kind) { coordinator_->hold(kind); }
     /// Carries out and answers what was held, in order; later requests of this kind are answered at once again.
@@ -216,8 +228,8 @@ public:
     /// | `> revoked t[0]`, `> removed t[0]`, `> lost t[0]` | so has an eager, a cooperative revocation, a loss |
     /// | `> expelled` | the membership is over |
     /// | `look up t[0]` | the member asks for committed offsets |
-    /// | `> offsets`, `> no offsets` | the answer has reached it: found, or refused |
-    /// | `assign t[0]@5`, `add t[2]@0` | it answers an assignment and reads from there |
+    /// | `> offsets`, `> no offsets` | the answer has reached it: found, or not of all (refused; none is committed, with `offset_reset::none`) |
+    /// | `assign t[0]@5`, `add t[2]@0` | it answers an assignment and reads from there; `@later`: when it says so by a `seek` |
     /// | `unassign t[0]`, `remove t[0]` | it answers a revocation |
     /// | `seek t[0]@5` | it reads on from there |
     /// | `commit t[0]=7 t[1]=2 "text"` | it commits |

@@ -240,6 +240,17 @@ public:
         errors.insert(errors.end(), times, error);
     }
 
+    void fail_look_ups_of(topic_partition const& where, std::error_code error, std::size_t times) {
+        std::lock_guard const lock{mutex_};
+        auto& errors = look_up_faults_[where];
+        errors.insert(errors.end(), times, error);
+    }
+    void fail_logs_of(topic_partition const& where, std::error_code error, std::size_t times) {
+        std::lock_guard const lock{mutex_};
+        auto& errors = log_faults_[where];
+        errors.insert(errors.end(), times, error);
+    }
+
     void hold(request kind) {
         if (kind == request::token) {
             throw std::logic_error{"fake_cluster: a token is taken or refused at once"};
@@ -333,10 +344,26 @@ public:
         return other;
     }
 
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions) {
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower) {
         change const now{*this};
         note("look up" + list(partitions));
-        carry_out(request::look_up, [this, id, partitions] { push(find_offsets(id, partitions)); });
+        carry_out(request::look_up, [this, id, partitions, lower] { push(find_offsets(id, partitions, lower)); });
+    }
+
+    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places, std::vector<std::string> const& topics) {
+        change const now{*this};
+        client_log_offsets found{id, {}, {}};
+        for (auto const& each : places) {
+            if (auto const error = next_of(log_faults_[each.where])) {
+                found.offsets.push_back({each.where, -1, *error});
+            } else {
+                found.offsets.push_back({each.where, find_in_log(each), {}});
+            }
+        }
+        for (auto const& each : topics) {
+            found.partition_counts.emplace(each, partition_count(each));
+        }
+        push(std::move(found));
     }
 
     void assign(std::vector<start_position> const& to, bool cooperative) {
@@ -355,8 +382,7 @@ public:
             unassign_all();
         }
         for (auto const& each : to) {
-            auto const start = resolve(each.where, each.start);
-            positions_[each.where] = {start, start};
+            place(each);
             to_fetch_.insert(each.where);
         }
         go_on();
@@ -393,14 +419,12 @@ public:
         change const now{*this};
         for (auto const& each : to) {
             note("seek " + detail::name(each.where) + "@" + text_of(each.start));
-            auto const found = positions_.find(each.where);
-            if (found == positions_.end()) {
+            if (!positions_.contains(each.where)) {
                 complain("a seek in " + detail::name(each.where) + ", which is not assigned");
                 continue;
             }
             outdate(each.where);
-            auto const start = resolve(each.where, each.start);
-            found->second = {start, start};
+            place(each);
             fetch(each.where);
         }
     }
@@ -626,6 +650,7 @@ private:
     struct position {
         std::int64_t fetch = 0;    // next to be fetched
         std::int64_t consumed = 0; // next to be taken out of the queue
+        bool held_back = false;    // until it is said where it begins
     };
 
     // A change under the lock. What may run other people's code, or end the last hold of it, is done behind it.
@@ -807,24 +832,58 @@ private:
         return first;
     }
 
-    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions) {
+    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower) {
         if (auto const error = next_fault(request::look_up)) {
-            return client_offsets{id, *error, {}};
+            return client_offsets{id, *error, {}, {}};
         }
-        client_offsets found{id, {}, {}};
+        client_offsets found{id, {}, {}, {}};
+        std::map<std::string, std::int32_t> highest;
         for (auto const& each : partitions) {
-            auto const committed = committed_.find(each);
-            if (committed != committed_.end()) {
-                found.positions.push_back({each, committed->second.offset, committed->second.offset, committed->second.metadata});
-            } else if (initial_time_) {
-                found.positions.push_back({each, first_since(each, *initial_time_).value_or(end_of(each)), -1, {}});
-            } else if (initial_offset_ == offset_reset::none) {
-                return client_offsets{id, errc::no_committed_offset, {{each, start_position::log_beginning, -1, {}}}};
-            } else {
-                found.positions.push_back({each, initial_offset_ == offset_reset::latest ? end_of(each) : begin_of(each), -1, {}});
+            auto const error = next_of(look_up_faults_[each]).value_or(std::error_code{});
+            found.offsets.push_back(error ? committed_offset{each, -1, {}, error} : committed_of(each));
+            auto& last = highest.try_emplace(each.topic, each.partition).first->second;
+            last = std::max(last, each.partition);
+        }
+        detail::partition_set const asked{partitions.begin(), partitions.end()};
+        for (auto const& [topic, last] : lower ? highest : std::map<std::string, std::int32_t>{}) {
+            for (topic_partition each{topic, 0}; each.partition < last; ++each.partition) {
+                if (!asked.contains(each)) {
+                    found.lower.push_back(committed_of(each));
+                }
             }
         }
         return found;
+    }
+    committed_offset committed_of(topic_partition const& where) const {
+        auto const found = committed_.find(where);
+        return found == committed_.end() ? committed_offset{where} : committed_offset{where, found->second.offset, found->second.metadata, {}};
+    }
+
+    std::int64_t find_in_log(log_place const& place) const {
+        using namespace std::chrono;
+        if (place.at >= 0) {
+            return first_since(place.where, system_clock::time_point{} + milliseconds{place.at}).value_or(-1);
+        }
+        return resolve(place.where, place.at);
+    }
+    // Partitions need not be made: there are as many as were heard of.
+    std::int32_t partition_count(std::string const& topic) const {
+        std::int32_t count = 0;
+        auto const consider = [&](topic_partition const& where) {
+            if (where.topic == topic) {
+                count = std::max(count, where.partition + 1);
+            }
+        };
+        for (auto const& each : logs_) {
+            consider(each.first);
+        }
+        for (auto const& each : committed_) {
+            consider(each.first);
+        }
+        for (auto const& each : granted_) {
+            consider(each);
+        }
+        return count;
     }
 
     client_event store_offsets(std::uint64_t id, std::vector<offset_commit> const& offsets) {
@@ -876,6 +935,10 @@ private:
         }
         return std::nullopt;
     }
+    void place(start_position const& at) {
+        auto const start = resolve(at.where, std::max(at.start, start_position::log_beginning));
+        positions_[at.where] = {start, start, at.start == start_position::unknown};
+    }
     std::int64_t resolve(topic_partition const& where, std::int64_t start) const {
         return start == start_position::log_end         ? end_of(where)
                : start == start_position::log_beginning ? begin_of(where)
@@ -886,7 +949,7 @@ private:
     void fetch(topic_partition const& where) {
         auto const at = positions_.find(where);
         auto const to = queues_.find(where);
-        if (at == positions_.end() || to == queues_.end() || to->second->closed || withheld_.contains(where)) {
+        if (at == positions_.end() || at->second.held_back || to == queues_.end() || to->second->closed || withheld_.contains(where)) {
             return;
         }
         if (rebalancing()) {
@@ -975,7 +1038,9 @@ private:
     void note(std::string line) { trace_.push_back(std::move(line)); }
     void note(client_event const& what) {
         if (auto const* const offsets = std::get_if<client_offsets>(&what)) {
-            note(offsets->error ? "> no offsets" : "> offsets");
+            auto const fails = initial_offset_ == offset_reset::none && !initial_time_;
+            auto const lacks = [&](committed_offset const& each) { return each.error || (fails && each.offset < 0); };
+            note(offsets->error || std::ranges::any_of(offsets->offsets, lacks) ? "> no offsets" : "> offsets");
         } else if (auto const* const commit = std::get_if<client_commit>(&what)) {
             auto const all = !commit->error && std::ranges::none_of(commit->results, [](auto const& each) { return bool{each.error}; });
             note(all ? "> committed" : "> not committed");
@@ -990,7 +1055,10 @@ private:
     void complain(std::string what) { complaints_.push_back(std::move(what)); }
 
     static std::string text_of(std::int64_t start) {
-        return start == start_position::log_end ? "end" : start == start_position::log_beginning ? "beginning" : std::to_string(start);
+        return start == start_position::log_end         ? "end"
+               : start == start_position::log_beginning ? "beginning"
+               : start == start_position::unknown       ? "later"
+                                                        : std::to_string(start);
     }
     template <typename Partitions>
     static std::string list(Partitions const& partitions) {
@@ -1012,6 +1080,8 @@ private:
     static constexpr std::size_t request_kinds = 8;
     std::array<std::deque<std::error_code>, request_kinds> faults_;
     std::map<topic_partition, std::deque<std::error_code>> commit_faults_;
+    std::map<topic_partition, std::deque<std::error_code>> look_up_faults_;
+    std::map<topic_partition, std::deque<std::error_code>> log_faults_;
     std::map<topic_partition, std::size_t> wake_ups_to_drop_;
     std::array<bool, request_kinds> holds_{};
     std::array<std::vector<std::function<void()>>, request_kinds> held_;

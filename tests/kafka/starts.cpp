@@ -1,0 +1,136 @@
+#include "kafka.hpp"
+#include "member.hpp"
+
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+
+#include <doctest/doctest.h>
+
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Where claims start when it is not simply what is committed, over librdkafka: open transactions, leaders that are away.
+
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::event_kind;
+using kgroup::offset_reset;
+
+/// A handler that notes where each claim starts, and everything that it receives.
+struct start_notes {
+    received records;
+    std::mutex mutex;
+    std::map<std::int32_t, std::int64_t> starts;
+
+    hooks handler() {
+        auto result = receive_into(records);
+        result.consume_claim = [this, receive = result.consume_claim](auto& session, auto& claim) -> asio::awaitable<void> {
+            {
+                std::lock_guard const lock{mutex};
+                starts[claim.partition()] = claim.initial_offset();
+            }
+            co_await receive(session, claim);
+        };
+        return result;
+    }
+    std::size_t count() {
+        std::lock_guard const lock{mutex};
+        return starts.size();
+    }
+    std::int64_t of(std::int32_t partition) {
+        std::lock_guard const lock{mutex};
+        auto const found = starts.find(partition);
+        return found == starts.end() ? -1 : found->second;
+    }
+};
+
+TEST_CASE("starts: an open transaction that commits an offset delays its partition only") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(2);
+    brokers.produce_values(topic, 0, {"a", "b"});
+    brokers.produce_values(topic, 1, {"a", "b"});
+    auto const given = brokers.member_of_new_group(topic);
+    std::array<char, 256> text{};
+    auto* const conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(), text.size());
+    rd_kafka_conf_set(conf, "transactional.id", unique("transaction").c_str(), text.data(), text.size());
+    std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> const producer{
+        rd_kafka_new(RD_KAFKA_PRODUCER, conf, text.data(), text.size()), rd_kafka_destroy};
+    auto const succeeds = [](rd_kafka_error_t* error) {
+        auto const code = rd_kafka_error_code(error);
+        rd_kafka_error_destroy(error);
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR;
+    };
+    REQUIRE(succeeds(rd_kafka_init_transactions(producer.get(), 20000)));
+    REQUIRE(succeeds(rd_kafka_begin_transaction(producer.get())));
+    std::unique_ptr<rd_kafka_consumer_group_metadata_t, decltype(&rd_kafka_consumer_group_metadata_destroy)> const group{
+        rd_kafka_consumer_group_metadata_new(given.group_id.c_str()), rd_kafka_consumer_group_metadata_destroy};
+    std::unique_ptr<rd_kafka_topic_partition_list_t, decltype(&rd_kafka_topic_partition_list_destroy)> const offsets{
+        rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy};
+    rd_kafka_topic_partition_list_add(offsets.get(), topic.c_str(), 1)->offset = 1;
+    REQUIRE(succeeds(rd_kafka_send_offsets_to_transaction(producer.get(), offsets.get(), group.get(), 20000)));
+
+    start_notes notes;
+    member one{given, notes.handler()};
+    REQUIRE(eventually([&] { return notes.records.offsets(0).size() == 2; }));
+    REQUIRE(eventually([&] { return one.count(event_kind::start_delayed) == 1; }));
+    CHECK(one.last(event_kind::start_delayed)->where == kgroup::topic_partition{topic, 1});
+    CHECK(one.last(event_kind::start_delayed)->error == kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT));
+    CHECK(one.claims() == 2);
+    CHECK(notes.count() == 1);
+    SUBCASE("it is committed") {
+        REQUIRE(succeeds(rd_kafka_commit_transaction(producer.get(), 20000)));
+        REQUIRE(eventually([&] { return notes.records.offsets(1).size() == 1; }));
+        CHECK(notes.of(1) == 1);
+        CHECK(one.count(event_kind::start_found) == 1);
+    }
+    SUBCASE("it is aborted") {
+        REQUIRE(succeeds(rd_kafka_abort_transaction(producer.get(), 20000)));
+        REQUIRE(eventually([&] { return notes.records.offsets(1).size() == 2; }));
+        CHECK(notes.of(1) == 0);
+    }
+    SUBCASE("the member is stopped before") {}
+    one.stop();
+    REQUIRE(one.ends_within(20s));
+    CHECK_MESSAGE(!one.error(), one.what());
+}
+
+TEST_CASE("starts: a leader that is away delays its partition only") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(2);
+    brokers.produce_values(topic, 0, {"a"});
+    brokers.produce_values(topic, 1, {"a"});
+    auto given = brokers.member_of_new_group(topic);
+    given.initial_offset = offset_reset::latest;
+    brokers.embedded().move_leader(topic, 1, -1);
+    start_notes notes;
+    member one{given, notes.handler()};
+    REQUIRE(eventually([&] { return notes.count() == 1; }));
+    CHECK(notes.of(0) == 1);
+    REQUIRE(eventually([&] { return one.count(event_kind::start_delayed) == 1; }));
+    CHECK(one.last(event_kind::start_delayed)->where == kgroup::topic_partition{topic, 1});
+    brokers.produce_values(topic, 0, {"b"});
+    REQUIRE(eventually([&] { return notes.records.offsets(0) == std::vector<std::int64_t>{1}; }));
+    brokers.embedded().move_leader(topic, 1, 1);
+    REQUIRE(eventually([&] { return notes.count() == 2; }));
+    CHECK(notes.of(1) == 1);
+    brokers.produce_values(topic, 1, {"b"});
+    REQUIRE(eventually([&] { return notes.records.offsets(1) == std::vector<std::int64_t>{1}; }));
+    CHECK(one.count(event_kind::start_found) == 1);
+}
+
+} // namespace
