@@ -386,7 +386,7 @@ TEST_CASE_FIXTURE(scripted_group, "idle partitions are silent, and cost one requ
 
 TEST_CASE_FIXTURE(scripted_group, "a partition that is read again after an error is told so") {
     run_over({t0});
-    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed");
+    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR), "no disk");
     settle();
     CHECK(count(event_kind::partition_error) == 1);
     SUBCASE("by a record") {
@@ -435,6 +435,19 @@ TEST_CASE_FIXTURE(scripted_group, "a condition that comes back within ten second
     CHECK(count(event_kind::partition_error) == 2);
     stop();
     CHECK(count(event_kind::partition_recovered) == 2);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a topic that may not be read is told until it may") {
+    run();
+    cluster.report({event_kind::partition_error, severity::error, kgroup::topic_partition{"t", -1},
+                    make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed"});
+    settle();
+    CHECK(count(event_kind::partition_recovered) == 0);
+    cluster.assign({t0});
+    settle();
+    CHECK(count(event_kind::partition_recovered) == 1);
+    CHECK(last(event_kind::partition_recovered).where == kgroup::topic_partition{"t", -1});
+    stop();
 }
 
 TEST_CASE_FIXTURE(scripted_group, "a stalled claim and a stalled setup are told when they go on, or end") {

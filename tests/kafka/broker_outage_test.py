@@ -39,6 +39,35 @@ class WholeClusterTest(scenario.Scenario):
         self.end_in_order(group, partitions, acknowledged, duplicates=True)
 
 
+    def test_an_outage_is_told_until_a_broker_answers(self) -> None:
+        partitions = 2
+        topic = self.topic(partitions)
+        group = self.group(topic)
+        member = group.start(**SETTINGS)
+        group.wait_shared(partitions, [member])
+
+        def told(kind: str) -> int:
+            return sum(line["kind"] == kind for line in member.journal.event_lines)
+
+        for outage in (1, 2):
+            losses = told("claims_lost")
+            self.kafka.kill()
+            member.wait_for(lambda _: told("brokers_unreachable") == outage, 30, "the outage is told")
+            member.wait_for(lambda _: told("claims_lost") > losses, 30, "the session times out on the member's side")
+            # It asks every five seconds: two questions later the outage must be told still.
+            time.sleep(11)
+            self.assertEqual(outage - 1, told("brokers_reachable"))
+            self.kafka.start()
+            member.wait_for(lambda _: told("brokers_reachable") == outage, 30, "its end is told")
+            group.wait_shared(partitions, [member])
+        # Read to the end: what began has ended.
+        self.kafka.produce(topic, 100)
+        group.wait_handled(100, 60)
+        group.stop()
+        self.assertEqual(2, told("brokers_unreachable"))
+        self.assertEqual(2, told("brokers_reachable"))
+
+
 class CoordinatorTest(scenario.Scenario):
     own_cluster = {"nodes": 3, "heap": "320m", "properties": {"offsets.topic.num.partitions": "1"}}
 

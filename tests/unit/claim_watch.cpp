@@ -126,7 +126,7 @@ TEST_CASE("claim_watch: a wake-up is missed when records wait at two looks besid
 
 TEST_CASE("claim_watch: an error of the partition is over with a record from behind it, or an answer of the leader") {
     claim_watch watch{first_moment};
-    watch.failed(idle, first_moment);
+    watch.failed(idle, first_moment, true);
     CHECK_FALSE(watch.look(idle, first_moment + 1s, true).recovered);
     SUBCASE("a record") {
         auto after = idle;
@@ -136,13 +136,17 @@ TEST_CASE("claim_watch: an error of the partition is over with a record from beh
     }
     SUBCASE("an answer, when the error has not come again for ten seconds") {
         CHECK_FALSE(watch.log_end(at_end, idle, first_moment + 9s).recovered);
-        watch.failed(idle, first_moment + 10s);
+        watch.failed(idle, first_moment + 10s, true);
         CHECK_FALSE(watch.log_end(at_end, idle, first_moment + 19s).recovered);
         CHECK(watch.log_end(at_end, idle, first_moment + 20s).recovered);
     }
+    SUBCASE("not an answer of a leader that does not know of it") {
+        watch.failed(idle, first_moment + 1s, false);
+        CHECK_FALSE(watch.log_end(at_end, idle, first_moment + 20s).recovered);
+    }
     SUBCASE("not records that were taken before it") {
         claim_look busy{.waits = false, .queued = 3, .position = 7, .delivered = 100};
-        watch.failed(busy, first_moment + 1s);
+        watch.failed(busy, first_moment + 1s, true);
         busy.queued = 0;
         busy.delivered = 103;
         CHECK_FALSE(watch.look(busy, first_moment + 2s, true).recovered);

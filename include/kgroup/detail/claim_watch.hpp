@@ -62,9 +62,11 @@ public:
         return found;
     }
 
-    /// The partition was said not to be readable.
-    void failed(claim_look const& at, clock::time_point now) {
+    /// The partition was said not to be readable. `leader_knows`: its leader would say so too when it is
+    /// asked for the log's end.
+    void failed(claim_look const& at, clock::time_point now, bool leader_knows) {
         failed_at_ = now;
+        leader_knows_ = leader_knows;
         since_failure_.emplace(new_arrivals_from(at));
     }
     void outage_began(claim_look const& at) { since_outage_.emplace(new_arrivals_from(at)); }
@@ -81,7 +83,7 @@ public:
         if (text.empty()) {
             suspected_since_.reset();
             found.records_come = std::exchange(nothing_comes_, false);
-            if (since_failure_ && now - failed_at_ >= tell_after) {
+            if (since_failure_ && leader_knows_ && now - failed_at_ >= tell_after) {
                 since_failure_.reset();
                 found.recovered = true;
             }
@@ -177,6 +179,7 @@ private:
     clock::time_point told_{};
 
     clock::time_point failed_at_{};
+    bool leader_knows_ = false;
     std::optional<new_arrivals> since_failure_;
     std::optional<new_arrivals> since_outage_;
 };

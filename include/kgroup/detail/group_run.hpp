@@ -477,7 +477,7 @@ private:
         if (conditions_.lasts(event_kind::no_assignment)) {
             report({event_kind::assignment_received, severity::info, std::nullopt, {}, list(what.partitions)});
         }
-        if (conditions_.lasts(event_kind::topic_missing)) {
+        if (conditions_.lasts(event_kind::topic_missing) || conditions_.lasts(event_kind::partition_error)) {
             for (auto const& where : what.partitions) {
                 found_topic(where.topic);
             }
@@ -662,7 +662,9 @@ private:
             return; // it concerns nobody any more
         }
         if (auto const found = running_.find(where); found != running_.end()) {
-            found->second->watch.failed(look_at(*found->second->state), clock::now());
+            // Who may not read may still be told where a log ends.
+            auto const leader_knows = ec != make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+            found->second->watch.failed(look_at(*found->second->state), clock::now(), leader_knows);
         }
         report({event_kind::partition_error, is_fatal(ec) ? severity::error : severity::warning, where, ec, text});
         if (is_fatal(ec)) {
@@ -693,6 +695,9 @@ private:
     void found_topic(std::string const& topic) {
         if (conditions_.lasts(event_kind::topic_missing)) {
             report({event_kind::topic_found, severity::info, topic_partition{topic, -1}, {}, "the topic exists"});
+        }
+        if (conditions_.lasts(event_kind::partition_error)) {
+            report({event_kind::partition_recovered, severity::info, topic_partition{topic, -1}, {}, "the topic can be read"});
         }
     }
 
@@ -1388,11 +1393,13 @@ private:
                     client_.find_ends(question_id_, std::move(quiet), limit);
                 }
             }
-            if (topics_question_ == 0 && now >= next_topics_ && conditions_.lasts(event_kind::topic_missing)) {
+            if (topics_question_ == 0 && now >= next_topics_) {
                 std::vector<topic_partition> missing;
-                for (auto const& known : conditions_.of(event_kind::topic_missing)) {
-                    if (known.newest.where) {
-                        missing.emplace_back(known.newest.where->topic, 0);
+                for (auto const kind : {event_kind::topic_missing, event_kind::partition_error}) {
+                    for (auto const& known : conditions_.of(kind)) {
+                        if (known.newest.where && known.newest.where->partition < 0) {
+                            missing.emplace_back(known.newest.where->topic, 0);
+                        }
                     }
                 }
                 next_topics_ = now + 30s;

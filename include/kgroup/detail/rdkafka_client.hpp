@@ -620,9 +620,8 @@ private:
             return client_notice{{event_kind::topic_missing, level, missing_topic(text), make_error_code(err), text}};
         case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: return client_fatal{make_error_code(err), text};
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-            kind = event_kind::partition_error;
-            level = severity::error;
-            break;
+            return client_notice{
+                {event_kind::partition_error, severity::error, missing_topic(text), make_error_code(err), text}};
         case RD_KAFKA_RESP_ERR__AUTHENTICATION:
             kind = event_kind::authentication_failed;
             level = severity::error;
