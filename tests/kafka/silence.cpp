@@ -94,12 +94,14 @@ TEST_CASE("silence: what listens is not a broker") {
 
 TEST_CASE("silence: the topic does not exist") {
     embedded_cluster cluster;
+    cluster.create_topic("orders", 1);
+    cluster.produce("orders", 0, "a");
+    cluster.fail_topic("orders", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
     received records;
     member one{member_of(cluster.brokers(), "orders"), receive_into(records)};
     CHECK(tells(one, event_kind::topic_missing, "orders"));
     CHECK(tells(one, event_kind::no_assignment, "there is no topic orders"));
-    cluster.create_topic("orders", 1);
-    cluster.produce("orders", 0, "a");
+    cluster.fail_topic("orders", RD_KAFKA_RESP_ERR_NO_ERROR);
     CHECK(has_all(records, 1));
     CHECK(one.count(event_kind::topic_found) == 1);
     CHECK(one.count(event_kind::assignment_received) == 1);

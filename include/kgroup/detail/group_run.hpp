@@ -1340,6 +1340,9 @@ private:
         if (times_.closing() || machine_.at() != step::joining) {
             return; // it is not awaited, or not yet: what there was is being given back
         }
+        if (config_.protocol == group_protocol::consumer && assignment_.since() && client_.generation_id() > 0) {
+            assignment_.end(); // it has an epoch: its share is empty, of which librdkafka need not tell
+        }
         if (assignment_.telling_is_due(now)) {
             report({event_kind::no_assignment, severity::warning, std::nullopt, coordinator_ ? coordinator_->error : std::error_code{},
                     "no assignment for " + seconds_since(*assignment_.since()) + ": " + waits_for()});
