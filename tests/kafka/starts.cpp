@@ -16,16 +16,49 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
-// Where claims start when it is not simply what is committed, over librdkafka: open transactions, leaders that are away.
+// Where claims start when it is not simply what is committed, over librdkafka: partitions that were added, open transactions, leaders that
+// are away.
 
 namespace {
 
 using namespace kgroup::tests;
 using kgroup::event_kind;
 using kgroup::offset_reset;
+
+/// Adds partitions to a topic of a real Kafka, and returns when they can be written to.
+void add_partitions(kafka& brokers, std::string const& topic, std::size_t count) {
+    std::array<char, 256> text{};
+    auto* const conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(), text.size());
+    std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> const client{
+        rd_kafka_new(RD_KAFKA_PRODUCER, conf, text.data(), text.size()), rd_kafka_destroy};
+    std::unique_ptr<rd_kafka_queue_t, decltype(&rd_kafka_queue_destroy)> const queue{rd_kafka_queue_new(client.get()), rd_kafka_queue_destroy};
+    auto* request = rd_kafka_NewPartitions_new(topic.c_str(), count, text.data(), text.size());
+    rd_kafka_CreatePartitions(client.get(), &request, 1, nullptr, queue.get());
+    rd_kafka_NewPartitions_destroy(request);
+    auto* const answer = rd_kafka_queue_poll(queue.get(), 20000);
+    REQUIRE(answer);
+    CHECK(rd_kafka_event_error(answer) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(answer);
+}
+
+/// A producer learns of partitions that were added in its own time: a new one knows them.
+void produce_to_added(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values) {
+    for (auto const& each : values) {
+        REQUIRE(eventually([&] {
+            try {
+                kafka{kafka::kind::real}.produce_values(topic, partition, {each});
+                return true;
+            } catch (std::system_error const&) {
+                return false;
+            }
+        }));
+    }
+}
 
 /// A handler that notes where each claim starts, and everything that it receives.
 struct start_notes {
@@ -54,6 +87,50 @@ struct start_notes {
         return found == starts.end() ? -1 : found->second;
     }
 };
+
+TEST_CASE("starts: partitions that are added while a group runs, and while it is away, begin at their beginning") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    brokers.produce_values(topic, 0, {"old", "old"});
+    auto given = brokers.member_of_new_group(topic);
+    given.initial_offset = offset_reset::latest;
+    given.properties["topic.metadata.refresh.interval.ms"] = "1000";
+    {
+        start_notes notes;
+        member one{given, notes.handler()};
+        REQUIRE(eventually([&] { return notes.count() == 1; }));
+        CHECK(notes.of(0) == 2);
+        add_partitions(brokers, topic, 2);
+        produce_to_added(topic, 1, {"a", "b"});
+        REQUIRE(eventually([&] { return notes.records.offsets(1).size() == 2; }));
+        CHECK(notes.of(1) == 0);
+        CHECK(one.last(event_kind::start_chosen)->where == kgroup::topic_partition{topic, 1});
+        one.stop();
+        REQUIRE(one.ends_within(20s));
+    }
+    CHECK(brokers.committed(given.group_id, topic, 1) == 2);
+    add_partitions(brokers, topic, 4);
+    produce_to_added(topic, 2, {"c"});
+    for (auto const infer : {false, true}) {
+        auto other = given;
+        other.infer_new_partitions = infer;
+        other.commit_at_end = false; // the second is to find what the first found
+        other.auto_commit_interval = 0ms;
+        if (!infer) {
+            other.group_id = unique("group"); // nothing is committed there: it is a new group
+        }
+        start_notes notes;
+        member one{other, notes.handler()};
+        REQUIRE(eventually([&] { return notes.count() == 4; }));
+        CHECK(notes.of(0) == 2);
+        CHECK(notes.of(1) == 2);
+        CHECK(notes.of(2) == (infer ? 0 : 1));
+        CHECK(notes.of(3) == 0);
+    }
+}
 
 TEST_CASE("starts: an open transaction that commits an offset delays its partition only") {
     if (!kafka::is_there()) {
