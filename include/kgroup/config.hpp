@@ -44,7 +44,7 @@ struct config {
     /// Topics by name, or by a regular expression that begins with `^`. At least one. An expression matches none of Kafka's internal
     /// topics (`__consumer_offsets`, …: names that begin with two underscores) unless it begins with `^__`; a group that names such a topic, or
     /// has such an expression, can have no other expression that might match them. Which of the two a group is does not change
-    /// later (`subscribe`).
+    /// later (`subscribe`). Its language is POSIX's (extended), and with `group_protocol::consumer` RE2's, too: docs/errors.md.
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
     /// too, and neither is right for everyone. `latest` and `none` do not skip what was written while the group existed: a partition
@@ -113,7 +113,7 @@ struct config {
     /// time. It should return soon; what it throws ends the run. What may come many times a second (a refused mark,
     /// a failed commit, librdkafka's errors and log, …; same kind, place and cause) is reported once in ten seconds, and
     /// `event::suppressed` counts the others. Unset: warnings, errors and librdkafka's log go to standard error,
-    /// a line each.
+    /// a line each (`kgroup::print`).
     std::function<void(event const&)> on_event{};
 };
 
