@@ -2,6 +2,7 @@
 
 #include <kgroup/app_config.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/config_check.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/on_exit.hpp>
@@ -10,6 +11,8 @@
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/oauth_token.hpp>
+#include <kgroup/print.hpp>
+#include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -33,12 +36,14 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace kgroup {
 
@@ -50,8 +55,12 @@ namespace kgroup {
 /// first of them they have their default effect again: a second one ends the process at once.
 ///
 /// A run that ends with an error is begun again after a backoff: 3 s, doubled each time up to a minute, ± 20 %, and 3 s again after a run
-/// of more than a minute. It is reported as `event_kind::run_restarted`. An error that another run cannot mend (`is_fatal`, a
-/// configuration that is refused) ends the application.
+/// of more than a minute. It is reported as `event_kind::run_restarted`. An error that another run cannot mend ends the application
+/// (`error_effect::ends_application`: docs/errors.md).
+///
+/// The handler is made by the application, or moved into it. One that can neither be copied nor moved is made in place:
+///
+///     kgroup::consumer_app<push_handler>{kgroup::load_app_config("push.json"), std::in_place, arguments of its constructor…}
 ///
 /// With `app_config::group_id_consistent` false, the group's id gets a random suffix of eight characters, the same for all runs of this
 /// object. The group is deleted when the application ends; one of a process that was killed goes when its offsets expire (`offsets.retention.minutes`
@@ -60,27 +69,33 @@ namespace kgroup {
 /// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an application runs over a script, where
 /// there are no groups to delete.
 ///
-/// *Thread safety.* `stop`: safe from any thread. *Lifetime.* It outlives `async_run`.
+/// *Thread safety.* `stop`, `stats`, `pause`, `resume`, `pause_all`, `resume_all` and `subscribe`: safe from any thread, also from handlers and
+/// from `on_event`. *Lifetime.* It outlives `async_run`.
 template <typename Handler, typename Client = detail::rdkafka_client>
 class consumer_app {
+    static_assert(std::is_class_v<Handler> && std::is_same_v<Handler, std::remove_cv_t<Handler>>,
+                  "kgroup: consumer_app owns its handler: give it the handler itself, not a pointer, a reference or something const");
+
 public:
-    /// Takes the handler by value; it is shared by all runs.
+    /// Moves or copies the handler; it is shared by all runs.
     ///
     /// @throws std::system_error as `consumer_group`: the configuration is judged here.
-    consumer_app(app_config given, Handler handler) : config_(std::move(given.group)), handler_(std::make_shared<Handler>(std::move(handler))) {
-        static_assert(detail::explain_handler<Handler>());
-        if (!given.group_id_consistent) {
-            config_.group_id += "-" + random_suffix();
-            own_group_ = true;
-        }
-        if (config_.oauth_token_provider) {
-            config_.oauth_token_provider = [to = last_token_, ask = std::move(config_.oauth_token_provider)] { return remember(to, ask); };
-        }
-        asio::io_context unused;
-        group const judge{unused, config_};
-    }
+    template <typename Given = Handler>
+        requires std::is_same_v<std::remove_cvref_t<Given>, Handler>
+    consumer_app(app_config given, Given&& handler) : consumer_app(std::move(given), own(std::forward<Given>(handler))) {}
+
+    /// Makes the handler in place.
+    ///
+    /// @throws std::system_error as above, and what the handler's constructor throws.
+    template <typename... Arguments>
+    consumer_app(app_config given, std::in_place_t, Arguments&&... arguments)
+        : consumer_app(std::move(given), make(std::forward<Arguments>(arguments)...)) {}
+
     consumer_app(consumer_app const&) = delete;
     consumer_app& operator=(consumer_app const&) = delete;
+
+    /// The handler, which all runs share.
+    Handler& handler() noexcept { return *handler_; }
 
     /// The group's id, with its suffix if it has one.
     std::string const& group_id() const noexcept { return config_.group_id; }
@@ -99,9 +114,9 @@ public:
         try {
             std::rethrow_exception(failure);
         } catch (std::exception const& e) {
-            std::fprintf(stderr, "kgroup %s: %s\n", config_.group_id.c_str(), e.what());
+            std::fprintf(stderr, "kgroup %s: %s\n", detail::shown(config_.group_id).c_str(), detail::one_line(e.what()).c_str());
         } catch (...) {
-            std::fprintf(stderr, "kgroup %s: an exception of unknown type\n", config_.group_id.c_str());
+            std::fprintf(stderr, "kgroup %s: an exception of unknown type\n", detail::shown(config_.group_id).c_str());
         }
         return 1;
     }
@@ -124,8 +139,95 @@ public:
         }
     }
 
+    /// Of the group that runs now; between two runs, of the last. Counters begin at 0 with each run.
+    group_stats stats() const {
+        std::lock_guard const lock{mutex_};
+        return group_ ? group_->stats() : last_stats_;
+    }
+
+    /// As those of `consumer_group`, of the group that runs now. A pause lasts as long as the claim is owned, so between two runs these do nothing.
+    void pause(std::span<topic_partition const> which) {
+        with_group([&](group& running) { running.pause(which); });
+    }
+    void pause(std::string_view topic) {
+        with_group([&](group& running) { running.pause(topic); });
+    }
+    void pause_all() {
+        with_group([](group& running) { running.pause_all(); });
+    }
+    void resume(std::span<topic_partition const> which) {
+        with_group([&](group& running) { running.resume(which); });
+    }
+    void resume(std::string_view topic) {
+        with_group([&](group& running) { running.resume(topic); });
+    }
+    void resume_all() {
+        with_group([](group& running) { running.resume_all(); });
+    }
+
+    /// Subscribes to other topics, as `consumer_group::subscribe`; the next runs begin with them, too. Between two runs: from the next one on.
+    ///
+    /// @throws std::system_error `errc::invalid_config`: they are refused, and nothing has changed.
+    void subscribe(std::vector<std::string> topics) {
+        std::lock_guard const lock{mutex_};
+        if (group_) {
+            group_->subscribe(topics);
+        } else {
+            detail::check_topics(topics, config_.protocol);
+        }
+        config_.topics = std::move(topics);
+    }
+
 private:
     using group = basic_consumer_group<Client>;
+
+    template <typename Given>
+    static std::shared_ptr<Handler> own(Given&& handler) {
+        static_assert(std::is_constructible_v<Handler, Given>,
+                      "kgroup: the handler can neither be copied nor moved into consumer_app (or it needs std::move). Make it in place: "
+                      "consumer_app<Handler>{config, std::in_place, arguments...}");
+        return make(std::forward<Given>(handler));
+    }
+
+    template <typename... Arguments>
+    static std::shared_ptr<Handler> make(Arguments&&... arguments) {
+        if constexpr (std::is_class_v<Handler>) {
+            if constexpr (std::is_constructible_v<Handler, Arguments...>) {
+                return std::make_shared<Handler>(std::forward<Arguments>(arguments)...);
+            } else if constexpr (requires { Handler{std::declval<Arguments>()...}; }) {
+                return std::shared_ptr<Handler>{new Handler{std::forward<Arguments>(arguments)...}}; // an aggregate
+            } else {
+                static_assert(!sizeof...(Arguments) && sizeof...(Arguments),
+                              "kgroup: the handler cannot be made of these arguments (or it can neither be copied nor moved: consumer_app<Handler>"
+                              "{config, std::in_place, arguments...})");
+            }
+        }
+    }
+
+    consumer_app(app_config given, std::shared_ptr<Handler> handler)
+        : config_(std::move(given.group)), handler_(std::move(handler)), warnings_(std::move(given.warnings)) {
+        if constexpr (std::is_class_v<Handler>) {
+            static_assert(detail::explain_handler<Handler>());
+        }
+        if (!given.group_id_consistent) {
+            config_.group_id += "-" + random_suffix();
+            own_group_ = true;
+        }
+        if (config_.oauth_token_provider) {
+            config_.oauth_token_provider = [to = last_token_, ask = std::move(config_.oauth_token_provider)] { return remember(to, ask); };
+        }
+        asio::io_context unused;
+        group const judge{unused, config_};
+    }
+
+    /// Under the lock, as `stop`: the context may be gone as soon as the run has seen the end of this.
+    template <typename Action>
+    void with_group(Action action) {
+        std::lock_guard const lock{mutex_};
+        if (group_) {
+            action(*group_);
+        }
+    }
 
     // The last token of the provider's: what deletes the group.
     class remembered_token {
@@ -168,6 +270,9 @@ private:
             std::error_code ignored;
             signals->cancel(ignored);
         }};
+        for (auto const& each : warnings_) {
+            report({event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each});
+        }
         auto backoff = first_backoff;
         std::exception_ptr end;
         while (!stopped_) {
@@ -182,8 +287,10 @@ private:
             }
             auto const pause = jittered(backoff);
             backoff = (std::min)(backoff * 2, longest_backoff);
-            report({event_kind::run_restarted, severity::warning, std::nullopt, {},
-                    detail::one_line(detail::words_of(failure).first) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
+            auto const [words, error] = detail::words_of(failure);
+            auto const why = detail::words_beside(error, words);
+            report({event_kind::run_restarted, severity::warning, std::nullopt, error,
+                    (why.empty() ? "the run has failed" : why) + "; the next run begins in " + std::to_string(pause.count()) + " ms"});
             try {
                 co_await stopping_.wait(detail::clock::now() + pause);
             } catch (...) { // cancelled
@@ -204,9 +311,10 @@ private:
     }
 
     asio::awaitable<std::exception_ptr> one_run(asio::strand<asio::any_io_executor> strand) {
-        auto const running = std::make_shared<group>(strand.get_inner_executor(), config_);
+        std::shared_ptr<group> running;
         {
             std::lock_guard const lock{mutex_};
+            running = std::make_shared<group>(strand.get_inner_executor(), config_);
             group_ = running;
             if (stopped_) {
                 running->stop();
@@ -219,6 +327,7 @@ private:
             failure = std::current_exception();
         }
         std::lock_guard const lock{mutex_};
+        last_stats_ = running->stats();
         group_.reset(); // it must not outlive the context
         co_return failure;
     }
@@ -244,14 +353,14 @@ private:
 
     void not_deleted(std::error_code ec, std::string const& why = {}) const {
         report({event_kind::client_error, severity::warning, std::nullopt, ec,
-                "the group was not deleted, and goes when its offsets expire: " + (ec ? ec.message() : why)});
+                "the group was not deleted, and goes when its offsets expire" + (why.empty() ? why : ": " + why)});
     }
 
     static bool is_final(std::exception_ptr const& failure) {
         try {
             std::rethrow_exception(failure);
         } catch (std::system_error const& e) {
-            return is_fatal(e.code()) || e.code() == asio::error::operation_aborted;
+            return effect_of(e.code()) == error_effect::ends_application || e.code() == asio::error::operation_aborted;
         } catch (...) {
             return false;
         }
@@ -272,15 +381,16 @@ private:
         return suffix;
     }
 
-    void report(event const& what) const {
+    void report(event what) const {
+        what.text = detail::one_line(detail::words_beside(what.error, std::move(what.text)));
         if (config_.on_event) {
             config_.on_event(what);
         } else {
-            detail::print(config_.group_id, what);
+            print(what, config_.group_id);
         }
     }
 
-    config config_;
+    config config_; // its topics under the mutex
     std::shared_ptr<Handler> handler_;
     std::shared_ptr<remembered_token> const last_token_ = std::make_shared<remembered_token>();
     bool own_group_ = false;
@@ -288,10 +398,12 @@ private:
     std::atomic<bool> stopped_{false};
     detail::notification stopping_;
     mutable std::mutex mutex_;
-    std::shared_ptr<group> group_; // under the mutex
+    std::shared_ptr<group> group_; // under the mutex, like the next
+    group_stats last_stats_{};
+    std::vector<std::string> const warnings_;
 };
 
 template <typename Handler>
-consumer_app(app_config, Handler) -> consumer_app<Handler>;
+consumer_app(app_config, Handler&&) -> consumer_app<std::remove_cvref_t<Handler>>;
 
 } // namespace kgroup

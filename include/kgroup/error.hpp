@@ -1,9 +1,13 @@
 #pragma once
 
+#include <kgroup/detail/error_table.hpp>
+#include <kgroup/error_effect.hpp>
+
 #include <librdkafka/rdkafka.h>
 
 #include <exception>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -135,34 +139,33 @@ inline bool is_stale(std::error_code const& ec) noexcept {
     }
 }
 
-/// Whether the error ends a member for good, so that only a new group object (often: a changed configuration,
-/// a changed permission) can go on: fenced by another member of the same instance id, refused by the cluster,
-/// not supported, or named fatal by librdkafka.
-inline bool is_fatal(std::error_code const& ec) noexcept {
+/// What an error means to a run. A code without a row in the table (docs/errors.md) `heals`; if librdkafka calls such a one fatal all the
+/// same, the run ends with it, and another may succeed. Codes of other categories: as `heals`.
+inline error_effect effect_of(std::error_code const& ec) noexcept {
     if (ec.category() == error_category()) {
-        return ec == make_error_code(errc::invalid_config) || ec == make_error_code(errc::unsupported_by_librdkafka) ||
-               ec == make_error_code(errc::no_committed_offset) || ec == make_error_code(errc::offset_out_of_range) ||
-               ec == make_error_code(errc::record_unreadable);
+        switch (static_cast<errc>(ec.value())) {
+        case errc::invalid_config:
+        case errc::unsupported_by_librdkafka:
+        case errc::no_committed_offset:
+        case errc::offset_out_of_range:
+        case errc::record_unreadable: return error_effect::ends_application;
+        default: return error_effect::heals;
+        }
     }
-    if (ec.category() != kafka_category()) {
-        return false;
-    }
-    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
-    case RD_KAFKA_RESP_ERR__FATAL:
-    case RD_KAFKA_RESP_ERR__FENCED:
-    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
-    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
-    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
-    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION: return true;
-    default: return static_cast<int>(ec.value()) == 111; // UNRELEASED_INSTANCE_ID: named by newer headers only
-    }
+    return ec.category() == kafka_category() ? detail::row_of(ec.value()).effect : error_effect::heals;
 }
 
+/// Whether the error ends a member for good, so that only a new group object (often: a changed configuration,
+/// a changed permission) can go on: fenced by another member of the same instance id, refused by the cluster,
+/// not supported, or named fatal by librdkafka. `effect_of` says whether a new one may succeed without any change.
+inline bool is_fatal(std::error_code const& ec) noexcept { return effect_of(ec) != error_effect::heals; }
+
 namespace detail {
+
+/// Which field an error concerns and what to do, where the table knows.
+inline std::string_view remedy_of(std::error_code const& ec) noexcept {
+    return ec.category() == kafka_category() ? row_of(ec.value()).remedy : std::string_view{};
+}
 
 /// What an exception says, and its code if it is a `std::system_error`.
 inline std::pair<std::string, std::error_code> words_of(std::exception_ptr const& failure) {

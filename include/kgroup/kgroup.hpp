@@ -5,6 +5,7 @@
 #include <kgroup/topic_partition.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/print.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/message.hpp>

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <map>
 #include <stdexcept>
+#include <tuple>
 
 // consumer_app: what it is told and how it complains, restarts, signals.
 
@@ -61,7 +62,10 @@ public:
         settings.group.topics = {"t"};
         settings.group.initial_offset = offset_reset::earliest;
         settings.group.auto_commit_interval = 1min;
-        settings.group.on_event = [this](event const& what) { events.push_back(what); };
+        settings.group.on_event = [this](event const& what) {
+            check_event(what);
+            events.push_back(what);
+        };
     }
     ~scripted_app() {
         for (auto const& each : cluster.complaints()) {
@@ -363,6 +367,251 @@ TEST_CASE("app_config: from a file, or what keeps it from being read") {
     std::ofstream{path} << R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"], "consumer": {"offset_initial": 3}})";
     CHECK_THROWS_WITH_AS(kgroup::load_app_config(path), doctest::Contains((path + ": line 1: 'consumer.offset_initial'").c_str()), std::system_error);
     std::filesystem::remove(path);
+}
+
+
+/// A text with the needed four, and `rest` behind them on line 3.
+std::string with_rest(std::string const& rest) {
+    return "{\n\"brokers_address\": [\"b\"], \"consumer_group_id\": \"g\", \"topics\": [\"t\"], \"consumer\": {\"offset_initial\": -2}" + rest + "}";
+}
+
+TEST_CASE("app_config: what would be taken in silence, or not at all, is refused with the line") {
+    struct bad {
+        std::string text;
+        char const* sentence;
+    };
+    for (auto const& [text, sentence] : std::vector<bad>{
+             {with_rest(",\n\"group_id\": \"h\""), "push.json: line 3: 'group_id' and 'consumer_group_id' on line 2 are two names of one field"},
+             {with_rest(",\n\"initial_offset\": \"latest\""), "push.json: line 3: 'initial_offset' and 'consumer' on line 2 are two names"},
+             {with_rest(",\n\"brokers\": \"c\""), " are two names of one field"},
+             {with_rest(",\n\"topics\": [\"u\"]"), "push.json: line 3: 'topics' stands twice, on line 2, too"},
+             {with_rest(",\n\"properties\": {\"client.id\": \"a\",\n\"client.id\": \"b\"}"), "push.json: line 4: 'properties.client.id' stands twice, on line 3, too"},
+             {with_rest(",\n\"group_instance_id\": \"a\\u0000b\""), "push.json: line 3: 'group_instance_id' holds a NUL"},
+             {with_rest(",\n\"properties\": {\"client.id\\u0000\": \"a\"}"), "holds a NUL"},
+             {with_rest(",\n\"close_timeout\": 1e400"), "push.json: line 3: 'close_timeout' is a number out of range"},
+             {with_rest(",\n\"close_timeout\": 99999999999999999999"), "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
+             {with_rest(",\n\"close_timeout\": 2.5"), "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
+             {with_rest(",\n\"close_timeout\": 0"), "push.json: line 3: close_timeout: must be positive"},
+             {with_rest(",\n\"commit_timeout\": 3000000000"), "push.json: line 3: commit_timeout: must not be more than"},
+             {with_rest(",\n\"expected_partitions\": -1"), "push.json: line 3: 'expected_partitions' a whole number from 0 on was expected"},
+             {with_rest(",\n\"a\\u001b[31m\": 1"), "push.json: line 3: 'a\\x1b[31m' is not known"},
+             {"", "push.json: line 1: not JSON: it is empty"},
+             {" \n ", "push.json: line 1: not JSON: it is empty"},
+             {"\xef\xbb\xbf{}", "push.json: line 1: not JSON: a byte order mark stands before it"},
+             {"{\n\"a\": \"\xff\"}", "push.json: line 2: not JSON: it is not UTF-8"},
+             {"{\n\"a\": \"\xed\xa0\x80\"}", "push.json: line 2: not JSON: it is not UTF-8"},
+             {std::string(40000, '['), "push.json: line 1: more than 64 objects and lists within each other"},
+         }) {
+        auto const said = refusal(text);
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence, "\nsaid: ", said);
+        CHECK(std::ranges::none_of(said, [](unsigned char each) { return each < 0x20; }));
+    }
+}
+
+TEST_CASE("app_config: a property's number is kept as it is") {
+    auto const read = kgroup::parse_app_config(with_rest(",\n\"properties\": {\"a\": 18446744073709551615, \"b\": -7}")).group;
+    CHECK(read.properties.at("a") == "18446744073709551615");
+    CHECK(read.properties.at("b") == "-7");
+}
+
+TEST_CASE("app_config: a service's own settings stand beside, under keys that it names, and it finds their lines") {
+    auto const text = with_rest(",\n\"push\": {\"a\": [1,\n2, {\"b\": \"\\u0000\", \"b\": 1}]}");
+    CHECK(refusal(text).find("'push.a[1].b' holds a NUL") == std::string::npos);
+    CHECK(refusal(with_rest(",\n\"push\": {}")).find("push.json: line 3: 'push' is not known") == 0);
+    CHECK(kgroup::parse_app_config(text, "push.json", {.other_keys = {"push"}}).group.group_id == "g");
+    CHECK(kgroup::json_line_of(with_rest(",\n\"push\": {\"a\": [1,\n2]}"), "push.a[1]") == 4);
+    CHECK(kgroup::json_line_of(text, "pull") == 0);
+    auto const twice = with_rest(",\n\"push\": {},\n\"push\": {}");
+    CHECK_THROWS_WITH(kgroup::parse_app_config(twice, "push.json", {.other_keys = {"push"}}), doctest::Contains("line 4: 'push' stands twice"));
+}
+
+/// Variables for as long as it lives.
+class environment {
+public:
+    explicit environment(std::map<std::string, std::string> const& all) : all_(all) {
+        for (auto const& [name, value] : all_) {
+            ::setenv(name.c_str(), value.c_str(), 1);
+        }
+    }
+    ~environment() {
+        for (auto const& each : all_) {
+            ::unsetenv(each.first.c_str());
+        }
+    }
+
+private:
+    std::map<std::string, std::string> all_;
+};
+
+TEST_CASE("app_config: environment variables override, or stand for what is missing, and are named in a refusal") {
+    {
+        environment const set{{{"KGROUP_GROUP_ID", "h"}, {"KGROUP_TOPICS", "u,v"}, {"KGROUP_CLOSE_TIMEOUT", "2000"}, {"KGROUP_COMMIT_AT_END", "false"},
+                               {"KGROUP_INITIAL_OFFSET", "latest"}, {"KGROUP_ASSIGNORS", "roundrobin"},
+                               {"KGROUP_PROPERTIES", "{\"client.id\": \"me\"}"}, {"KGROUP_GROUP_ID_CONSISTENT", "false"}}};
+        auto const read = kgroup::parse_app_config(with_rest(",\n\"properties\": {\"client.id\": \"you\", \"client.rack\": \"a\"}"));
+        CHECK(read.group.group_id == "h");
+        CHECK(read.group.topics == lines{"u", "v"});
+        CHECK(read.group.close_timeout == 2s);
+        CHECK_FALSE(read.group.commit_at_end);
+        CHECK_FALSE(read.group_id_consistent);
+        CHECK(read.group.initial_offset == offset_reset::latest);
+        CHECK(read.group.assignors == std::vector{kgroup::assignor::roundrobin});
+        CHECK(read.group.properties == std::map<std::string, std::string>{{"client.id", "me"}, {"client.rack", "a"}});
+        CHECK(read.overrides.size() == 8);
+        CHECK(kgroup::parse_app_config(with_rest(""), "push.json", {.environment = false}).group.group_id == "g");
+    }
+    {
+        environment const set{{{"KGROUP_BROKERS", "b:1"}, {"KGROUP_GROUP_ID", "g"}, {"KGROUP_TOPICS", "[\"^a{1,2}\"]"}, {"KGROUP_INITIAL_OFFSET", "earliest"}}};
+        CHECK(kgroup::parse_app_config("{}").group.topics == lines{"^a{1,2}"});
+    }
+    for (auto const& [name, value, sentence] : {std::tuple{"KGROUP_CLOSE_TIMEOUT", "soon", "environment variable KGROUP_CLOSE_TIMEOUT: a number of milliseconds"},
+                                                {"KGROUP_CLOSE_TIMEOUT", "", "environment variable KGROUP_CLOSE_TIMEOUT: "},
+                                                {"KGROUP_CLOSE_TIMEOUT", "0", "close_timeout: must be positive (overridden by the environment: KGROUP_CLOSE_TIMEOUT)"},
+                                                {"KGROUP_TOPICS", "a,,b", "environment variable KGROUP_TOPICS: a string that is not empty was expected"},
+                                                {"KGROUP_PROPERTIES", "{\"sasl.password\": [\"hunter2\"]}", "environment variable KGROUP_PROPERTIES: a string"},
+                                                {"KGROUP_PROPERTIES", "{\"sasl.password\": \"hunter2\"", "environment variable KGROUP_PROPERTIES: not JSON"}}) {
+        environment const set{{{name, value}}};
+        auto const said = refusal(with_rest(""));
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence, "\nsaid: ", said);
+        CHECK(said.find("hunter2") == std::string::npos);
+    }
+    environment const both{{{"KGROUP_GROUP_ID", "a"}, {"KGROUP_CONSUMER_GROUP_ID", "b"}}};
+    CHECK(refusal(with_rest("")).find("two names of one field") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(scripted_app, "app_config: a variable that names no field is a warning when the application runs") {
+    environment const set{{{"KGROUP_GROUPID", "typo"}}};
+    auto read = kgroup::parse_app_config(with_rest(""));
+    REQUIRE(read.warnings.size() == 1);
+    settings.warnings = read.warnings;
+    run();
+    REQUIRE(events.size() == 1);
+    CHECK(events.front().kind == event_kind::unsafe_setting);
+    CHECK(events.front().text == "environment variable KGROUP_GROUPID names no field of the configuration");
+    app->stop();
+    cluster.assign({});
+    settle();
+}
+
+TEST_CASE("app_config: a directory, an empty file, one without an end") {
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/tmp"), doctest::Contains("/tmp: Is a directory"), std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/null"), doctest::Contains("/dev/null: line 1: not JSON: it is empty"), std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/zero"), doctest::Contains("/dev/zero: File too large"), std::system_error);
+}
+
+TEST_CASE_FIXTURE(scripted_app, "what the table calls restartable begins again, what it calls final does not, and what has no row begins again") {
+    struct told {
+        int code;
+        bool again;
+    };
+    for (auto const& [code, again] : {told{81 /* GROUP_MAX_SIZE_REACHED */, true}, {111 /* UNRELEASED_INSTANCE_ID */, true},
+                                      {RD_KAFKA_RESP_ERR_UNKNOWN, true}, {112 /* UNSUPPORTED_ASSIGNOR */, false},
+                                      {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, false}, {128 /* INVALID_REGULAR_EXPRESSION */, false},
+                                      {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, false}}) {
+        CAPTURE(code);
+        std::error_code const error{code, kgroup::kafka_category()};
+        scripted_app one;
+        one.run();
+        one.cluster.expel(error, "in words");
+        one.settle();
+        CHECK(one.outcome.completed == !again);
+        REQUIRE(one.pauses().size() == (again ? 1u : 0u));
+        if (again) {
+            CHECK(one.events.back().error == error);
+            one.advance(4s);
+            CHECK(one.cluster.has_member());
+            one.app->stop();
+            one.settle();
+        } else {
+            CHECK(one.outcome.error() == error);
+        }
+    }
+}
+
+/// Neither copied nor moved.
+struct fixed_handler {
+    explicit fixed_handler(scripted_handler& handler) : to(handler) {}
+    fixed_handler(fixed_handler const&) = delete;
+    fixed_handler& operator=(fixed_handler const&) = delete;
+    scripted_handler& to;
+    asio::awaitable<void> consume_claim(session& in, claim& of) { return to.consume_claim(in, of); }
+};
+
+TEST_CASE_FIXTURE(scripted_app, "a handler is made in place, moved or copied") {
+    consumer_app<fixed_handler, fake_client> in_place{settings, std::in_place, handler};
+    CHECK(&in_place.handler().to == &handler);
+    consumer_app<forwarding_handler, fake_client> aggregate{settings, std::in_place, &handler};
+    CHECK(aggregate.handler().to == &handler);
+    forwarding_handler const kept{&handler};
+    consumer_app<forwarding_handler, fake_client> copied{settings, kept};
+    CHECK(copied.handler().to == &handler);
+    asio::co_spawn(context, in_place.async_run(), [this](std::exception_ptr e) { outcome = {true, e}; });
+    cluster.add_records(t0, "one");
+    settle();
+    cluster.assign({t0});
+    settle();
+    CHECK(handler.received == lines{"t[0]@0 one"});
+    in_place.stop();
+    settle();
+    CHECK(outcome.completed);
+}
+
+TEST_CASE_FIXTURE(scripted_app, "the group that runs now: stats, pause and resume in all forms") {
+    app.emplace(settings, forwarding_handler{&handler});
+    CHECK(app->stats().sessions == 0);
+    app->pause_all(); // nothing runs: nothing happens
+    app.reset();
+    run();
+    cluster.assign({t0, t1});
+    settle();
+    CHECK(app->stats().claims == 2);
+    kgroup::topic_partition const only[]{t0};
+    app->pause(only);
+    cluster.add_records(t0, "one");
+    cluster.add_records(t1, "two");
+    settle();
+    CHECK(handler.received == lines{"t[1]@0 two"});
+    app->resume(only);
+    app->pause("t");
+    app->resume("t");
+    settle();
+    CHECK(handler.received == lines{"t[1]@0 two", "t[0]@0 one"});
+    app->pause_all();
+    cluster.add_records(t1, "three");
+    settle();
+    CHECK(handler.received.size() == 2);
+    app->resume_all();
+    settle();
+    CHECK(handler.received.size() == 3);
+    app->stop();
+    settle();
+    CHECK(app->stats().records_received == 3); // of the last
+    CHECK(app->stats().claims == 0);
+}
+
+TEST_CASE_FIXTURE(scripted_app, "subscribe lasts for the runs to come, and one that is refused changes nothing") {
+    run();
+    app->subscribe({"u"});
+    settle();
+    CHECK(cluster.topics() == lines{"u"});
+    CHECK_THROWS_WITH(app->subscribe({"^(a"}), doctest::Contains("topics: '^(a' is not a regular expression"));
+    cluster.expel({81, kgroup::kafka_category()}, "full");
+    settle();
+    advance(4s);
+    REQUIRE(cluster.has_member());
+    CHECK(cluster.topics() == lines{"u"});
+    cluster.expel({81, kgroup::kafka_category()}, "full");
+    settle();
+    REQUIRE_FALSE(cluster.has_member());
+    CHECK_THROWS_WITH(app->subscribe({}), doctest::Contains("topics: at least one is needed"));
+    app->subscribe({"v"}); // between two runs
+    advance(8s);
+    REQUIRE(cluster.has_member());
+    CHECK(cluster.topics() == lines{"v"});
+    app->stop();
+    cluster.assign({});
+    settle();
+    CHECK(outcome.completed);
 }
 
 } // namespace

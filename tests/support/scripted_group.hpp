@@ -79,6 +79,12 @@ struct scripted_handler {
     }
 };
 
+/// What holds for every event, whoever tells it.
+inline void check_event(event const& what) {
+    CHECK_MESSAGE((!what.error || what.text.find(what.error.message()) == std::string::npos), to_string(what.kind), ": ", what.text);
+    CHECK(std::ranges::none_of(what.text, [](unsigned char each) { return each < 0x20 || each == 0x7f; }));
+}
+
 /// How a run ended.
 struct run_outcome {
     bool completed = false;
@@ -135,7 +141,10 @@ public:
         settings.topics = {"t"};
         settings.initial_offset = offset_reset::earliest;
         settings.auto_commit_interval = 1min; // real time must not reach it
-        settings.on_event = [this](event const& what) { events.push_back(what); };
+        settings.on_event = [this](event const& what) {
+            check_event(what);
+            events.push_back(what);
+        };
     }
     ~scripted_group() {
         group.reset();

@@ -49,7 +49,7 @@ TEST_CASE("error: what may be repeated, what is fatal, what is stale") {
         CHECK_MESSAGE(!kgroup::is_fatal(ec), ec.message());
     }
     for (auto const code : {RD_KAFKA_RESP_ERR__FATAL, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
-                            RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL, static_cast<rd_kafka_resp_err_t>(111)}) {
+                            RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, static_cast<rd_kafka_resp_err_t>(111)}) {
         auto const ec = kgroup::make_error_code(code);
         CHECK_MESSAGE(kgroup::is_fatal(ec), ec.message());
         CHECK_MESSAGE(!kgroup::is_retriable(ec), ec.message());

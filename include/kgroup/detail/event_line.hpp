@@ -3,9 +3,9 @@
 #include <kgroup/event.hpp>
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace kgroup::detail {
 
@@ -17,19 +17,47 @@ inline std::string one_line(std::string text) {
     return text;
 }
 
-/// Where events go that nobody listens to: a line on standard error.
-inline void print(std::string_view group_id, event const& what) {
-    std::string line{"kgroup "};
-    line.append(group_id).append(": ").append(to_string(what.kind));
-    if (what.where) {
-        line += " " + name(*what.where);
+/// Takes every occurrence of `part` out of a text, with the colon or the brackets that joined it to the rest.
+inline std::string without(std::string text, std::string_view part) {
+    for (auto at = part.empty() ? text.npos : text.find(part); at != text.npos; at = text.find(part, at)) {
+        auto const end = at + part.size();
+        auto const before = std::string_view{text}.substr(0, at);
+        auto const after = std::string_view{text}.substr(end);
+        if (before.ends_with(" (") && after.starts_with(")")) {
+            text.erase(at - 2, part.size() + 3);
+            at -= 2;
+        } else if (before.ends_with(": ")) {
+            text.erase(at - 2, part.size() + 2);
+            at -= 2;
+        } else if (before.empty() && (after.starts_with(": ") || after.starts_with("; "))) {
+            text.erase(at, part.size() + 2);
+        } else {
+            text.erase(at, part.size());
+        }
     }
-    line += ": " + what.text;
-    if (what.suppressed != 0) {
-        line += " (" + std::to_string(what.suppressed) + " more)";
+    return text;
+}
+
+/// What a text says beside the error that goes with it: `error.message()` says the rest, and librdkafka's texts often say it, too.
+inline std::string words_beside(std::error_code const& error, std::string text) {
+    if (!error) {
+        return text;
     }
-    line += '\n';
-    std::fputs(line.c_str(), stderr);
+    auto const message = error.message();
+    text = without(std::move(text), message);
+    // "Broker: Unknown topic or partition (UNKNOWN_TOPIC_OR_PART)": librdkafka's own texts have the sentence only.
+    if (auto const code = message.rfind(" ("); code != message.npos && message.ends_with(")")) {
+        text = without(std::move(text), std::string_view{message}.substr(0, code));
+    }
+    return text;
+}
+
+/// What was said, and what to do.
+inline std::string with_remedy(std::string words, std::string_view remedy) {
+    if (remedy.empty() || words.empty()) {
+        return words.empty() ? std::string{remedy} : words;
+    }
+    return words.append(" (").append(remedy).append(")");
 }
 
 } // namespace kgroup::detail

@@ -26,6 +26,7 @@
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/oauth_token.hpp>
+#include <kgroup/print.hpp>
 #include <kgroup/session.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -135,6 +136,7 @@ public:
         }
         if (!stop_asked_) {
             handler_ = std::move(handler);
+            once_ = once;
             machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
             try {
                 client_.start([weak = std::weak_ptr{waiting_place_}] {
@@ -495,11 +497,46 @@ private:
     }
 
     void describe(machine::assigned const& what) {
+        told_added_.insert(what.partitions.begin(), what.partitions.end());
+        for (auto const& each : what.partitions) {
+            told_given_back_.erase(each);
+        }
         report({event_kind::claims_added, severity::info, std::nullopt, {}, list(what.partitions)});
     }
     void describe(machine::revoked const& what) {
-        report({what.lost ? event_kind::claims_lost : event_kind::claims_revoked,
-                what.lost ? severity::warning : severity::info, std::nullopt, {}, list(what.partitions)});
+        partition_set untold;
+        for (auto const& each : what.partitions) {
+            told_added_.erase(each);
+            if (told_given_back_.erase(each) == 0 || what.lost) {
+                untold.insert(each);
+            }
+        }
+        if (!untold.empty() || what.partitions.empty()) {
+            tell_end_of(untold, what.lost);
+        }
+    }
+
+    void tell_end_of(partition_set const& partitions, bool lost) {
+        report({lost ? event_kind::claims_lost : event_kind::claims_revoked, lost ? severity::warning : severity::info, std::nullopt, {},
+                list(partitions)});
+    }
+
+    /// A run that ends gives its claims back by itself: it is told when they begin to end, as with a revocation, and not once more when the
+    /// client revokes them at last.
+    void give_back(partition_set const& claims, end_reason why) {
+        if (why == end_reason::lost || why == end_reason::revoked || (why == end_reason::claim_exited && !once_)) {
+            return;
+        }
+        partition_set untold;
+        for (auto const& each : claims) {
+            if (told_added_.erase(each) != 0) {
+                untold.insert(each);
+            }
+        }
+        if (!untold.empty()) {
+            tell_end_of(untold, why == end_reason::group_failed);
+            told_given_back_.merge(untold);
+        }
     }
 
     void on_client(client_offsets& what) {
@@ -528,7 +565,7 @@ private:
         }
         if (what.failure && what.where) {
             fail(what.failure, name(*what.where), machine::failed{}); // the membership is intact and is given back in order
-            return report({event_kind::client_error, severity::error, what.where, what.failure, what.failure.message()});
+            return report({event_kind::client_error, severity::error, what.where, what.failure, "the run ends"});
         }
         if (what.failure) {
             return fail_fatally(what.failure, "committed offsets");
@@ -653,8 +690,15 @@ private:
     void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
 
     void fail_fatally(std::error_code ec, std::string const& text) {
-        fail(ec, text, machine::fatal{});
-        report({event_kind::client_error, severity::error, std::nullopt, ec, text});
+        std::string remedy{remedy_of(ec)};
+        if (static_cast<int>(ec.value()) == invalid_regular_expression && ec.category() == kafka_category()) {
+            for (auto const& each : topics_) {
+                remedy += each.starts_with('^') ? " '" + each + "'" : "";
+            }
+        }
+        auto const words = with_remedy(words_beside(ec, text), remedy);
+        fail(ec, words, machine::fatal{});
+        report({event_kind::client_error, severity::error, std::nullopt, ec, words});
     }
 
     void on_partition_error(topic_partition const& where, std::error_code ec, std::string const& text) {
@@ -666,14 +710,16 @@ private:
             auto const leader_knows = ec != make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
             found->second->watch.failed(look_at(*found->second->state), clock::now(), leader_knows);
         }
-        report({event_kind::partition_error, is_fatal(ec) ? severity::error : severity::warning, where, ec, text});
-        if (is_fatal(ec)) {
+        auto const over = effect_of(ec) == error_effect::ends_application;
+        report({event_kind::partition_error, over ? severity::error : severity::warning, where, ec, text});
+        if (over) {
             fail(ec, name(where) + ": " + text, machine::failed{});
         }
     }
 
     void fail(std::error_code ec, std::string const& text, machine::event how) {
-        keep_failure(std::make_exception_ptr(std::system_error{ec, text}));
+        auto const words = words_beside(ec, text);
+        keep_failure(std::make_exception_ptr(words.empty() ? std::system_error{ec} : std::system_error{ec, words}));
         close_within();
         feed(std::move(how));
     }
@@ -851,6 +897,9 @@ private:
                 emit(found->second, asio::cancellation_type::total);
             }
         }
+        if (what.session) {
+            give_back(what.claims, what.why);
+        }
     }
 
     void perform(machine::cancel const& what) {
@@ -923,7 +972,7 @@ private:
                 } else if (state->tracker().pending()) {
                     auto const gone = make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
                     report({event_kind::commit_failed, severity::warning, each, gone,
-                            "what is marked is not committed: " + gone.message()});
+                            "what is marked is not committed"});
                 }
             }
         }
@@ -1142,7 +1191,9 @@ private:
 
     void report_failure(std::optional<topic_partition> where, std::exception_ptr const& e) {
         auto const [text, code] = words_of(e);
-        report({event_kind::handler_failed, severity::error, std::move(where), code, text});
+        auto const words = words_beside(code, text);
+        report({event_kind::handler_failed, severity::error, std::move(where), code,
+                !words.empty() ? words : where ? "consume_claim has failed" : "setup or cleanup has failed"});
     }
 
     // Tokens.
@@ -1172,10 +1223,12 @@ private:
         std::error_code code;
         if (e) {
             std::tie(why, code) = words_of(e);
+            why = words_beside(code, std::move(why));
+            why = why.empty() ? "oauth_token_provider has failed" : why;
         } else if (why = flaw_of(token); !why.empty()) {
             why = "the token cannot be used: " + why;
         } else if (code = client_.set_token(token); code) {
-            why = "the token cannot be used: " + code.message();
+            why = "the token cannot be used";
         } else {
             token_backoff_ = 1s;
             if (std::exchange(token_fails_, false) && !refusal_.lasts()) {
@@ -1242,7 +1295,7 @@ private:
             count(&group_stats::commits_failed);
             if (!what.will_retry) {
                 commit_trouble_ = true;
-                report({event_kind::commit_failed, severity::warning, what.where, what.error, what.error.message()});
+                report({event_kind::commit_failed, severity::warning, what.where, what.error, "what is marked is not committed"});
             }
             return;
         }
@@ -1529,11 +1582,11 @@ private:
 
     void publish(event what) {
         try {
-            what.text = one_line(std::move(what.text));
+            what.text = one_line(words_beside(what.error, std::move(what.text)));
             if (config_.on_event) {
                 config_.on_event(what);
-            } else if (what.level >= severity::warning || what.kind == event_kind::client_log) {
-                print(config_.group_id, what);
+            } else {
+                print(what, config_.group_id);
             }
         } catch (...) {
             fail_to_report();
@@ -1574,6 +1627,8 @@ private:
     asio::any_io_executor strand_;
     session_machine machine_;
     std::deque<machine::event> inbox_;
+    partition_set told_added_;      // and their end not yet
+    partition_set told_given_back_; // by the end of the run; the client has not revoked them yet
     std::shared_ptr<handler_binding> handler_;
     std::map<topic_partition, std::shared_ptr<claim_frame>> running_;
     std::set<void const*> abandoned_;            // frames that live on
@@ -1615,6 +1670,7 @@ private:
     std::exception_ptr failure_;
     end_reason last_end_ = end_reason::running;
     bool client_started_ = false;
+    bool once_ = false;
     bool stop_seen_ = false;
     bool commit_trouble_ = false;
     std::chrono::milliseconds backoff_{250};

@@ -87,9 +87,10 @@ public:
         internal_topics_.check(topics);
     }
     void subscribe(std::vector<std::string> topics) {
-        topics_ = std::move(topics);
-        if (handle_) {
-            complain(subscribe_to(topics_), "subscribe");
+        if (!handle_) {
+            topics_ = std::move(topics); // for the start
+        } else {
+            complain(subscribe_to(topics), "subscribe"); // librdkafka keeps the old ones if it refuses these
         }
     }
 
@@ -604,6 +605,10 @@ private:
             auto const cause = rd_kafka_fatal_error(handle_->get(), why, sizeof why);
             return cause ? client_fatal{make_error_code(cause), why} : client_fatal{make_error_code(err), text};
         }
+        auto const code = make_error_code(err);
+        if (effect_of(code) == error_effect::ends_application) { // what librdkafka would repeat for ever
+            return client_fatal{code, text};
+        }
         event_kind kind = event_kind::client_error;
         severity level = severity::warning;
         switch (err) {
@@ -618,7 +623,6 @@ private:
         case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
         case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
             return client_notice{{event_kind::topic_missing, level, missing_topic(text), make_error_code(err), text}};
-        case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: return client_fatal{make_error_code(err), text};
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
             return client_notice{
                 {event_kind::partition_error, severity::error, missing_topic(text), make_error_code(err), text}};
@@ -630,7 +634,7 @@ private:
         case RD_KAFKA_RESP_ERR__PARTITION_EOF: return std::nullopt;
         default: break;
         }
-        return client_notice{{kind, level, std::nullopt, make_error_code(err), text}};
+        return client_notice{{kind, level, std::nullopt, code, with_remedy(words_beside(code, text), remedy_of(code))}};
     }
 
     // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY".

@@ -374,7 +374,7 @@ private:
                               ? make_error_code(errc::offset_out_of_range)
                               : make_error_code(message.err);
         state_.fail(code, words);
-        return is_fatal(code);
+        return effect_of(code) == error_effect::ends_application;
     }
 
     // The error names the batch's first offset, and reading may have begun in the middle of the batch.
