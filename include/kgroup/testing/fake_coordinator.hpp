@@ -572,7 +572,7 @@ public:
             case partition_queue::entry::kind::outdated: break;
             case partition_queue::entry::kind::control: consumed(from.where, first.offset); break;
             case partition_queue::entry::kind::error:
-                if (is_fatal(first.error)) {
+                if (effect_of(first.error) == error_effect::ends_application) {
                     close(from); // nothing behind it is delivered
                 }
                 later_.push_back([reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
