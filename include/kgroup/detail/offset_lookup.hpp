@@ -282,7 +282,7 @@ private:
 
     // The request failed as a whole.
     void refuse(round const& asked, std::error_code const& error, clock::time_point now, outcome& result) {
-        if (is_fatal(error)) {
+        if (effect_of(error) == error_effect::ends_application) {
             result.failure = error;
             return;
         }
