@@ -23,7 +23,7 @@ TEST_CASE("errors: a session timeout that the brokers do not allow ends the run,
     }
     kafka brokers{kafka::kind::real};
     auto given = brokers.member_of_new_group(brokers.create_topic());
-    given.properties = {{"session.timeout.ms", "1000"}, {"heartbeat.interval.ms", "300"}};
+    given.properties = {{"session.timeout.ms", "3000000"}, {"max.poll.interval.ms", "3000000"}}; // beyond group.max.session.timeout.ms
     received none;
     member one{given, receive_into(none)};
     REQUIRE(one.ends_within(30s));
