@@ -104,6 +104,7 @@ struct client_position_reset {              ///< the log did not hold the offset
 };
 struct client_notice {
     event what;
+    std::map<topic_partition, std::int64_t> log_ends{}; ///< with `topic_missing`: of its partitions, as far as they were known
 };
 struct client_fatal {
     std::error_code error;

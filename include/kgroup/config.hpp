@@ -48,8 +48,10 @@ struct config {
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
     /// too, and neither is right for everyone. `latest` and `none` do not skip what was written while the group existed: a partition
-    /// that was added since begins at its beginning (`infer_new_partitions`). With `latest` the start counts as marked, and is committed as marks are: what comes before the
-    /// first mark is not passed over when the partition changes hands or the process starts again.
+    /// that was added since begins at its beginning (`infer_new_partitions`). A start that was chosen without a committed offset counts
+    /// as marked there, and is committed at once, also with an `auto_commit_interval` of 0: what comes before the first mark is not
+    /// passed over when the partition changes hands or the process starts again. The claim's handler waits for that, for
+    /// `commit_timeout` at most. (Only a group without `commit_at_end` and with an interval of 0 commits nothing by itself.)
     std::optional<offset_reset> initial_offset{};
     /// Where to start without a committed offset, if it is to be a time: each claim at its first record whose timestamp is not earlier, or at
     /// the end of the log if there is none. `initial_offset` then only says what happens when the log no longer holds a position.
@@ -71,7 +73,8 @@ struct config {
     std::vector<assignor> assignors{assignor::range, assignor::roundrobin};
     /// How often marked offsets are committed; 0: never by the clock.
     std::chrono::milliseconds auto_commit_interval{1000};
-    /// Whether what is marked is committed when a session or a claim ends; also when the interval is 0.
+    /// Whether what is marked is committed when a session or a claim ends; also when the interval is 0. Not in a topic that is
+    /// missing by then: another under its name must not begin there.
     bool commit_at_end = true;
     /// How long handlers may take to finish what they hold when partitions are revoked; then they are cancelled and
     /// the group goes on without them. `cleanup` has what they leave of it, a quarter at least. Unset: min(10 s, max.poll.interval.ms / 3). A value above max.poll.interval.ms / 2

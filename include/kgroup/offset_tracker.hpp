@@ -62,9 +62,9 @@ struct tracked_offset {
 /// ahead of the oldest unacknowledged one, which happens where that many were delivered before the first
 /// acknowledgement, or without asking `window_full()`. An epoch's memory is kept until the tracker goes.
 ///
-/// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one thread at a time.
-/// *Committer* (`pending`, `committed(next)`, `seal`): one thread at a time. Everything else: any thread. The
-/// roles may run at the same time.
+/// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one thread at a
+/// time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `seal`): one thread at a time.
+/// Everything else: any thread. The roles may run at the same time.
 class offset_tracker {
 public:
     /// No offset.
@@ -325,6 +325,13 @@ public:
             committed_ = {next, {}};
         }
         confirmed_.store(next, std::memory_order_relaxed);
+    }
+
+    /// Committer: what the broker has is not known any more, so that `pending()` returns what is marked, also if
+    /// it was committed before.
+    void forget_committed() noexcept {
+        std::lock_guard const lock{mutex_};
+        committed_ = {none, {}};
     }
 
     /// Any thread: the last offset that the broker confirmed (or had at the start), or `none`.

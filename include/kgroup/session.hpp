@@ -114,9 +114,11 @@ public:
     ///
     /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for each claim in which something
     /// is or was marked.
-    /// Errors: `errc::commit_timed_out` when the broker has not answered the request within `config::commit_timeout` (which begins when it is
-    /// sent, behind one that is under way; once some partitions have their answer it is the result of the others), `errc::session_ended`, and the category `kafka` when the
-    /// request failed as a whole. What was not committed stays marked.
+    /// Errors: `errc::commit_timed_out` when the broker has not answered the request within `config::commit_timeout` (which begins
+    /// when it is sent, behind one that is under way; once some partitions have their answer it is the result of the others),
+    /// `errc::session_ended`, and the category `kafka` when the request failed as a whole. What was not committed stays marked.
+    /// A request that timed out may still take effect. Nothing newer is sent for its partitions until it is answered, and a call
+    /// waits for that within its own time; what is newest is committed once more then.
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();
 

@@ -606,4 +606,355 @@ TEST_CASE_FIXTURE(committing_group, "a handler commits for itself, and awaits it
     stop();
 }
 
+TEST_CASE_FIXTURE(committing_group, "the last commit is not repeated once its partition was given away") {
+    auto const refuse_last_commit = [this] {
+        run_over({t0, t1});
+        in->mark_offset(t0, 2);
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+        cluster.revoke();
+        settle();
+        CHECK(commits() == lines{"commit t[0]=2"});
+    };
+    SUBCASE("eager, lost") {
+        refuse_last_commit();
+        cluster.lose();
+    }
+    SUBCASE("eager, a newer assignment is without it") {
+        refuse_last_commit();
+        cluster.assign({t1});
+    }
+    SUBCASE("eager, fenced") {
+        refuse_last_commit();
+        cluster.expel(make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID), "fenced");
+    }
+    SUBCASE("cooperative, lost") {
+        make_cooperative();
+        refuse_last_commit();
+        cluster.lose();
+    }
+    SUBCASE("cooperative, a newer assignment is without it") {
+        make_cooperative();
+        refuse_last_commit();
+        cluster.assign({t1});
+    }
+    SUBCASE("cooperative, in a part of the session, and another part is revoked") {
+        make_cooperative();
+        run_over({t0, t1, t2});
+        in->mark_offset(t0, 2);
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+        cluster.revoke({t0});
+        settle();
+        CHECK(commits() == lines{"commit t[0]=2"});
+        cluster.revoke({t1});
+    }
+    settle();
+    cluster.set_committed(t0, 5); // by its new owner
+    advance(150ms);
+    advance(5s);
+    CHECK(cluster.committed(t0) == 5);
+    CHECK(commits().empty());
+    CHECK_FALSE(cluster.assigned().contains(t0));
+    if (!outcome.completed) {
+        stop();
+    }
+}
+
+TEST_CASE_FIXTURE(committing_group, "a last commit that is refused is repeated for what an overtaking assignment gives back") {
+    run_over({t0, t1});
+    in->mark_offset(t0, 2);
+    in->mark_offset(t1, 2);
+    cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
+    cluster.revoke();
+    settle();
+    cluster.assign({t1});
+    settle();
+    cluster.set_committed(t0, 5);
+    advance(100ms);
+    CHECK(commits() == lines{"commit t[0]=2 t[1]=2", "commit t[1]=2"});
+    CHECK(cluster.committed(t0) == 5);
+    CHECK(cluster.committed(t1) == 2);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "nothing is sent for what was given away: not after a timeout, not what is left of a batch") {
+    make_cooperative();
+    settings.auto_commit_interval = 10s;
+    run_over({t0, t1});
+    in->mark_offset(t0, 1);
+    in->mark_offset(t1, 1);
+    cluster.hold(request::commit);
+    advance(10s);
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
+    SUBCASE("a timeout") { advance(5s); }
+    SUBCASE("an answer that takes it apart") {
+        cluster.fail_commits_of(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), 1);
+    }
+    cluster.lose({t1});
+    settle();
+    cluster.release(request::commit);
+    settle();
+    cluster.set_committed(t1, 5); // what was under way may have landed before
+    advance(20s);
+    CHECK(commits() == lines{"commit t[0]=1"});
+    CHECK(cluster.committed(t0) == 1);
+    CHECK(cluster.committed(t1) == 5);
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "an older commit does not land behind a newer one") {
+    run_over({t0, t1});
+    in->mark_offset(t0, 10);
+    cluster.hold_next(request::commit);
+    auto const first = commit();
+    advance(5s);
+    CHECK(first->outcome.error() == kgroup::errc::commit_timed_out);
+    in->mark_offset(t0, 20);
+    in->mark_offset(t1, 7);
+    said();
+    SUBCASE("by a call: it waits, and the other partition does not") {
+        auto const second = commit();
+        CHECK(commits() == lines{"commit t[1]=7"});
+        CHECK_FALSE(second->outcome.completed);
+        cluster.release(request::commit);
+        settle();
+        CHECK(commits() == lines{"commit t[0]=20"});
+        REQUIRE(second->results.size() == 2);
+        CHECK(second->results[0].offset == 20);
+        CHECK(second->results[0].status == commit_status::committed);
+    }
+    SUBCASE("by the clock") {
+        advance(1min);
+        CHECK(commits() == lines{"commit t[1]=7"});
+        cluster.release(request::commit);
+        advance(1min);
+        CHECK(commits() == lines{"commit t[0]=20"});
+    }
+    SUBCASE("by the last one") {
+        cluster.revoke();
+        settle();
+        CHECK(commits() == lines{"commit t[1]=7"});
+        CHECK_FALSE(cluster.assigned().empty());
+        cluster.release(request::commit);
+        settle();
+        CHECK(commits() == lines{"commit t[0]=20"});
+        CHECK(cluster.assigned().empty());
+    }
+    SUBCASE("by the last one, whose time is nearly over: sent all the same, and once more when the old one has landed") {
+        cluster.revoke();
+        settle();
+        advance(4500ms);
+        CHECK(commits() == lines{"commit t[1]=7", "commit t[0]=20"});
+        CHECK_FALSE(cluster.assigned().empty());
+        cluster.release(request::commit);
+        settle();
+        CHECK(commits() == lines{"commit t[0]=20"});
+        CHECK(cluster.assigned().empty());
+    }
+    SUBCASE("by that of a stop") {
+        group->stop();
+        settle();
+        CHECK_FALSE(outcome.completed);
+        cluster.release(request::commit);
+        settle();
+        CHECK(outcome.completed);
+    }
+    CHECK(cluster.committed(t0) == 20);
+    CHECK(cluster.committed(t1) == 7);
+    if (!outcome.completed) {
+        stop();
+    }
+}
+
+TEST_CASE_FIXTURE(committing_group, "the answer to a commit that was given up: the newest position is committed once more") {
+    settings.auto_commit_interval = 0ms;
+    run_over({t0});
+    in->mark_offset(t0, 10, "text");
+    cluster.hold_next(request::commit);
+    commit();
+    advance(5s);
+    said();
+    SUBCASE("the same as then") { cluster.release(request::commit); }
+    SUBCASE("whatever the answer is") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE));
+        cluster.release(request::commit);
+    }
+    settle();
+    CHECK(commits() == lines{"commit t[0]=10 \"text\""});
+    CHECK(cluster.committed(t0) == 10);
+    advance(1h);
+    CHECK(commits().empty());
+    stop();
+}
+
+TEST_CASE_FIXTURE(committing_group, "a topic that was missing: what ends it lets the last commit go") {
+    settings.auto_commit_interval = 0ms;
+    latch go{context};
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await go.wait();
+        co_await handler.mark_all(of);
+    };
+    cluster.add_records(t0, "a");
+    run_over({t0, t1});
+    in->mark_offset(t1, 1);
+    settle();
+    cluster.report({event_kind::topic_missing, kgroup::severity::warning, kgroup::topic_partition{t0.topic, -1}, {}, "gone"});
+    SUBCASE("a record that came afterwards") {
+        cluster.add_records(t0, "b");
+        go.open();
+        settle();
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == 2);
+        CHECK(cluster.committed(t1) == 1); // its topic is there
+    }
+    SUBCASE("not one that was in the queue before") {
+        settle();
+        go.open();
+        settle();
+        CHECK(handler.received == lines{"t[0]@0 a"});
+        cluster.revoke();
+        settle();
+        CHECK(cluster.committed(t0) == std::nullopt);
+        CHECK(count(event_kind::commit_failed) == 1);
+    }
+    SUBCASE("a look at its log") {
+        settle();
+        group->async_offsets_for_times(std::vector{t0}, {}, [](std::exception_ptr, std::vector<kgroup::offset_for_time>) {});
+        settle();
+        cluster.revoke();
+        go.open();
+        settle();
+        CHECK(cluster.committed(t1) == 1);
+    }
+    stop();
+}
+
+// With `latest`, or a start that a rule has chosen: found anew it would be another.
+class starting_group : public committing_group {
+public:
+    starting_group() {
+        settings.initial_offset = kgroup::offset_reset::latest;
+        settings.auto_commit_interval = 0ms;
+        cluster.add_records(t0, "a", "b");
+        cluster.set_committed(t1, 0);
+    }
+};
+
+TEST_CASE_FIXTURE(starting_group, "a start without a committed offset is committed at once, before its handler runs") {
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        CHECK(cluster.committed({std::string{of.topic()}, of.partition()}).has_value());
+        co_await handler.mark_all(of);
+    };
+    run_over({t0, t1});
+    CHECK(handler.claims == 2);
+    CHECK(commits() == lines{"commit t[0]=2"});
+    CHECK(count(event_kind::commit_failed) == 0);
+    stop();
+}
+
+TEST_CASE_FIXTURE(starting_group, "a handler waits for the commit of its start, but not for ever, and nobody else does") {
+    cluster.hold(request::commit);
+    run_over({t0, t1});
+    CHECK(handler.claims == 1);
+    CHECK(cluster.assigned().size() == 2);
+    SUBCASE("committed") {
+        cluster.release(request::commit);
+        settle();
+        CHECK(handler.claims == 2);
+        CHECK(cluster.committed(t0) == 2);
+    }
+    SUBCASE("refused: it is told, and tried again") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
+        cluster.release(request::commit);
+        settle();
+        CHECK(handler.claims == 2);
+        CHECK(last(event_kind::commit_failed).where == t0);
+        CHECK(cluster.committed(t0) == std::nullopt);
+        advance(1s);
+        CHECK(cluster.committed(t0) == 2);
+    }
+    SUBCASE("refused for good: it stays marked") {
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+        cluster.release(request::commit);
+        settle();
+        CHECK(handler.claims == 2);
+        CHECK(count(event_kind::commit_failed) == 1);
+        CHECK(commit()->results.size() == 1);
+        CHECK(cluster.committed(t0) == 2);
+    }
+    SUBCASE("not answered") {
+        advance(4900ms);
+        CHECK(handler.claims == 1);
+        advance(100ms);
+        CHECK(handler.claims == 2);
+        CHECK(last(event_kind::commit_failed).error == kgroup::errc::commit_timed_out);
+        cluster.release(request::commit);
+        settle();
+    }
+    cluster.add_records(t0, "c");
+    settle();
+    CHECK(handler.received == lines{"t[0]@2 c"});
+    stop();
+}
+
+TEST_CASE_FIXTURE(starting_group, "a rebalance or a stop does not wait for a handler that waits for the commit of its start") {
+    cluster.hold(request::commit);
+    auto lost = false;
+    SUBCASE("revoked, eager") {
+        run_over({t0});
+        cluster.revoke();
+    }
+    SUBCASE("revoked, cooperative") {
+        make_cooperative();
+        run_over({t0});
+        cluster.revoke();
+    }
+    SUBCASE("stopped") {
+        run_over({t0});
+        group->stop();
+    }
+    SUBCASE("lost") {
+        run_over({t0});
+        cluster.lose();
+        lost = true;
+    }
+    settle();
+    CHECK(handler.cleanups == 1);
+    if (!lost) {
+        CHECK_FALSE(cluster.assigned().empty()); // the commit is under way
+        cluster.release(request::commit);
+        settle();
+        CHECK(cluster.committed(t0) == 2);
+    }
+    CHECK(cluster.assigned().empty());
+    CHECK(count(event_kind::handler_abandoned) == 0);
+    CHECK(count(event_kind::handler_cancelled) == 0);
+    if (!outcome.completed) {
+        stop();
+    }
+    CHECK(handler.claims == 0);
+}
+
+TEST_CASE_FIXTURE(starting_group, "a start that setup has moved is committed at once where there was no committed offset") {
+    handler.on_setup = [this](session& now) -> asio::awaitable<void> {
+        in = &now;
+        now.mark_offset(t0, 1);
+        now.mark_offset(t1, 5);
+        co_return;
+    };
+    run_over({t0, t1});
+    CHECK(commits() == lines{"commit t[0]=1"});
+    CHECK(handler.received == lines{"t[0]@1 b"});
+    stop();
+}
+
+TEST_CASE_FIXTURE(starting_group, "no start is committed where it would be found again") {
+    SUBCASE("earliest") { settings.initial_offset = kgroup::offset_reset::earliest; }
+    SUBCASE("a time") { settings.initial_time = std::chrono::system_clock::now(); }
+    run_over({t0, t1});
+    CHECK(handler.claims == 2);
+    CHECK(commits().empty());
+    stop();
+}
+
 } // namespace

@@ -408,9 +408,9 @@ TEST_CASE("session_machine: lost while it is being revoked") {
     }
     SUBCASE("while the commit is under way") {
         story tell = at(step::committing);
-        // Its result is the authority.
-        tell(lost({0, 1}), {"superseded"}, step::committing);
-        tell(committed, {"drop 0 1", "end session: revoked", "release 0 1"}, step::joining);
+        // It is not repeated: its partitions are somebody else's.
+        tell(lost({0, 1}), {"superseded", "end 0 1 and session: lost"}, step::committing);
+        tell(committed, {"drop 0 1", "end session: lost", "release 0 1"}, step::joining);
     }
 }
 
@@ -529,7 +529,7 @@ TEST_CASE("session_machine: a revocation overtaken by an assignment is not answe
     }
     SUBCASE("while the commit is under way") {
         story tell = at(step::committing);
-        tell(assigned({1, 2}), {"superseded"}, step::committing);
+        tell(assigned({1, 2}), {"superseded", "end 0: lost"}, step::committing);
         tell(committed, {"drop 0 1", "end session: revoked", "look up 1 2"}, step::looking_up);
     }
     SUBCASE("by one that is empty") {
@@ -728,7 +728,7 @@ TEST_CASE("session_machine: a removal overtaken by an addition is made up for be
     }
     SUBCASE("that is empty, while its commit is under way") {
         story tell = cooperative().after({removed({0}), ended(0)});
-        tell(added({}), {"superseded"}, step::committing);
+        tell(added({}), {"superseded", "end 0: lost"}, step::committing);
         tell(committed, {"drop 0", "remove 0", "add none, start none"}, step::running);
     }
     SUBCASE("of the whole session") {
@@ -756,7 +756,7 @@ TEST_CASE("session_machine: a removal overtaken by another is answered with it")
 
 TEST_CASE("session_machine: a removal that comes while another is being committed waits for its turn") {
     story tell = story{}.after({added({0, 1, 2}), looked_up, setup_ended, removed({0}), ended(0)});
-    tell(removed({1}), {"superseded"}, step::committing);
+    tell(removed({1}), {"superseded", "end 0: lost"}, step::committing);
     tell(committed, {"drop 0", "end 1: revoked", "arm drain"}, step::draining);
     tell(ended(1), {"disarm", "seal 1, commit 1"}, step::committing);
     tell(committed, {"drop 1", "remove 0 1"}, step::running);
@@ -1222,12 +1222,12 @@ TEST_CASE("session_machine: a fatal error while something else goes on") {
     }
     SUBCASE("while the commit is under way") {
         story tell = at(step::committing);
-        tell(fatal, {}, step::committing);
-        tell(committed, {"drop 0 1", "end session: revoked", "finish"}, step::finished);
+        tell(fatal, {"end 0 1 and session: group_failed"}, step::committing);
+        tell(committed, {"drop 0 1", "end session: group_failed", "finish"}, step::finished);
     }
     SUBCASE("while a part of the session is committed") {
         story tell = cooperative().after({removed({0}), ended(0)});
-        tell(fatal, {"end 1: group_failed", "cancel 1"}, step::committing);
+        tell(fatal, {"end 0 1 and session: group_failed", "cancel 1"}, step::committing);
         tell(committed, {"drop 0", "end 1 and session: group_failed", "arm drain"}, step::draining);
         tell(ended(1), {"disarm", "clean up", "arm drain"}, step::cleaning_up);
         tell(cleanup_ended, {"disarm", "seal 1, commit none"}, step::committing);

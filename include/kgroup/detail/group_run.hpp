@@ -6,13 +6,13 @@
 #include <kgroup/detail/assignment_watch.hpp>
 #include <kgroup/detail/claim_watch.hpp>
 #include <kgroup/detail/clock.hpp>
-#include <kgroup/detail/commit_rounds.hpp>
 #include <kgroup/detail/ending_times.hpp>
 #include <kgroup/detail/event_filter.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/lasting_conditions.hpp>
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
+#include <kgroup/detail/offset_committer.hpp>
 #include <kgroup/detail/offset_lookup.hpp>
 #include <kgroup/detail/outage_watch.hpp>
 #include <kgroup/detail/partition_state.hpp>
@@ -73,7 +73,7 @@ public:
     group_run(asio::any_io_executor executor, config given)
         : config_(std::move(given)), executor_(std::move(executor)), waiting_place_(waiting_place::make(executor_)),
           strand_(waiting_place_->strand()), machine_({config_.on_claim_exit == claim_exit::keep_others, false}),
-          lookup_(offset_lookup::settings::of(config_)), client_(config_) {
+          lookup_(offset_lookup::settings::of(config_)), committer_(config_.commit_timeout, config_.commit_at_end), client_(config_) {
         times_ = ending_times{{client_.rebalance_deadline(), config_.commit_timeout, config_.close_timeout}};
     }
 
@@ -222,7 +222,7 @@ public:
         auto const waiter = std::make_shared<commit_waiter>();
         asio::post(strand_, [self, waiter, of = std::move(of)] {
             if (self->session_state_ == of) { // a session that is over must not commit for the next one
-                self->commits_.add(waiter);
+                self->committer_.add(waiter);
                 self->waiting_place_->notify();
             } else {
                 waiter->fail(errc::session_ended);
@@ -381,7 +381,7 @@ private:
 
     clock::time_point next_deadline() const {
         auto nearest = next_tick_;
-        for (auto const& each : {backoff_until_, lookup_.due(), token_at_, commits_.due()}) {
+        for (auto const& each : {backoff_until_, lookup_.due(), token_at_, committer_.due()}) {
             if (each && *each < nearest) {
                 nearest = *each;
             }
@@ -578,6 +578,9 @@ private:
         }
         machine::start_found late;
         for (auto& each : what.found) {
+            if (each.start >= 0) {
+                found_topic(each.where.topic);
+            }
             auto where = each.where;
             if (auto const state = session_state_ ? session_state_->find(where) : nullptr) {
                 state->adopt({each.committed, each.metadata});
@@ -597,10 +600,20 @@ private:
         if (what.id > before_outage_.commit && is_answer_of_broker(what.error)) {
             answered();
         }
-        commits_.answer(what);
+        committer_.answer(clock::now(), what, session_state_.get());
+        for (auto const& result : what.results) {
+            if (!what.error && !result.error) {
+                found_topic(result.where.topic);
+            }
+        }
     }
 
     void on_client(client_times& what) {
+        for (auto const& result : what.results) {
+            if (!result.error) {
+                found_topic(result.where.topic);
+            }
+        }
         if (auto const found = times_waiters_.find(what.id); found != times_waiters_.end()) {
             found->second->results = std::move(what.results);
             found->second->done.happen();
@@ -676,15 +689,46 @@ private:
             refusal_.begin(clock::now());
             refused_at_ = clock::now();
         }
-        if (what.what.kind == event_kind::topic_missing && what.what.where && session_state_) {
-            std::lock_guard const lock{session_state_->mutex};
-            for (auto const& each : session_state_->claims) {
-                if (each.first.topic == what.what.where->topic) {
-                    each.second->topic_gone(true);
-                }
-            }
+        if (what.what.kind == event_kind::topic_missing && what.what.where) {
+            topic_missing(what.what.where->topic, what.log_ends);
         }
         report(std::move(what.what));
+    }
+
+    // The last commit keeps away from a topic that is missing: see partition_state::miss_topic.
+    void topic_missing(std::string const& topic, std::map<topic_partition, std::int64_t> const& log_ends) {
+        missing_topics_.insert(topic);
+        for_each_state([&](partition_state& state) {
+            if (state.topic() == topic) {
+                auto const end = log_ends.find(state.where());
+                state.miss_topic(end == log_ends.end() ? -1 : end->second);
+            }
+        });
+    }
+
+    void look_for_missing_topics() {
+        if (missing_topics_.empty()) {
+            return;
+        }
+        std::set<std::string> found;
+        for_each_state([&](partition_state& state) {
+            if (state.topic_missing() && state.has_newer_record()) {
+                found.emplace(state.topic());
+            }
+        });
+        for (auto const& topic : found) {
+            found_topic(topic);
+        }
+    }
+
+    template <typename Function>
+    void for_each_state(Function function) {
+        if (session_state_) {
+            std::lock_guard const lock{session_state_->mutex};
+            for (auto const& claim : session_state_->claims) {
+                function(*claim.second);
+            }
+        }
     }
 
     void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
@@ -738,7 +782,15 @@ private:
         }
     }
 
+    // Something shows that there is such a topic.
     void found_topic(std::string const& topic) {
+        if (missing_topics_.erase(topic) != 0) {
+            for_each_state([&](partition_state& state) {
+                if (state.topic() == topic) {
+                    state.find_topic();
+                }
+            });
+        }
         if (conditions_.lasts(event_kind::topic_missing)) {
             report({event_kind::topic_found, severity::info, topic_partition{topic, -1}, {}, "the topic exists"});
         }
@@ -820,9 +872,20 @@ private:
         }
         for (auto& state : states) {
             if (!what.delayed.contains(state->where())) {
-                start_handler(std::move(state));
+                begin_claim(std::move(state));
             }
         }
+    }
+
+    // The handler runs when a start is committed that would be another one the next time.
+    void begin_claim(std::shared_ptr<partition_state> state) {
+        auto const found_again = *config_.initial_offset == offset_reset::earliest || config_.initial_time;
+        auto const commits = config_.commit_at_end || config_.auto_commit_interval.count() != 0; // not the program alone
+        if (state->committed_before() >= 0 || state->tracker().marked() < 0 || found_again || !commits) {
+            return start_handler(std::move(state));
+        }
+        committer_.commit_starts(clock::now(), {state});
+        unstarted_.insert_or_assign(state->where(), std::move(state));
     }
 
     // `setup` may have moved it.
@@ -848,7 +911,7 @@ private:
         }
         client_.seek(starts);
         for (auto& state : states) {
-            start_handler(std::move(state));
+            begin_claim(std::move(state));
         }
     }
 
@@ -895,6 +958,9 @@ private:
             }
             if (auto const found = running_.find(each); found != running_.end()) {
                 emit(found->second, asio::cancellation_type::total);
+            }
+            if (unstarted_.erase(each) != 0) {
+                feed(machine::claim_ended{each, false}); // there is nothing to wait for
             }
         }
         if (what.session) {
@@ -964,19 +1030,14 @@ private:
         for (auto const& each : what.claims) {
             if (auto const state = session_state_->find(each)) {
                 state->tracker().seal();
-                if (!config_.commit_at_end || !what.may_commit.contains(each)) {
-                    continue;
-                }
-                if (!state->topic_gone()) {
+                if (what.may_commit.contains(each)) {
                     states.push_back(state);
-                } else if (state->tracker().pending()) {
-                    auto const gone = make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
-                    report({event_kind::commit_failed, severity::warning, each, gone,
-                            "what is marked is not committed"});
                 }
             }
         }
-        commits_.finish(std::move(states), times_.commit(clock::now()));
+        look_for_missing_topics();
+        auto const now = clock::now();
+        committer_.finish(now, std::move(states), times_.commit(now));
     }
 
     void perform(machine::drop_claims const& what) {
@@ -996,6 +1057,7 @@ private:
         follow(lookup_.forget(what.claims, "the partition is not owned any more"));
         for (auto const& each : dropped) {
             each->end(end_reason::revoked);
+            each->give_away();
             if (auto* const source = each->source()) {
                 source->close();
             }
@@ -1014,7 +1076,7 @@ private:
         commit_trouble_ = false;
         report({event_kind::commit_recovered, severity::info, std::nullopt, {}, "the session ends; nothing is left to commit"});
         report({event_kind::session_ended, severity::info, std::nullopt, {}, std::string{to_string(what.why)}});
-        commits_.fail_waiters(errc::session_ended);
+        committer_.fail_waiters(errc::session_ended);
         session_state_->why = what.why;
         session_state_->stopping.happen();
         std::lock_guard const lock{shared_};
@@ -1081,7 +1143,7 @@ private:
             times_.close(clock::now());
             close_by_ = times_.close_by();
             limit_deadline(times_.handlers_until());
-            commits_.end_by(times_.handlers_until());
+            committer_.end_by(times_.handlers_until());
         }
     }
 
@@ -1264,7 +1326,7 @@ private:
 
     void schedule_commit() {
         if (config_.auto_commit_interval.count() != 0) {
-            commits_.schedule(clock::now() + config_.auto_commit_interval);
+            committer_.schedule(clock::now() + config_.auto_commit_interval);
         }
     }
 
@@ -1273,18 +1335,24 @@ private:
             return;
         }
         auto const now = clock::now();
-        commits_.time_out(now);
-        if (commits_.clock_is_due(now)) {
+        committer_.time_out(now);
+        if (committer_.clock_is_due(now)) {
             schedule_commit();
         }
-        if (auto const request = commits_.next(session_state_.get(), config_.commit_timeout)) {
+        if (auto const request = committer_.next(now, session_state_.get())) {
             last_commit_ = request->id;
             client_.commit(request->id, request->offsets);
         }
-        while (auto const outcome = commits_.take_outcome()) {
+        for (auto& state : committer_.take_started()) {
+            if (auto const found = unstarted_.find(state->where()); found != unstarted_.end() && found->second == state) {
+                unstarted_.erase(found);
+                start_handler(std::move(state));
+            }
+        }
+        while (auto const outcome = committer_.take_outcome()) {
             on_commit(*outcome);
         }
-        if (commits_.take_finished()) {
+        if (committer_.take_finished()) {
             feed(machine::committed{});
         }
     }
@@ -1309,6 +1377,7 @@ private:
 
     void watch(clock::time_point now) {
         using namespace std::chrono_literals;
+        look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
         auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
         for (auto const& [where, frame] : running_) {
@@ -1506,7 +1575,7 @@ private:
             perform(machine::drop_claims{left});
             perform(machine::end_session{end_reason::stopped});
         }
-        commits_.fail_waiters(errc::session_ended);
+        committer_.fail_waiters(errc::session_ended);
         auto const provider = std::exchange(token_, nullptr);
         if (provider) {
             until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
@@ -1631,6 +1700,7 @@ private:
     partition_set told_given_back_; // by the end of the run; the client has not revoked them yet
     std::shared_ptr<handler_binding> handler_;
     std::map<topic_partition, std::shared_ptr<claim_frame>> running_;
+    std::map<topic_partition, std::shared_ptr<partition_state>> unstarted_; // their starts are committed first
     std::set<void const*> abandoned_;            // frames that live on
     std::shared_ptr<hook_frame> hook_;
     std::optional<asio::strand<asio::any_io_executor>> session_strand_;
@@ -1643,7 +1713,8 @@ private:
     std::uint64_t times_id_ = 0;
     std::shared_ptr<token_frame> token_;         // the provider runs
     std::chrono::milliseconds token_backoff_{1000};
-    commit_rounds commits_;
+    offset_committer committer_;
+    std::set<std::string> missing_topics_;
     event_filter filter_;
     position_resets resets_;
     std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet

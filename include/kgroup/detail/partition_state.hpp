@@ -167,10 +167,20 @@ public:
 
     // On the group's strand.
 
-    /// The topic was said not to exist: what is committed at the end might become the offset of another that is made under its name,
-    /// whose records would be passed over.
-    void topic_gone(bool gone) noexcept { topic_gone_ = gone; }
-    bool topic_gone() const noexcept { return topic_gone_; }
+    /// The topic was said not to exist when its log was known up to `log_end` (-1: not known). What is committed at the end might
+    /// become the offset of another that is made under its name, whose records would be passed over.
+    void miss_topic(std::int64_t log_end) noexcept { missing_topic_ = {true, log_end, delivered(), tracker_.epoch()}; }
+    void find_topic() noexcept { missing_topic_.missing = false; }
+    bool topic_missing() const noexcept { return missing_topic_.missing; }
+    /// Whether a record has been delivered that was not in the log then; the queue may have held others.
+    bool has_newer_record() const noexcept {
+        return delivered() != missing_topic_.delivered &&
+               (position() > missing_topic_.log_end || tracker_.epoch() != missing_topic_.epoch);
+    }
+
+    /// Somebody else may have the partition, or another claim of this member's: nothing is committed here any more.
+    void give_away() noexcept { given_away_ = true; }
+    bool given_away() const noexcept { return given_away_ || is_loss(why_ended()); }
 
     // Waking.
 
@@ -339,7 +349,13 @@ private:
     std::shared_ptr<record_source> source_;
     std::int64_t committed_before_;
     std::string metadata_;
-    bool topic_gone_ = false;
+    struct {
+        bool missing = false;
+        std::int64_t log_end = -1;
+        std::uint64_t delivered = 0;
+        std::uint32_t epoch = 0;
+    } missing_topic_;                                     // when it was said
+    bool given_away_ = false;
     offset_tracker tracker_;
     std::vector<std::unique_ptr<record_block>> blocks_;   // all of them, lent or not
     record_block* spare_ = nullptr;                       // the claim's own list

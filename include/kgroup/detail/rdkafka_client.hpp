@@ -622,7 +622,7 @@ private:
             break;
         case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
         case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-            return client_notice{{event_kind::topic_missing, level, missing_topic(text), make_error_code(err), text}};
+            return topic_missing({event_kind::topic_missing, level, missing_topic(text), make_error_code(err), text});
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
             return client_notice{
                 {event_kind::partition_error, severity::error, missing_topic(text), make_error_code(err), text}};
@@ -635,6 +635,17 @@ private:
         default: break;
         }
         return client_notice{{kind, level, std::nullopt, code, with_remedy(words_beside(code, text), remedy_of(code))}};
+    }
+
+    client_notice topic_missing(event what) const {
+        client_notice notice{std::move(what)};
+        if (notice.what.where) {
+            auto const& topic = notice.what.where->topic;
+            for (auto each = sources_.lower_bound({topic, 0}); each != sources_.end() && each->first.topic == topic; ++each) {
+                notice.log_ends.emplace(each->first, each->second->known_watermarks().high);
+            }
+        }
+        return notice;
     }
 
     // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY".

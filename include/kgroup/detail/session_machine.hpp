@@ -273,9 +273,6 @@ private:
     // Where ending goes on already, the handlers learn of it now, and the rest follows in its turn. Elsewhere it begins.
     void lose(partition_set gone, end_reason why) {
         gone = difference(gone, lost_);
-        if (step_ == step::committing) {
-            gone = difference(gone, ending_); // the commit is under way
-        }
         lost_.insert(gone.begin(), gone.end());
         if (gone.empty() || (step_ != step::draining && step_ != step::cleaning_up && step_ != step::committing && !whole_)) {
             return;

@@ -215,6 +215,9 @@ public:
 
     /// Requests of this kind are not answered, and have no effect, until `release`.
     void hold(request kind) { coordinator_->hold(kind); }
+    /// The same for the next so many requests of this kind only: those that follow are answered at once, so that what is released
+    /// comes late and takes effect behind them, as a request does that librdkafka repeats.
+    void hold_next(request kind, std::size_t times = 1) { coordinator_->hold_next(kind, times); }
     /// Carries out and answers what was held, in order; later requests of this kind are answered at once again.
     void release(request kind) { coordinator_->release(kind); }
 

@@ -182,10 +182,16 @@ public:
         change const now{*this};
         script([this, what = std::move(what)] {
             away_ = away_ || what.kind == event_kind::brokers_unreachable;
+            client_notice notice{what};
             if (what.kind == event_kind::topic_missing && what.where) {
                 missing_topics_.insert(what.where->topic);
+                for (auto const& partition : positions_) {
+                    if (partition.first.topic == what.where->topic) {
+                        notice.log_ends.emplace(partition.first, end_of(partition.first));
+                    }
+                }
             }
-            push(client_notice{what});
+            push(std::move(notice));
         });
     }
     void end_outage() {
@@ -259,9 +265,18 @@ public:
         holds_[index(kind)] = true;
     }
 
+    void hold_next(request kind, std::size_t times) {
+        if (kind == request::token) {
+            throw std::logic_error{"fake_cluster: a token is taken or refused at once"};
+        }
+        std::lock_guard const lock{mutex_};
+        holds_next_[index(kind)] += times;
+    }
+
     void release(request kind) {
         change const now{*this};
         holds_[index(kind)] = false;
+        holds_next_[index(kind)] = 0;
         for (auto const& each : std::exchange(held_[index(kind)], {})) {
             each();
         }
@@ -686,7 +701,9 @@ private:
 
     // Now, or when it is released.
     void carry_out(request kind, std::function<void()> what) {
-        if (holds_[index(kind)]) {
+        auto& next = holds_next_[index(kind)];
+        if (holds_[index(kind)] || next != 0) {
+            next -= next != 0 ? 1 : 0;
             held_[index(kind)].push_back(std::move(what));
         } else {
             what();
@@ -1084,6 +1101,7 @@ private:
     std::map<topic_partition, std::deque<std::error_code>> log_faults_;
     std::map<topic_partition, std::size_t> wake_ups_to_drop_;
     std::array<bool, request_kinds> holds_{};
+    std::array<std::size_t, request_kinds> holds_next_{};
     std::array<std::vector<std::function<void()>>, request_kinds> held_;
 
     void const* client_ = nullptr; // the member's; null: there is none
