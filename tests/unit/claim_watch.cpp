@@ -12,6 +12,8 @@ using kgroup::detail::claim_look;
 using kgroup::detail::claim_watch;
 using kgroup::detail::log_end_look;
 
+namespace claim_watch_tests {
+
 namespace {
 
 constexpr auto first_moment = kgroup::detail::clock::time_point{} + 1h;
@@ -152,3 +154,5 @@ TEST_CASE("claim_watch: an error of the partition is over with a record from beh
         CHECK_FALSE(watch.look(busy, first_moment + 2s, true).recovered);
     }
 }
+
+} // namespace claim_watch_tests

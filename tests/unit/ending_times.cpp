@@ -5,6 +5,8 @@
 #include <array>
 #include <chrono>
 
+namespace ending_times_tests {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -102,3 +104,5 @@ TEST_CASE("ending_times: an assignment to leave with has half of what is left") 
 }
 
 } // namespace
+
+} // namespace ending_times_tests

@@ -12,6 +12,8 @@ using kgroup::effect_of;
 using kgroup::error_effect;
 using kgroup::make_error_code;
 
+namespace error_table_tests {
+
 namespace {
 
 std::error_code of_kafka(int code) { return {code, kgroup::kafka_category()}; }
@@ -95,3 +97,5 @@ TEST_CASE("error_table: kgroup's own") {
     CHECK(effect_of({}) == error_effect::heals);
     CHECK(effect_of(std::make_error_code(std::errc::io_error)) == error_effect::heals);
 }
+
+} // namespace error_table_tests

@@ -15,6 +15,8 @@ using kgroup::severity;
 using kgroup::topic_partition;
 using kgroup::detail::event_filter;
 
+namespace event_filter_tests {
+
 namespace {
 
 constexpr auto first_moment = kgroup::detail::clock::time_point{} + 1h;
@@ -207,3 +209,5 @@ TEST_CASE("event: each condition that begins has an end of its own, and the othe
     CHECK_FALSE(kgroup::ended_by(event_kind::position_reset));
     CHECK_FALSE(kgroup::ends(event_kind::position_reset));
 }
+
+} // namespace event_filter_tests

@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+namespace events_page_tests {
+
 namespace {
 
 std::map<std::pair<kgroup::event_kind, std::optional<kgroup::topic_partition>>, std::string> lasting;
@@ -33,3 +35,5 @@ TEST_CASE("events page: a condition lasts from its begin to its end") {
     on_event({kgroup::event_kind::claim_resumed, kgroup::severity::info, where});
     CHECK(lasting.empty());
 }
+
+} // namespace events_page_tests

@@ -7,6 +7,8 @@
 #include <system_error>
 #include <vector>
 
+namespace internal_topics_tests {
+
 namespace {
 
 using kgroup::detail::internal_topics;
@@ -61,3 +63,5 @@ TEST_CASE("internal_topics: what is subscribed to later fits what was settled at
     CHECK(refusal([&] { seen.check({"__transaction_state", "^__.*", "orders", "^orders"}); }).empty());
     CHECK(refusal([&] { seen.check({"^.*"}); }).find("'^.*'") != std::string::npos);
 }
+
+} // namespace internal_topics_tests

@@ -12,6 +12,8 @@ using kgroup::severity;
 using kgroup::topic_partition;
 using kgroup::detail::lasting_conditions;
 
+namespace lasting_conditions_tests {
+
 namespace {
 
 constexpr auto first_moment = kgroup::detail::clock::time_point{} + 1h;
@@ -96,3 +98,5 @@ TEST_CASE("lasting_conditions: what was kept back is told if it lasts, and else 
     CHECK(conditions.kept_back(first_moment + 20s, 10s).empty());
     CHECK(conditions.end(of(event_kind::partition_recovered, there)).size() == 1);
 }
+
+} // namespace lasting_conditions_tests

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace offset_committer_tests {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -819,3 +821,5 @@ TEST_CASE("offset_committer: acknowledged records are committed as far as they a
 }
 
 } // namespace
+
+} // namespace offset_committer_tests

@@ -10,6 +10,8 @@
 #include <system_error>
 #include <vector>
 
+namespace offset_lookup_tests {
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -365,3 +367,5 @@ TEST_CASE("offset_lookup: a leader that does not answer holds an assignment up f
 }
 
 } // namespace
+
+} // namespace offset_lookup_tests

@@ -13,6 +13,8 @@ using kgroup::detail::check_pattern;
 using kgroup::detail::pattern_check;
 using kgroup::detail::pattern_size;
 
+namespace pattern_check_tests {
+
 namespace {
 
 std::string refusal_of_pattern(std::string const& pattern, group_protocol protocol) {
@@ -89,3 +91,5 @@ TEST_CASE("pattern_check: one that the C library could not compile in bounded me
     CHECK_FALSE(pattern_size::flaw_of("^[a-z0-9._-]{1,249}$"));
     CHECK_FALSE(pattern_size::flaw_of("^(" + repeated("topic-name|", 200) + "other)$"));
 }
+
+} // namespace pattern_check_tests

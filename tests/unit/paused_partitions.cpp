@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+namespace paused_partitions_tests {
+
 namespace {
 
 using kgroup::topic_partition;
@@ -80,3 +82,5 @@ TEST_CASE_FIXTURE(paused_group, "what is not owned is passed over, and what come
 }
 
 } // namespace
+
+} // namespace paused_partitions_tests

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace position_resets_tests {
+
 namespace {
 
 kgroup::topic_partition const one{"t", 0};
@@ -42,3 +44,5 @@ TEST_CASE("position_resets: the next owner's are the next owner's") {
     resets.forget(one);
     CHECK(resets.is_news(one, 5));
 }
+
+} // namespace position_resets_tests

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+namespace reset_line_tests {
+
 namespace {
 
 using kgroup::start_position;
@@ -63,3 +65,5 @@ TEST_CASE("reset_line: other lines, and what is left of this one when it is cut 
         CHECK_MESSAGE(read(whole.substr(0, size)).empty(), whole.substr(0, size));
     }
 }
+
+} // namespace reset_line_tests

@@ -22,6 +22,8 @@
 #include <variant>
 #include <vector>
 
+namespace session_machine_tests {
+
 namespace {
 
 using kgroup::end_reason;
@@ -2261,3 +2263,5 @@ void check_reach(bool cooperative) {
 TEST_CASE("session_machine: random schedules of an eager group") { check_reach(false); }
 
 TEST_CASE("session_machine: random schedules of a cooperative group") { check_reach(true); }
+
+} // namespace session_machine_tests
