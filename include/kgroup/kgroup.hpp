@@ -17,3 +17,4 @@
 #include <kgroup/handler.hpp>
 #include <kgroup/offset_for_time.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/version.hpp>
