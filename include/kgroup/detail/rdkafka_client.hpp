@@ -27,6 +27,7 @@
 #include <deque>
 #include <functional>
 #include <iterator>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -37,6 +38,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace kgroup::detail {
@@ -50,6 +52,9 @@ public:
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
     ~rdkafka_client() {
+        if (handle_ && !handle_->process().is_this_one()) {
+            return;
+        }
         if (arrivals_) {
             arrivals_->stop();
         }
@@ -259,51 +264,62 @@ public:
 
     void offsets_for_times(std::uint64_t id, std::vector<topic_partition> of, std::chrono::system_clock::time_point time,
                            std::chrono::milliseconds timeout) {
-        questions_->ask([id, of = std::move(of), time, timeout, handle = handle_, to = arrivals_]() mutable {
-            auto const list = make_partitions(of.size());
-            std::map<topic_partition, int> places; // in the list, which librdkafka would search from its beginning
-            for (auto const& each : of) {
-                if (places.try_emplace(each, list->cnt).second) {
-                    rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition)->offset = as_timestamp(time);
+        client_times asked{id, {}};
+        std::map<topic_partition, int> known; // in the list, which librdkafka would search from its beginning
+        std::vector<int> places;
+        for (auto& each : of) {
+            places.push_back(known.try_emplace(each, static_cast<int>(known.size())).first->second);
+            asked.results.push_back({std::move(each), std::nullopt, {}});
+        }
+        questions_->ask([answer = answer_of(std::move(asked)), places = std::move(places), time, timeout, handle = handle_,
+                         to = arrivals_]() mutable {
+            auto& results = std::get<client_times>(answer.front()).results;
+            auto const list = make_partitions(results.size());
+            for (std::size_t i = 0; i != results.size(); ++i) {
+                if (places[i] == list->cnt) {
+                    auto const& where = results[i].where;
+                    rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset = as_timestamp(time);
                 }
             }
             auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
-            client_times found{id, {}};
-            for (auto& each : of) {
-                auto const& answer = list->elems[places.at(each)];
-                auto const error = make_error_code(answer.err ? answer.err : err);
-                auto const offset = error || answer.offset < 0 ? std::nullopt : std::optional{answer.offset};
-                found.results.push_back({std::move(each), offset, error});
+            for (std::size_t i = 0; i != results.size(); ++i) {
+                auto const& found = list->elems[places[i]];
+                results[i].error = make_error_code(found.err ? found.err : err);
+                results[i].offset = results[i].error || found.offset < 0 ? std::nullopt : std::optional{found.offset};
             }
             handle.reset(); // before the answer: who gets it may wait for the last of them
-            to->add(std::move(found));
+            to->add(std::move(answer));
         });
     }
 
     void find_ends(std::uint64_t id, std::vector<topic_partition> of, std::chrono::milliseconds timeout) {
-        looks_->ask([id, of = std::move(of), timeout, handle = handle_, to = arrivals_]() mutable {
-            auto const list = make_partitions(of.size());
-            for (auto const& where : of) {
-                rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset =
+        client_ends asked{id, {}};
+        for (auto& each : of) {
+            asked.ends.push_back({std::move(each), std::nullopt, {}});
+        }
+        looks_->ask([answer = answer_of(std::move(asked)), timeout, handle = handle_, to = arrivals_]() mutable {
+            auto& ends = std::get<client_ends>(answer.front()).ends;
+            auto const list = make_partitions(ends.size());
+            for (auto const& each : ends) {
+                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset =
                     start_position::log_end;
             }
             auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
-            client_ends found{id, {}};
-            for (std::size_t i = 0; i != of.size(); ++i) {
-                auto const& answer = list->elems[i];
-                auto const error = make_error_code(answer.err ? answer.err : err);
-                auto const offset = error || answer.offset < 0 ? std::nullopt : std::optional{answer.offset};
-                found.ends.push_back({std::move(of[i]), offset, error});
+            for (std::size_t i = 0; i != ends.size(); ++i) {
+                auto const& found = list->elems[i];
+                ends[i].error = make_error_code(found.err ? found.err : err);
+                ends[i].offset = ends[i].error || found.offset < 0 ? std::nullopt : std::optional{found.offset};
             }
             handle.reset(); // before the answer: who gets it may wait for the last of them
-            to->add(std::move(found));
+            to->add(std::move(answer));
         });
     }
 
     // Not by the admin interface, as `look_up` is: up to 2.16 it ends the process when the coordinator comes back to a request that has
     // timed out, which here is ordinary.
     void ask_coordinator(std::uint64_t id, topic_partition about, std::chrono::milliseconds timeout) {
-        looks_->ask([id, about = std::move(about), timeout, handle = handle_, to = arrivals_]() mutable {
+        looks_->ask([answer = answer_of(client_coordinator{id, {}}), about = std::move(about), timeout, handle = handle_,
+                     to = arrivals_]() mutable {
             auto const list = make_partitions(1);
             rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
             auto const err = rd_kafka_committed(handle->get(), list.get(), static_cast<int>(timeout.count()));
@@ -311,8 +327,11 @@ public:
             if (cluster) {
                 rd_kafka_mem_free(handle->get(), cluster);
             }
+            auto& found = std::get<client_coordinator>(answer.front());
+            found.error = make_error_code(err);
+            found.broker_known = cluster != nullptr;
             handle.reset(); // as above
-            to->add(client_coordinator{id, make_error_code(err), cluster != nullptr});
+            to->add(std::move(answer));
         });
     }
 
@@ -327,7 +346,9 @@ public:
     bool closed() const { return closing_ && (closing_failed_ || rd_kafka_consumer_closed(handle_->get()) != 0); }
 
     bool shut_down(std::function<void()> done) {
-        arrivals_->stop();
+        if (arrivals_) { // it had begun to start
+            arrivals_->stop();
+        }
         questions_->drop_rest();
         looks_->drop_rest();
         log_questions_->drop_rest();
@@ -352,6 +373,14 @@ public:
     std::int32_t generation_id() const { return member().second; }
 
 private:
+    // One event, of a thread of ours: made before the thread is, which has nobody to tell when there is no memory for it.
+    using single_event = std::list<client_event>;
+    static single_event answer_of(client_event what) {
+        single_event made;
+        made.push_back(std::move(what));
+        return made;
+    }
+
     // What arrives from elsewhere than the queue, and who is told that something did.
     struct arrivals {
         void tell() noexcept {
@@ -360,10 +389,11 @@ private:
                 notify();
             }
         }
-        void add(client_event what) {
+        void add(client_event what) { add(answer_of(std::move(what))); }
+        void add(single_event what) noexcept {
             {
                 std::lock_guard const lock{mutex};
-                events.push_back(std::move(what));
+                events.splice(events.end(), std::move(what));
             }
             tell();
         }
@@ -383,7 +413,7 @@ private:
 
         std::mutex mutex;
         std::function<void()> notify;
-        std::deque<client_event> events;
+        std::list<client_event> events;
     };
 
     // Calls that block, one after another, on a thread that lives as long as there are some.

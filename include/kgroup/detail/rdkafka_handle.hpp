@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/process_of_birth.hpp>
 #include <kgroup/error.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -43,7 +44,7 @@ public:
     rdkafka_queue(rdkafka_queue const&) = delete;
     rdkafka_queue& operator=(rdkafka_queue const&) = delete;
     ~rdkafka_queue() {
-        if (queue_) {
+        if (queue_ && process_.is_this_one()) {
             disarm();
             rd_kafka_queue_destroy(queue_);
         }
@@ -58,7 +59,7 @@ public:
     }
     /// Returns when no callback of this one's runs and none will. Touches the queue once: another may have armed it since.
     void disarm() noexcept {
-        if (std::exchange(armed_, false)) {
+        if (std::exchange(armed_, false) && process_.is_this_one()) {
             rd_kafka_queue_cb_event_enable(queue_, nullptr, nullptr);
         }
     }
@@ -66,6 +67,7 @@ public:
 private:
     rd_kafka_queue_t* queue_ = nullptr;
     bool armed_ = false;
+    process_of_birth process_;
 };
 
 /// How librdkafka learns that a partition's queue that was full has room again. Before 2.2 it looks once a second, which a claim
@@ -79,7 +81,8 @@ struct refill_notice {
 };
 
 /// One consumer of librdkafka's. Shared by the client and by everything that came from it; the last one ends it, on a thread
-/// of its own, because `rd_kafka_destroy` may wait for a resolver and must not run on librdkafka's threads.
+/// of its own, because `rd_kafka_destroy` may wait for a resolver and must not run on librdkafka's threads. In a process that was forked
+/// since, nothing that came from it is touched: librdkafka's threads are not there to let go of it.
 class rdkafka_handle {
 public:
     rdkafka_handle(rdkafka_conf conf, std::optional<refill_notice> refill) : refill_(std::move(refill)) {
@@ -93,6 +96,9 @@ public:
     rdkafka_handle(rdkafka_handle const&) = delete;
     rdkafka_handle& operator=(rdkafka_handle const&) = delete;
     ~rdkafka_handle() {
+        if (!process_.is_this_one()) {
+            return;
+        }
         auto end = [handle = handle_, done = std::move(on_destroyed_)] {
             // The group has been left by now, or cannot be: no second attempt.
             rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -102,12 +108,13 @@ public:
         };
         try {
             std::thread{end}.detach();
-        } catch (std::system_error const&) {
+        } catch (...) { // no thread, or no memory for one
             end();
         }
     }
 
     rd_kafka_t* get() const noexcept { return handle_; }
+    process_of_birth const& process() const noexcept { return process_; }
 
     /// Whether many records may be taken by one call now; whoever is told so ends it. Any thread.
     bool begin_batch() noexcept { return !in_batch_.test_and_set(std::memory_order_acquire); }
@@ -129,6 +136,7 @@ private:
     std::optional<refill_notice> refill_;
     std::atomic_flag in_batch_;
     std::function<void()> on_destroyed_;
+    process_of_birth process_;
 };
 
 } // namespace kgroup::detail

@@ -102,6 +102,9 @@ public:
     }
 
     void close() noexcept override {
+        if (!handle_->process().is_this_one()) {
+            return;
+        }
         std::lock_guard const lock{closing_};
         closed_ = true;
         if (auto* const message = ahead_.exchange(nullptr, std::memory_order_relaxed)) {
@@ -133,6 +136,9 @@ public:
     bool retired() const noexcept { return retired_; }
 
     void free_records(record* first, std::size_t count) noexcept override {
+        if (!handle_->process().is_this_one()) {
+            return;
+        }
         for (std::size_t i = 0; i != count; ++i) {
             rd_kafka_message_destroy(static_cast<rd_kafka_message_t*>(first[i].native));
         }
