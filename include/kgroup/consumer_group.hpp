@@ -45,7 +45,14 @@ namespace kgroup {
 /// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a
 /// time, and to end librdkafka's consumer when the run is over.
 ///
-/// A group runs once.
+/// A group runs once. When `async_run` has completed no function of the user's is called any more, nor kept, but by the frames of handlers
+/// that were abandoned; what these still do is only counted (`group_stats`).
+///
+/// *fork.* A child that is forked from a process with a running group may let go of it: destroy the group, its context (after Asio's
+/// `notify_fork`), and the messages, claims and sessions in it; leave them where they are and exit; or call `exec`. The group does nothing
+/// there. What is librdkafka's is left as it is, which leaks it; no lock of kgroup's is taken. Anything else that is called there on
+/// such a group, its sessions, claims or channels is undefined, but for `stop`, which has no effect. A group that the child makes is its own; so is
+/// one that was made before the fork and that it runs first.
 ///
 /// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all`, `subscribe`, `async_offsets_for_times` and `stats`: safe from any
 /// thread. The rest is not.

@@ -174,6 +174,7 @@ struct group_stats {
     std::uint64_t late_messages = 0;      ///< messages still held when their `consume_claim` had returned
     std::uint64_t wakeups_healed = 0;     ///< wake-ups that the periodic look had to make up for
     std::uint64_t handlers_abandoned = 0; ///< handlers that did not end in time
+    std::uint64_t late_failures = 0;      ///< of those, how many threw when the run was over: nobody else is told
     std::uint64_t events_dropped = 0;     ///< events that were not reported because of their rate
 };
 

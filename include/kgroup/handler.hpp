@@ -76,7 +76,7 @@ concept names_cleanup = fitting_cleanup<H> || (!std::is_final_v<H> && !requires(
 /// still runs.
 ///
 /// *Cancellation.* When partitions are revoked, or the group is stopped, the claim's coroutine is cancelled with
-/// `asio::cancellation_type::total`: a coroutine sees that only if it says so (`asio::this_coro::reset_cancellation_state`), for
+/// `asio::cancellation_type::total`, unless a receive gives it the end: a coroutine sees that only if it says so (`asio::this_coro::reset_cancellation_state`), for
 /// instance to cut a backoff short; one that catches the error resets that state before it awaits anything else. When the deadline
 /// is over (`config::rebalance_deadline`), and at once when the claim is lost, it is cancelled with `terminal`. What it awaits fails
 /// with `operation_aborted`, which is not taken for a failure of the handler once its claim has ended. One that does not end even so

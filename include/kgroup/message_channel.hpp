@@ -119,7 +119,7 @@ private:
 /// finishes what it holds, and returns.
 ///
 /// *Cancellation.* Every asynchronous operation here is total: cancelled with any type, it fails with
-/// `asio::error::operation_aborted` and no message has been taken. (A coroutine passes on only `terminal` unless it says
+/// `asio::error::operation_aborted` and no message has been taken; when the claim has ended by then, it gives the end instead. (A coroutine passes on only `terminal` unless it says
 /// otherwise: see `asio::this_coro::reset_cancellation_state`.) But a message that *was* delivered belongs to the
 /// receiver: combining `async_receive() || timer` discards the loser's result, and if both were ready that is a message.
 /// Put `async_wait()` beside a timer instead, or use `async_receive_for`.

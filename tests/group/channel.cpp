@@ -11,7 +11,9 @@
 
 #include <array>
 #include <future>
+#include <functional>
 #include <span>
+#include <utility>
 #include <variant>
 
 // Promises 7 and 12: how messages come out of a claim, and that none slips away.
@@ -307,6 +309,106 @@ TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
     cluster.revoke();
     settle();
     CHECK(ended == 4);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "the end of a claim is the end also to those who listen to total cancellation, in every form") {
+    lines seen;
+    std::function<asio::awaitable<void>(kgroup::message_channel&)> receive;
+    bool more_than_the_end = false;
+    SUBCASE("async_receive") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            auto const next = co_await messages.async_receive();
+            seen.push_back(next ? "a message" : "the end");
+        };
+    }
+    SUBCASE("async_receive_for") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            auto const next = co_await messages.async_receive_for(1h);
+            seen.push_back(next ? "a message" : "the end");
+        };
+    }
+    SUBCASE("async_receive_batch") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            auto const batch = co_await messages.async_receive_batch(10);
+            seen.push_back(batch.empty() ? "the end" : "messages");
+        };
+    }
+    SUBCASE("async_wait") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            co_await messages.async_wait();
+            seen.push_back("the end");
+        };
+    }
+    SUBCASE("async_receive with a token") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            auto const next = co_await messages.async_receive(asio::use_awaitable);
+            seen.push_back(next ? "a message" : "the end");
+        };
+    }
+    SUBCASE("async_receive_batch with a token") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            auto const batch = co_await messages.async_receive_batch(10, asio::use_awaitable);
+            seen.push_back(batch.empty() ? "the end" : "messages");
+        };
+    }
+    SUBCASE("async_wait with a token") {
+        receive = [&](auto& messages) -> asio::awaitable<void> {
+            co_await messages.async_wait(asio::use_awaitable);
+            seen.push_back("the end");
+        };
+    }
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        co_await receive(of.messages());
+        CHECK(of.messages().ended());
+        // It finishes what it holds: no cancellation comes behind the end.
+        co_await asio::post(asio::use_awaitable);
+        co_await asio::post(asio::use_awaitable);
+        co_await receive(of.messages());
+        more_than_the_end = true;
+    };
+    run_over({t0});
+    CHECK(seen.empty());
+    cluster.revoke();
+    settle();
+    CHECK(seen == lines{"the end", "the end"});
+    CHECK(std::exchange(more_than_the_end, false));
+    cluster.assign({t0});
+    settle();
+    group->stop();
+    settle();
+    CHECK(seen == lines{"the end", "the end", "the end", "the end"});
+    CHECK(more_than_the_end);
+    CHECK(count(kgroup::event_kind::handler_failed) == 0);
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fails while the claim is live, and gives the end when it is not") {
+    asio::cancellation_signal own;
+    std::vector<std::error_code> seen;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        while (!of.messages().ended()) {
+            std::optional<message> next;
+            try {
+                next = co_await of.messages().async_receive(asio::bind_cancellation_slot(own.slot(), asio::use_awaitable));
+                seen.push_back({});
+            } catch (std::system_error const& e) {
+                seen.push_back(e.code());
+            }
+            CHECK_FALSE(next);
+        }
+    };
+    run_over({t0});
+    own.emit(asio::cancellation_type::total);
+    settle();
+    CHECK(seen == std::vector<std::error_code>{asio::error::operation_aborted});
+    group->pause_all(); // no record: what ends the second is the end, and the cancellation comes with it
+    cluster.revoke();
+    asio::post(context, [&] { own.emit(asio::cancellation_type::total); });
+    settle();
+    CHECK(seen == std::vector<std::error_code>{asio::error::operation_aborted, {}});
     stop();
 }
 

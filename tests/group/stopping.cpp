@@ -13,6 +13,8 @@
 #include <array>
 #include <future>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <thread>
 
 // Promise 11: nothing outlives the run, and stop ends it in every state; so does cancellation, at every suspension point.
@@ -22,7 +24,9 @@ namespace {
 using namespace kgroup::tests;
 using kgroup::claim;
 using kgroup::end_reason;
+using kgroup::event;
 using kgroup::event_kind;
+using kgroup::message;
 using kgroup::session;
 using request = fake_cluster::request;
 
@@ -50,6 +54,64 @@ TEST_CASE_FIXTURE(scripted_group, "what it was given to keep is let go when the 
     settle();
     CHECK(outcome.completed);
     CHECK(left.expired());
+}
+
+TEST_CASE_FIXTURE(scripted_group, "no function of the user's is called or kept when the run is over, whatever comes late") {
+    auto const kept = std::make_shared<int>(0);
+    bool told_late = false;
+    settings.on_event = [this, &told_late, kept](event const& what) {
+        told_late = told_late || outcome.completed;
+        events.push_back(what);
+    };
+    settings.oauth_token_provider = [kept]() -> asio::awaitable<kgroup::oauth_token> { co_return kgroup::oauth_token{}; };
+    settings.properties["security.protocol"] = "sasl_ssl";
+    latch held{context};
+    std::optional<message> message_held;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        message_held = co_await of.messages().async_receive();
+        auto const late = co_await of.messages().async_receive();
+        co_await held.wait_deaf();
+        of.mark(*late);
+        throw std::runtime_error{"late"};
+    };
+    bool consumes = false;
+    bool group_lives = true;
+    SUBCASE("async_run, and the group lives on") {}
+    SUBCASE("async_run, and the group is gone") { group_lives = false; }
+    SUBCASE("async_consume") { consumes = true; }
+    group.emplace(context, settings);
+    auto const completed = [this](std::exception_ptr e, auto...) { outcome = {true, e}; };
+    if (consumes) {
+        group->async_consume(handler, completed);
+    } else {
+        group->async_run(handler, completed);
+    }
+    settings = {};
+    cluster.add_records(t0, "a", "b");
+    cluster.assign({t0});
+    settle();
+    CHECK(kept.use_count() > 1);
+    group->stop();
+    for (int i = 0; i != 60 && !outcome.completed; ++i) {
+        advance(500ms);
+    }
+    CHECK(outcome.error() == kgroup::errc::handler_abandoned);
+    CHECK(kept.use_count() == 1);
+    CHECK(group->stats().abandoned_handlers == 1);
+    if (!group_lives) {
+        group.reset();
+    }
+    held.open();
+    settle();
+    if (group_lives) {
+        CHECK(group->stats().abandoned_handlers == 0);
+        CHECK(group->stats().late_failures == 1);
+        CHECK(group->stats().marks_refused == 1);
+        CHECK(group->stats().late_messages == 1);
+    }
+    CHECK(handler.claims_ended == 1);
+    CHECK_FALSE(told_late);
+    message_held.reset();
 }
 
 // What a group is in the middle of when it is stopped.
@@ -240,6 +302,9 @@ public:
         make_cooperative();
         handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
             auto const next = co_await of.messages().async_receive();
+            if (!next) { // of its partition there is none
+                co_return;
+            }
             of.mark(*next);
             if (of.partition() == 0) {
                 stuck = &of;

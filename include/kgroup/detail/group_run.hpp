@@ -10,10 +10,12 @@
 #include <kgroup/detail/event_filter.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/lasting_conditions.hpp>
+#include <kgroup/detail/mailbox.hpp>
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/notification.hpp>
 #include <kgroup/detail/offset_committer.hpp>
 #include <kgroup/detail/offset_lookup.hpp>
+#include <kgroup/detail/on_exit.hpp>
 #include <kgroup/detail/outage_watch.hpp>
 #include <kgroup/detail/partition_state.hpp>
 #include <kgroup/detail/paused_partitions.hpp>
@@ -35,6 +37,7 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
@@ -97,14 +100,12 @@ public:
     void resume_all() override { paused_.set_all(false); }
     void subscribe(std::vector<std::string> topics) override {
         client_.check_topics(topics);
-        asio::post(strand_, [self = this->shared_from_this(), topics = std::move(topics)]() mutable {
-            if (self->times_.closing() || self->stop_asked_) {
-                return;
+        tell([topics = std::move(topics)](group_run& self) {
+            if (!self.times_.closing() && !self.stop_asked_) {
+                self.topics_ = topics;
+                self.subscription_changed_ = true;
+                self.client_.subscribe(topics);
             }
-            self->topics_ = topics;
-            self->subscription_changed_ = true;
-            self->client_.subscribe(std::move(topics));
-            self->waiting_place_->notify();
         });
     }
 
@@ -134,11 +135,14 @@ public:
         if (started_.exchange(true)) {
             throw std::system_error{errc::already_running};
         }
+        on_exit const over{[this] { forget_user(); }};
+        waiting_place_->begin_in_this_process();
         if (!stop_asked_) {
             handler_ = std::move(handler);
             once_ = once;
-            machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
             try {
+                machine_ = session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
+                read_mail();
                 client_.start([weak = std::weak_ptr{waiting_place_}] {
                     if (auto const place = weak.lock()) {
                         place->notify();
@@ -152,8 +156,17 @@ public:
             } catch (...) {
                 keep_failure(std::current_exception());
             }
-            co_await wind_up();
+            // It takes memory, too: what it could not do the first time it may do when much has been given back.
+            for (int tries = 0; tries != 3; ++tries) {
+                try {
+                    co_await wind_up();
+                    break;
+                } catch (...) {
+                    keep_failure(std::current_exception());
+                }
+            }
         }
+        close_mail();
         if (failure_) {
             std::rethrow_exception(failure_);
         }
@@ -173,38 +186,50 @@ public:
             std::lock_guard const lock{shared_};
             ++stats_.marks_refused;
         }
-        tell([where, why](group_run& self) {
-            auto const* const text = why == mark_result::refused_ended  ? "the claim is not owned any more"
-                                     : why == mark_result::refused_mode ? "the claim is acknowledged record by record and this was a "
-                                                                          "mark, or the other way round"
-                                                                        : "the offset is out of range";
-            self.report({event_kind::mark_refused, severity::warning, where, {}, text});
+        tell_in_passing([&] {
+            tell([where, why](group_run& self) {
+                auto const* const text = why == mark_result::refused_ended  ? "the claim is not owned any more"
+                                         : why == mark_result::refused_mode ? "the claim is acknowledged record by record and this was a "
+                                                                              "mark, or the other way round"
+                                                                            : "the offset is out of range";
+                self.report({event_kind::mark_refused, severity::warning, where, {}, text});
+            });
         });
     }
 
     void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept override {
-        tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
+        auto const told = tell_in_passing([&] {
+            tell([where, ec, text = std::string{what}](group_run& self) { self.on_partition_error(where, ec, text); });
+        });
+        if (!told && is_fatal(ec)) {
+            std::lock_guard const lock{shared_};
+            untold_failure_ = ec;
+        }
     }
 
     void mark_beyond_end(topic_partition const& where, std::int64_t next, std::int64_t end) noexcept override {
-        tell([where, next, end](group_run& self) {
-            self.report({event_kind::mark_beyond_end, severity::warning, where, {},
-                         "marked is " + std::to_string(next) + ", and the log was last seen to end at " + std::to_string(end) +
-                             "; the mark counts, and what comes before it is passed over"});
+        tell_in_passing([&] {
+            tell([where, next, end](group_run& self) {
+                self.report({event_kind::mark_beyond_end, severity::warning, where, {},
+                             "marked is " + std::to_string(next) + ", and the log was last seen to end at " + std::to_string(end) +
+                                 "; the mark counts, and what comes before it is passed over"});
+            });
         });
     }
 
     void released_twice(topic_partition const& where) noexcept override {
-        tell([where](group_run& self) {
-            self.report({event_kind::message_released_twice, severity::error, where, {},
-                         "a message or a batch was released more often than it was delivered, and may have been read after it was "
-                         "freed; g++ 12 makes such a program of a co_await inside ?:, && or ||"});
+        tell_in_passing([&] {
+            tell([where](group_run& self) {
+                self.report({event_kind::message_released_twice, severity::error, where, {},
+                             "a message or a batch was released more often than it was delivered, and may have been read after it was "
+                             "freed; g++ 12 makes such a program of a co_await inside ?:, && or ||"});
+            });
         });
     }
 
     void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
         // What the client has to tell of it is in its queue by now: looked at first.
-        tell([where, from, to](group_run& self) { self.moves_.push_back({where, from, to}); });
+        tell_in_passing([&] { tell([where, from, to](group_run& self) { self.moves_.push_back({where, from, to}); }); });
     }
 
     // session_services. Any executor.
@@ -220,14 +245,16 @@ public:
     asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<session_state const> of) override {
         auto const self = this->shared_from_this();
         auto const waiter = std::make_shared<commit_waiter>();
-        asio::post(strand_, [self, waiter, of = std::move(of)] {
-            if (self->session_state_ == of) { // a session that is over must not commit for the next one
-                self->committer_.add(waiter);
-                self->waiting_place_->notify();
+        auto const told = tell([waiter, of = std::move(of)](group_run& group) {
+            if (group.session_state_ == of) { // a session that is over must not commit for the next one
+                group.committer_.add(waiter);
             } else {
                 waiter->fail(errc::session_ended);
             }
         });
+        if (!told) {
+            throw std::system_error{errc::session_ended};
+        }
         co_await waiter->done.wait();
         if (waiter->error) {
             throw std::system_error{waiter->error};
@@ -250,18 +277,35 @@ private:
             done.happen();
         }
     };
+    /// Something of the user's that runs, and what it may touch, for as long as it lives. When it has ended it is a letter to the group
+    /// itself, so that its end is told also when there is no memory for telling it.
+    struct user_frame : mailbox<group_run>::letter {
+        std::exception_ptr failure;  // what it ended with
+        std::size_t late_messages = 0;
+        bool began = false;
+        bool cancelled = false;      // group's strand, like the next
+        bool abandoned = false;
+
+        /// Whether it has failed, and not only given way to its cancellation.
+        virtual bool failed() const { return failure && !(cancelled && is_abort(failure)); }
+        /// In the coroutine that the next one is called in, when it is over.
+        virtual void leave() noexcept {}
+        virtual asio::awaitable<void> call() = 0;
+    };
     /// A call of `config::oauth_token_provider`.
-    struct token_frame {
-        token_frame(std::function<asio::awaitable<oauth_token>()> by, asio::strand<asio::any_io_executor> on)
-            : provider(std::move(by)), strand(std::move(on)) {}
+    struct token_frame final : user_frame {
+        token_frame(std::function<asio::awaitable<oauth_token>()> by, asio::any_io_executor const& on)
+            : provider(std::move(by)), place(waiting_place::make(on)) {}
 
         std::function<asio::awaitable<oauth_token>()> provider;
-        asio::strand<asio::any_io_executor> strand;
-        asio::cancellation_signal signal; // emitted on this strand
-        bool abandoned = false;           // group's strand
+        std::shared_ptr<waiting_place> place;
+        oauth_token token{};
+
+        asio::awaitable<void> call() override { token = co_await provider(); }
+        void read(group_run& by) override { by.on_token(*this); }
     };
-    /// A handler's coroutine and what it may touch, for as long as it lives.
-    struct claim_frame {
+    /// A handler's coroutine.
+    struct claim_frame final : user_frame {
         claim_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
                     std::shared_ptr<partition_state> of, std::size_t block_bytes)
             : handler(std::move(by)), session(std::move(in)), state(of), claim(std::move(of), block_bytes) {}
@@ -270,31 +314,43 @@ private:
         std::shared_ptr<kgroup::session> session;
         std::shared_ptr<partition_state> state;
         kgroup::claim claim;
-        asio::cancellation_signal signal; // emitted on the claim's strand
-        bool cancelled = false;           // group's strand, like all below
-        bool abandoned = false;
-        claim_watch watch{clock::now()};
+        claim_watch watch{clock::now()};  // group's strand
+
+        bool failed() const override {
+            return this->failure && !((this->cancelled || state->ended()) && is_abort(this->failure));
+        }
+        void leave() noexcept override {
+            claim.messages().drop_rest();
+            this->late_messages = state->records_held();
+        }
+        asio::awaitable<void> call() override { return handler->consume_claim(*session, claim); }
+        void read(group_run& by) override { by.on_handler_ended(*this); }
     };
     /// `setup` or `cleanup`.
-    struct hook_frame {
-        hook_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
-                   asio::strand<asio::any_io_executor> on)
-            : handler(std::move(by)), session(std::move(in)), strand(std::move(on)) {}
+    struct hook_frame final : user_frame {
+        using hook = asio::awaitable<void> (handler_binding::*)(kgroup::session&);
+        using outcome = machine::event (*)(bool failed);
+
+        hook_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in, asio::any_io_executor const& on, hook called,
+                   outcome end)
+            : handler(std::move(by)), session(std::move(in)), place(waiting_place::make(on)), which(called), ended(end) {}
 
         std::shared_ptr<handler_binding> handler;
         std::shared_ptr<kgroup::session> session;
-        asio::strand<asio::any_io_executor> strand;
-        asio::cancellation_signal signal;
-        bool cancelled = false;
-        bool abandoned = false;
+        std::shared_ptr<waiting_place> place;
+        hook which;
+        outcome ended;
         clock::time_point told = clock::now(); // began, or was last said to take long
+
+        asio::awaitable<void> call() override { return (*handler.*which)(*session); }
+        void read(group_run& by) override { by.on_hook_ended(*this); }
     };
 
     static asio::awaitable<std::vector<offset_for_time>> offsets_for_times(std::shared_ptr<group_run> self,
                                                                            std::vector<topic_partition> of,
                                                                            std::chrono::system_clock::time_point time) {
         auto const waiter = std::make_shared<times_waiter>();
-        asio::post(self->strand_, [self, waiter, of = std::move(of), time]() mutable {
+        self->waiting_place_->run([self, waiter, of = std::move(of), time]() mutable {
             self->ask_for_times(waiter, std::move(of), time);
         });
         co_await waiter->done.wait();
@@ -304,16 +360,93 @@ private:
         co_return std::move(waiter->results);
     }
 
-    /// Runs something on the strand and then the loop. Any thread.
+    /// Has the loop do something. false: the run is over. Any thread.
     template <typename Action>
-    void tell(Action action) noexcept {
-        try {
-            asio::post(strand_, [self = this->shared_from_this(), action = std::move(action)]() mutable {
-                action(*self);
-                self->waiting_place_->notify();
-            });
-        } catch (...) { // out of memory: the tick comes all the same
+    bool tell(Action action) {
+        struct telling final : mailbox<group_run>::letter {
+            explicit telling(Action what) : action(std::move(what)) {}
+            void read(group_run& by) override { action(by); }
+            Action action;
+        };
+        return send(std::make_shared<telling>(std::move(action)));
+    }
+    bool send(std::shared_ptr<typename mailbox<group_run>::letter> letter) noexcept {
+        auto const added = mail_.add(std::move(letter));
+        if (added) {
+            waiting_place_->notify();
         }
+        return added;
+    }
+    /// false: there is no memory to tell it, which is counted.
+    template <typename Telling>
+    bool tell_in_passing(Telling telling) noexcept {
+        try {
+            telling();
+            return true;
+        } catch (...) {
+            count(&group_stats::events_dropped);
+            return false;
+        }
+    }
+
+    void read_mail() {
+        while (auto const letter = mail_.take()) {
+            letter->read(*this);
+        }
+        if (auto const ec = take_untold()) {
+            fail(ec, "a partition cannot be read", machine::failed{});
+        }
+    }
+    std::error_code take_untold() noexcept {
+        std::lock_guard const lock{shared_};
+        return std::exchange(untold_failure_, {});
+    }
+
+    void close_mail() noexcept {
+        mail_.close();
+        while (auto const letter = mail_.take()) {
+            try {
+                letter->read(*this);
+            } catch (...) {
+                keep_failure(std::current_exception());
+            }
+        }
+    }
+
+    // What is the user's.
+
+    /// Runs it. How it ends, its frame tells.
+    template <typename Frame>
+    void spawn(std::shared_ptr<Frame> const& frame, asio::any_io_executor const& on, asio::cancellation_slot slot) {
+        try {
+            asio::co_spawn(on, carry(this->shared_from_this(), frame), asio::bind_cancellation_slot(slot, asio::detached));
+        } catch (...) {
+            if (!frame->began) { // no memory to begin it: that is how it ends
+                frame->failure = std::current_exception();
+                send(frame);
+            }
+        }
+    }
+
+    static asio::awaitable<void> carry(std::shared_ptr<group_run> self, std::shared_ptr<user_frame> frame) {
+        frame->began = true;
+        try {
+            co_await frame->call();
+        } catch (...) {
+            frame->failure = std::current_exception();
+        }
+        frame->leave();
+        if (!self->send(frame)) {
+            self->end_late(*frame);
+        }
+    }
+
+    /// The run is over, and only the counters are left to tell it to. Any thread.
+    void end_late(user_frame const& frame) noexcept {
+        std::lock_guard const lock{shared_};
+        stats_.abandoned_handlers -= frame.abandoned ? 1 : 0;
+        stats_.late_messages += frame.late_messages;
+        stats_.late_failures += frame.failed() ? 1 : 0;
     }
 
     // The loop.
@@ -324,6 +457,7 @@ private:
                 close_within();
                 feed(machine::stop_requested{!client_.member_id().empty()});
             }
+            read_mail();
             poll_client();
             on_time();
             advance();
@@ -957,7 +1091,7 @@ private:
                 }
             }
             if (auto const found = running_.find(each); found != running_.end()) {
-                emit(found->second, asio::cancellation_type::total);
+                found->second->state->cancel(asio::cancellation_type::total);
             }
             if (unstarted_.erase(each) != 0) {
                 feed(machine::claim_ended{each, false}); // there is nothing to wait for
@@ -976,18 +1110,14 @@ private:
                 if (!is_loss(frame->state->why_ended())) {
                     report({event_kind::handler_cancelled, severity::warning, each, {}, "the handler did not end within the deadline"});
                 }
-                emit(frame, asio::cancellation_type::terminal);
+                frame->state->cancel(asio::cancellation_type::terminal);
             }
         }
         if (what.claims.empty() && hook_) {
             hook_->cancelled = true;
             report({event_kind::handler_cancelled, severity::warning, std::nullopt, {}, "setup or cleanup did not end within the deadline"});
-            asio::post(hook_->strand, [frame = hook_] { frame->signal.emit(asio::cancellation_type::terminal); });
+            hook_->place->cancel(asio::cancellation_type::terminal);
         }
-    }
-
-    static void emit(std::shared_ptr<claim_frame> const& frame, asio::cancellation_type type) {
-        asio::post(frame->state->strand(), [frame, type] { frame->signal.emit(type); });
     }
 
     void perform(machine::abandon const& what) {
@@ -1154,85 +1284,61 @@ private:
         auto const frame = std::make_shared<claim_frame>(handler_, session_, state, client_.block_bytes());
         running_[where] = frame;
         orphans_.erase(where);
-        asio::co_spawn(state->strand(), consume(frame),
-                       asio::bind_cancellation_slot(frame->signal.slot(), [self = this->shared_from_this(), frame](std::exception_ptr e) {
-                           // On the claim's strand, the handler's frame is gone.
-                           frame->claim.messages().drop_rest();
-                           self->tell([frame, e, late = frame->state->records_held()](group_run& group) {
-                               group.on_handler_ended(*frame, e, late);
-                           });
-                       }));
+        spawn(frame, state->strand(), state->cancellation_slot());
     }
 
-    static asio::awaitable<void> consume(std::shared_ptr<claim_frame> frame) {
-        co_await frame->handler->consume_claim(*frame->session, frame->claim);
-    }
-
-    void on_handler_ended(claim_frame& frame, std::exception_ptr e, std::size_t late) {
+    void on_handler_ended(claim_frame& frame) {
         auto const& where = frame.state->where();
-        if (late != 0) {
-            add(&group_stats::late_messages, late);
-            report({event_kind::late_message, severity::warning, where, {},
-                    std::to_string(late) + " messages are still held after the handler has ended"});
-        }
-        auto const failed = e && !((frame.cancelled || frame.state->ended()) && is_abort(e));
-        if (failed) {
-            report_failure(where, e);
-        }
+        auto const failed = frame.failed();
         if (frame.abandoned) {
             abandoned_.erase(&frame);
             set_abandoned();
-            return;
+        } else {
+            running_.erase(where);
+            if (failed) {
+                keep_failure(frame.failure);
+                close_within();
+            }
+            feed(machine::claim_ended{where, failed});
         }
-        running_.erase(where);
+        if (frame.late_messages != 0) {
+            add(&group_stats::late_messages, frame.late_messages);
+            report({event_kind::late_message, severity::warning, where, {},
+                    std::to_string(frame.late_messages) + " messages are still held after the handler has ended"});
+        }
         if (failed) {
-            keep_failure(e);
-            close_within();
-        } else if (!frame.state->ended() && config_.on_claim_exit == claim_exit::end_session) {
+            report_failure(where, frame.failure);
+        } else if (!frame.abandoned && !frame.state->ended() && config_.on_claim_exit == claim_exit::end_session) {
             report({event_kind::handler_returned, severity::warning, where, {}, "the handler has returned while its claim is live; "
                     "the session ends"});
         }
-        feed(machine::claim_ended{where, failed});
     }
 
-    template <typename Outcome>
-    void run_hook(asio::awaitable<void> (handler_binding::*hook)(kgroup::session&), Outcome outcome) {
-        hook_ = std::make_shared<hook_frame>(handler_, session_, *session_strand_);
-        asio::co_spawn(hook_->strand, call_hook(hook_, hook),
-                       asio::bind_cancellation_slot(
-                           hook_->signal.slot(), [self = this->shared_from_this(), frame = hook_, outcome](std::exception_ptr e) {
-                               self->tell([frame, outcome, e](group_run& group) { group.on_hook_ended(*frame, outcome, e); });
-                           }));
+    void run_hook(typename hook_frame::hook hook, typename hook_frame::outcome outcome) {
+        hook_ = std::make_shared<hook_frame>(handler_, session_, *session_strand_, hook, outcome);
+        spawn(hook_, hook_->place->strand(), hook_->place->slot());
     }
 
-    static asio::awaitable<void> call_hook(std::shared_ptr<hook_frame> frame,
-                                           asio::awaitable<void> (handler_binding::*hook)(kgroup::session&)) {
-        co_await (*frame->handler.*hook)(*frame->session);
-    }
-
-    template <typename Outcome>
-    void on_hook_ended(hook_frame& frame, Outcome const& outcome, std::exception_ptr e) {
-        auto const failed = e && !(frame.cancelled && is_abort(e));
-        if (failed) {
-            report_failure(std::nullopt, e);
-        }
+    void on_hook_ended(hook_frame& frame) {
+        auto const failed = frame.failed();
         if (frame.abandoned) {
             abandoned_.erase(&frame);
             set_abandoned();
-            return;
+        } else {
+            hook_.reset();
+            if (failed) {
+                keep_failure(frame.failure);
+                close_within();
+            }
+            take_chosen_starts();
+            feed(frame.ended(failed));
         }
-        hook_.reset();
         if (failed) {
-            keep_failure(e);
-            close_within();
-        }
-        take_chosen_starts();
-        auto ended = outcome(failed);
-        if (!failed && std::holds_alternative<machine::setup_ended>(ended)) {
+            report_failure(std::nullopt, frame.failure);
+        } else if (!frame.abandoned && session_state_ && frame.which == &handler_binding::setup) {
             report({event_kind::session_started, severity::info, std::nullopt, {},
                     std::to_string(session_state_->claims.size()) + " claims"});
         }
-        feed(std::move(ended));
     }
 
     static bool is_abort(std::exception_ptr const& e) {
@@ -1252,6 +1358,9 @@ private:
     }
 
     void report_failure(std::optional<topic_partition> where, std::exception_ptr const& e) {
+        if (over_) {
+            return count(&group_stats::late_failures);
+        }
         auto const [text, code] = words_of(e);
         auto const words = words_beside(code, text);
         report({event_kind::handler_failed, severity::error, std::move(where), code,
@@ -1262,19 +1371,13 @@ private:
 
     void ask_for_token() {
         token_at_.reset();
-        token_ = std::make_shared<token_frame>(config_.oauth_token_provider, asio::make_strand(executor_));
-        asio::co_spawn(token_->strand, provide(token_),
-                       asio::bind_cancellation_slot(
-                           token_->signal.slot(),
-                           [self = this->shared_from_this(), frame = token_](std::exception_ptr e, oauth_token token) {
-                               self->tell([frame, e, token = std::move(token)](group_run& group) { group.on_token(*frame, e, token); });
-                           }));
+        token_ = std::make_shared<token_frame>(config_.oauth_token_provider, executor_);
+        spawn(token_, token_->place->strand(), token_->place->slot());
     }
 
-    static asio::awaitable<oauth_token> provide(std::shared_ptr<token_frame> frame) { co_return co_await frame->provider(); }
-
-    void on_token(token_frame& frame, std::exception_ptr const& e, oauth_token const& token) {
+    void on_token(token_frame const& frame) {
         using namespace std::chrono_literals;
+        auto const& token = frame.token;
         if (frame.abandoned) {
             abandoned_.erase(&frame);
             set_abandoned();
@@ -1283,8 +1386,8 @@ private:
         token_.reset();
         std::string why;
         std::error_code code;
-        if (e) {
-            std::tie(why, code) = words_of(e);
+        if (frame.failure) {
+            std::tie(why, code) = words_of(frame.failure);
             why = words_beside(code, std::move(why));
             why = why.empty() ? "oauth_token_provider has failed" : why;
         } else if (why = flaw_of(token); !why.empty()) {
@@ -1388,12 +1491,15 @@ private:
                     }
                 });
             }
-            if (frame->state->waiting() && frame->state->ended()) {
+            if ((frame->state->waiting() && frame->state->ended()) || frame->state->cancel_pending()) {
                 frame->state->notify(); // told when there was no memory to tell it
                 continue;
             }
             auto const at = look_at(*frame->state);
             on_findings(*frame, at, frame->watch.look(at, now, undisturbed));
+        }
+        if (hook_ && hook_->place->cancel_pending()) {
+            hook_->place->notify();
         }
         if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= 30s) {
             hook_->told = now;
@@ -1554,6 +1660,7 @@ private:
 
     asio::awaitable<void> wind_up() {
         close_within();
+        read_mail();
         auto until = times_.close_by();
         // Out of time, in the middle of something: nothing of it may do harm any more.
         if (session_state_) {
@@ -1576,15 +1683,17 @@ private:
             perform(machine::end_session{end_reason::stopped});
         }
         committer_.fail_waiters(errc::session_ended);
+        token_at_.reset();
         auto const provider = std::exchange(token_, nullptr);
         if (provider) {
             until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
             provider->abandoned = true;
             abandoned_.insert(provider.get());
-            asio::post(provider->strand, [provider] { provider->signal.emit(asio::cancellation_type::terminal); });
+            provider->place->cancel(asio::cancellation_type::terminal);
         }
         while (!abandoned_.empty() && clock::now() < until) {
             co_await waiting_place_->wait(until);
+            read_mail();
         }
         if (provider && abandoned_.contains(provider.get())) {
             set_abandoned();
@@ -1605,6 +1714,14 @@ private:
             co_await gone->wait((std::max)(until, clock::now() + std::chrono::milliseconds{500}));
         }
         handler_.reset();
+    }
+
+    /// The run is over: no function of the user's is called from here on, and none is kept but by frames that live on.
+    void forget_user() noexcept {
+        over_ = true;
+        handler_.reset();
+        config_.on_event = nullptr;
+        config_.oauth_token_provider = nullptr;
     }
 
     /// false: everything that runs has been cancelled before.
@@ -1628,6 +1745,9 @@ private:
     // Events.
 
     void report(event what) {
+        if (over_) {
+            return;
+        }
         try {
             if (ends(what.kind)) {
                 for (auto& end : conditions_.end(what)) {
@@ -1758,8 +1878,11 @@ private:
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> started_{false};
+    bool over_ = false;
+    mailbox<group_run> mail_;
     std::mutex client_mutex_;                    // member_id and generation_id against shut_down
-    mutable std::mutex shared_;                  // the two below
+    mutable std::mutex shared_;                  // those below
+    std::error_code untold_failure_;             // a partition's, when there was no memory to tell it
     group_stats stats_;
     std::shared_ptr<session_state> session_state_; // written on the strand under the mutex
 

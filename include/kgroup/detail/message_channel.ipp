@@ -67,13 +67,21 @@ asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadl
         if (state.cancelled() != asio::cancellation_type::none) {
             throw std::system_error{asio::error::operation_aborted};
         }
-        auto const in_time = co_await state_.wait(lacks == its_turn ? (detail::clock::time_point::max)() : deadline, lacks);
+        auto in_time = true;
+        try {
+            in_time = co_await state_.wait(lacks == its_turn ? (detail::clock::time_point::max)() : deadline, lacks);
+        } catch (std::system_error const&) {
+            if (!state_.ended()) { // the end is given also to whoever is cancelled for it
+                throw;
+            }
+        }
         allowance_ = turn;
-        if (!in_time) {
+        if (!in_time && !state_.ended()) {
             co_return Result();
         }
     }
     drop_rest();
+    state_.end_told();
     co_return Result();
 }
 

@@ -10,6 +10,8 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -193,12 +195,20 @@ public:
 
     /// Waits for `notify`, as `waiting_place` does.
     asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
+    /// A receive gives the end: what the handler would be cancelled for otherwise. Claim's strand.
+    void end_told() noexcept;
     void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
     bool waiting() const noexcept {
         auto const what = waits_for_.load(std::memory_order_relaxed);
         return what == wait_for::records || what == wait_for::acks;
     }
     bool waits_for_acks() const noexcept { return waits_for_.load(std::memory_order_relaxed) == wait_for::acks; }
+
+    /// How the handler is cancelled; only `terminal` when it has been told the end already. Any thread.
+    asio::cancellation_slot cancellation_slot() noexcept;
+    void cancel(asio::cancellation_type type) noexcept;
+    /// The handler has not been told yet: there was no memory for it, if `notify` was called since.
+    bool cancel_pending() const noexcept;
 
     // Delivery. Claim's strand; the figures may be read by any thread.
 

@@ -6,6 +6,8 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
 
 #include <atomic>
 #include <memory>
@@ -23,6 +25,14 @@ KGROUP_INLINE asio::any_io_executor const& partition_state::strand() const noexc
 KGROUP_INLINE bool partition_state::on_strand() const noexcept { return waiting_place_->on_strand(); }
 
 KGROUP_INLINE void partition_state::notify() noexcept { waiting_place_->notify(); }
+
+KGROUP_INLINE void partition_state::end_told() noexcept { waiting_place_->told(); }
+
+KGROUP_INLINE asio::cancellation_slot partition_state::cancellation_slot() noexcept { return waiting_place_->slot(); }
+
+KGROUP_INLINE void partition_state::cancel(asio::cancellation_type type) noexcept { waiting_place_->cancel(type); }
+
+KGROUP_INLINE bool partition_state::cancel_pending() const noexcept { return waiting_place_->cancel_pending(); }
 
 KGROUP_INLINE asio::awaitable<bool> partition_state::wait(clock::time_point deadline, wait_for what) {
     waits_for_.store(what, std::memory_order_relaxed);

@@ -2,6 +2,7 @@
 
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/direct_strand.hpp>
+#include <kgroup/detail/process_of_birth.hpp>
 #include <kgroup/detail/reused_memory.hpp>
 #include <kgroup/detail/timer.hpp>
 
@@ -9,6 +10,7 @@
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
 #include <asio/execution/context.hpp>
@@ -70,7 +72,8 @@ private:
     void (*take_)(void* place, bool resumes, std::error_code ec, bool notified) = nullptr;
 };
 
-/// A strand and where a coroutine on it waits to be told that there is something to do. Neither waiting nor telling allocates.
+/// A strand, where a coroutine on it waits to be told that there is something to do, and how what runs on it is cancelled. Neither
+/// waiting nor telling allocates, over Asio's own executors.
 class waiting_place : public std::enable_shared_from_this<waiting_place> {
 public:
     static std::shared_ptr<waiting_place> make(asio::any_io_executor const& on) {
@@ -89,7 +92,7 @@ public:
     /// There may be something to do for whoever waits. Any thread, also on the strand; calls that come close together cost one.
     /// What the executor was given before runs first.
     void notify() noexcept {
-        if (notified_.exchange(true, std::memory_order_acq_rel)) {
+        if (notified_.exchange(true, std::memory_order_acq_rel) || !process_.is_this_one()) {
             return;
         }
         try {
@@ -99,6 +102,32 @@ public:
             notified_.store(false, std::memory_order_release); // the periodic look makes up for it
         }
     }
+
+    /// Runs a function on the strand. Any thread.
+    template <typename Function>
+    void run(Function function) {
+        // Not into the strand: when Asio finds no memory to begin its turn, it stays locked for ever.
+        strand_.post_outside([self = shared_from_this(), function = std::move(function)]() mutable {
+            self->strand_.dispatch(std::move(function));
+        });
+    }
+
+    /// In a process that was forked since it was made nothing wakes; unless it is this one's from here on.
+    void begin_in_this_process() noexcept { process_.renew(); }
+
+    /// What runs on the strand is spawned with it.
+    asio::cancellation_slot slot() noexcept { return signal_.slot(); }
+
+    /// Cancels what was spawned so, on the strand; the last of several calls includes the others. Any thread. When there is no memory to
+    /// tell it, `cancel_pending` says so, and the next `notify` makes up for it.
+    void cancel(asio::cancellation_type type) noexcept {
+        cancel_asked_.fetch_or(static_cast<unsigned>(type), std::memory_order_release);
+        notify();
+    }
+    bool cancel_pending() const noexcept { return cancel_asked_.load(std::memory_order_relaxed) != 0; }
+
+    /// What runs here learns in another way what a `total` cancellation would say: none follows. On the strand.
+    void told() noexcept { told_ = true; }
 
     /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand, one at a time; nothing can slip in
     /// between the caller's last look and the wait, because notifications arrive on the strand too.
@@ -116,6 +145,7 @@ private:
         explicit all_of_context(asio::execution_context& in) : service(in) {}
 
         void add(std::weak_ptr<waiting_place> place) {
+            process_.renew();
             std::lock_guard const lock{mutex_};
             if (places_.size() >= look_at_) { // not at each: their number does not grow
                 std::erase_if(places_, [](auto const& each) { return each.expired(); });
@@ -126,6 +156,9 @@ private:
 
     private:
         void shutdown() override {
+            if (!process_.is_this_one()) {
+                return;
+            }
             std::vector<std::weak_ptr<waiting_place>> all;
             {
                 std::lock_guard const lock{mutex_};
@@ -141,6 +174,7 @@ private:
         std::mutex mutex_;
         std::vector<std::weak_ptr<waiting_place>> places_;
         std::size_t look_at_ = 16; // their number at which those that have gone are looked for
+        process_of_birth process_;
     };
 
     struct operation {
@@ -160,28 +194,40 @@ private:
         std::uint64_t number = 0;
     };
 
+    // An initiation must not throw: Asio 1.22 ends the process then.
     template <typename Handler>
-    void suspend(Handler handler, clock::time_point deadline) {
-        if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-            slot.assign([this](asio::cancellation_type) {
-                cancelled_ = true;
-                notify();
-            });
-        }
-        cancelled_ = false;
-        timed_ = deadline != (clock::time_point::max)();
-        if (timed_) {
-            timer_.expires_at(deadline);
-            // It ends on the executor and not on the strand, where Asio's timers would have to allocate.
-            timer_.async_wait(operation{shared_from_this(), [](waiting_place& self, std::uint64_t wait) {
-                self.strand_.dispatch(operation{self.shared_from_this(), [](waiting_place& place, std::uint64_t number) {
-                    if (number == place.waits_) {
-                        place.resume(false);
-                    }
-                }, wait});
-            }, waits_});
-        }
+    void suspend(Handler handler, clock::time_point deadline) noexcept {
+        outcome_ = {};
+        timed_ = false;
+        auto slot = asio::get_associated_cancellation_slot(handler);
         waiter_.keep(std::move(handler));
+        try {
+            if (slot.is_connected()) {
+                slot.assign([this](asio::cancellation_type) {
+                    outcome_ = asio::error::operation_aborted;
+                    notify();
+                });
+            }
+            if (deadline != (clock::time_point::max)()) {
+                set_timer(deadline);
+            }
+        } catch (...) {
+            outcome_ = std::make_error_code(std::errc::not_enough_memory);
+            notify();
+        }
+    }
+
+    void set_timer(clock::time_point deadline) {
+        timer_.expires_at(deadline);
+        // It ends on the executor and not on the strand, where Asio's timers would have to allocate.
+        timer_.async_wait(operation{shared_from_this(), [](waiting_place& self, std::uint64_t wait) {
+            self.strand_.dispatch(operation{self.shared_from_this(), [](waiting_place& place, std::uint64_t number) {
+                if (number == place.waits_) {
+                    place.resume(false);
+                }
+            }, wait});
+        }, waits_});
+        timed_ = true;
     }
 
     void resume_notified() {
@@ -190,7 +236,9 @@ private:
                 // Before the look at who waits: what comes from here on is told again. An exchange, because what was told by
                 // then must be seen: a store could be overtaken by the reads that follow.
                 self.notified_.exchange(false, std::memory_order_acq_rel);
-                self.resume(true);
+                auto const asked = self.cancel_asked_.exchange(0, std::memory_order_acquire);
+                self.resume(true); // first: whoever waits learns by that what a cancellation of before would say
+                self.emit(static_cast<asio::cancellation_type>(asked));
             }});
         } catch (...) { // out of memory, or what came out of a completion handler: the executor's run throws it
             notified_.store(false, std::memory_order_release);
@@ -198,15 +246,25 @@ private:
         }
     }
 
+    void emit(asio::cancellation_type type) {
+        using enum asio::cancellation_type;
+        if (told_) {
+            type &= ~total;
+        }
+        if (type != none) {
+            signal_.emit(type);
+        }
+    }
+
     void resume(bool notified) {
-        if (!waiter_) {
+        if (!waiter_ || !process_.is_this_one()) {
             return;
         }
         ++waits_;
         if (timed_) {
             timer_.cancel();
         }
-        waiter_.resume(cancelled_ ? std::error_code{asio::error::operation_aborted} : std::error_code{}, notified);
+        waiter_.resume(outcome_, notified);
     }
 
     direct_strand strand_;
@@ -216,7 +274,11 @@ private:
     suspended_handler waiter_;          // on the strand, like the rest
     std::uint64_t waits_ = 0;           // that are over
     bool timed_ = false;
-    bool cancelled_ = false;
+    std::error_code outcome_;           // of the wait: set when it was cancelled, or there was no memory for it
+    asio::cancellation_signal signal_;
+    std::atomic<unsigned> cancel_asked_{0}; // types that are on their way to the strand
+    bool told_ = false;
+    process_of_birth process_;
 };
 
 } // namespace kgroup::detail
