@@ -66,7 +66,7 @@ inline bool is_legal_name(std::string_view name) {
 /// read it (RE2): what is wrong with one librdkafka does not tell, and the brokers' refusal is fatal to it.
 inline void check_pattern(std::string const& pattern, group_protocol protocol) {
     auto const refuse = [&](std::string const& kind, std::string const& why) {
-        refuse_config("topics: " + quoted(pattern) + " is not a regular expression (" + kind + "): " + why);
+        refuse_config("topics: " + detail::quoted(pattern) + " is not a regular expression (" + kind + "): " + why);
     };
     auto const refuse_at = [&](char const* kind, pattern_flaw const& flaw) {
         refuse(kind, flaw.reason + ", at position " + std::to_string(flaw.position + 1));
@@ -106,11 +106,11 @@ inline void check_topics(std::vector<std::string> const& topics, group_protocol 
         if (topic.front() == '^') {
             check_pattern(topic, protocol);
         } else if (!is_legal_name(topic)) {
-            refuse_config("topics: " + quoted(topic) + " is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
+            refuse_config("topics: " + detail::quoted(topic) + " is not a topic's name (letters, digits, '.', '_', '-'; 249 at most) "
                           "and not a regular expression, which begins with '^'");
         }
         if (!seen.insert(topic).second) {
-            refuse_config("topics: " + quoted(topic) + " is named twice");
+            refuse_config("topics: " + detail::quoted(topic) + " is named twice");
         }
     }
 }
@@ -141,7 +141,7 @@ inline void check_brokers(std::string_view brokers) {
             refuse_config("brokers: a name between the commas must not be empty");
         }
         if (std::any_of(broker.begin(), broker.end(), [](unsigned char c) { return c <= 0x20 || c == 0x7f; })) {
-            refuse_config("brokers: " + quoted(broker) + " holds a blank or a control character");
+            refuse_config("brokers: " + detail::quoted(broker) + " holds a blank or a control character");
         }
     }
 }
@@ -167,7 +167,7 @@ inline void check_properties(std::map<std::string, std::string> const& propertie
             refuse_config("properties: a name must not be empty");
         }
         if (name.find('\0') != name.npos || value.find('\0') != value.npos) {
-            refuse_config("properties: " + quoted(name) + " holds a NUL, behind which librdkafka would not read");
+            refuse_config("properties: " + detail::quoted(name) + " holds a NUL, behind which librdkafka would not read");
         }
     }
     constexpr std::pair<char const*, char const*> twins[]{{"bootstrap.servers", "metadata.broker.list"},
