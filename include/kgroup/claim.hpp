@@ -22,6 +22,10 @@
 
 namespace kgroup {
 
+namespace detail {
+struct claim_access;
+}
+
 /// One partition for the time in which this member owns it: what a handler's `consume_claim` is given.
 ///
 /// *Marks.* `mark` is cumulative: everything up to the record is done. `ack` is for work that finishes out of order: this
@@ -142,6 +146,7 @@ public:
         : state_(std::move(state)), messages_(*state_, block_bytes) {}
 
 private:
+    friend struct detail::claim_access;
     bool owns(detail::record const& record) const noexcept { return &record.block->state() == state_.get(); }
 
     void report(mark_result result) const {
@@ -153,5 +158,16 @@ private:
     std::shared_ptr<detail::partition_state> state_;
     message_channel messages_;
 };
+
+namespace detail {
+
+/// The one door between claims and the algorithms over them.
+struct claim_access {
+    static std::shared_ptr<partition_state> const& state(claim const& from) noexcept { return from.state_; }
+    /// Whether the channel has records at hand, so that `try_receive` takes no new block.
+    static bool holds_records(claim const& from) noexcept { return from.messages_.holding(); }
+};
+
+} // namespace detail
 
 } // namespace kgroup

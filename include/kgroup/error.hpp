@@ -38,6 +38,8 @@ enum class errc {
     record_unreadable,
     /// The broker did not answer a commit within `commit_timeout`.
     commit_timed_out,
+    /// An attempt of `for_each` did not end within `retry_options::attempt_timeout`.
+    attempt_timed_out,
     /// Only a group that runs can be asked for this: it has not begun, or is over.
     not_running,
     /// Where claims start is chosen in `setup`; it does not run.
@@ -60,6 +62,7 @@ inline std::error_category const& error_category() noexcept {
             case errc::session_ended: return "the session has ended";
             case errc::record_unreadable: return "a record cannot be read";
             case errc::commit_timed_out: return "the commit was not answered within commit_timeout";
+            case errc::attempt_timed_out: return "the attempt did not end within attempt_timeout";
             case errc::not_running: return "the group does not run";
             case errc::not_in_setup: return "only setup can choose where a claim starts";
             }

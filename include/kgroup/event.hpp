@@ -58,6 +58,9 @@ enum class event_kind {
     mark_beyond_end,     ///< a mark lies beyond the end of the log that is known
     unsafe_setting,      ///< a property that is known to lose records or to crash; `text` names it
     message_released_twice, ///< a message or a batch was destroyed more often than it was delivered; memory may be damaged. `text`: how that comes
+    record_skipped,      ///< a record was given up and counts as done (`give_up::skip`); `text` names its offset and why
+    processing_held,     ///< the function of `for_each` said `not_now`; the claim starts nothing new
+    processing_resumed,  ///< an attempt has passed; the claim goes on
     client_error,        ///< any other error that librdkafka reported
     client_log,          ///< a line of librdkafka's log
 };
@@ -108,6 +111,9 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
     case event_kind::mark_beyond_end: return "mark_beyond_end";
     case event_kind::unsafe_setting: return "unsafe_setting";
     case event_kind::message_released_twice: return "message_released_twice";
+    case event_kind::record_skipped: return "record_skipped";
+    case event_kind::processing_held: return "processing_held";
+    case event_kind::processing_resumed: return "processing_resumed";
     case event_kind::client_error: return "client_error";
     case event_kind::client_log: return "client_log";
     }

@@ -20,6 +20,10 @@
 
 namespace kgroup {
 
+namespace detail {
+struct claim_access;
+}
+
 /// Some messages of one claim, in order: what `message_channel::async_receive_batch` delivers.
 ///
 /// A move-only range of `message&`, with random access. A message may be moved out of it or into it,
@@ -199,6 +203,7 @@ public:
     void drop_rest() noexcept;
 
 private:
+    friend struct detail::claim_access;
     // How many messages are delivered in a row before others on the executor get a turn.
     static constexpr std::uint32_t turn = 256;
 

@@ -227,6 +227,10 @@ public:
         });
     }
 
+    void report_of_claim(event told) noexcept override {
+        tell([told = std::move(told)](group_run& self) mutable { self.report(std::move(told)); });
+    }
+
     void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
         // What the client has to tell of it is in its queue by now: looked at first.
         tell_in_passing([&] { tell([where, from, to](group_run& self) { self.moves_.push_back({where, from, to}); }); });
@@ -980,6 +984,7 @@ private:
         std::vector<start_position> assignment;
         std::vector<start_position> others; // assigned before
         std::vector<std::shared_ptr<partition_state>> states;
+        auto const generation = client_.generation_id();
         for (auto const& each : what.claims) {
             auto state = session_state_->find(each);
             if (!state) {
@@ -988,7 +993,7 @@ private:
                 session_state_->claims.emplace(each, state);
             }
             auto position = what.delayed.contains(each) ? start_position{each, start_position::unknown, -1, {}} : start_of(*state);
-            state->start(client_.open(state), position.start);
+            state->start(client_.open(state), position.start, generation, client_.rebalance_deadline());
             (what.assignment.contains(each) ? assignment : others).push_back(std::move(position));
             states.push_back(std::move(state));
         }

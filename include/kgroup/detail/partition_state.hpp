@@ -5,6 +5,7 @@
 #include <kgroup/detail/record_block.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
+#include <kgroup/event.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -70,6 +72,8 @@ public:
     virtual void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept = 0;
     virtual void mark_beyond_end(topic_partition const& where, std::int64_t next, std::int64_t end) noexcept = 0;
     virtual void released_twice(topic_partition const& where) noexcept = 0;
+    /// Something that an algorithm over the claim has to tell.
+    virtual void report_of_claim(event told) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec, std::string_view what) noexcept = 0;
 };
 
@@ -103,8 +107,12 @@ public:
     std::string const& committed_metadata() const noexcept { return metadata_; }
 
     /// Once, before the handler starts. Negative: where the client finds the start to be.
-    void start(std::shared_ptr<record_source> source, std::int64_t offset) noexcept {
+    /// `generation`: of the group, when the claim began; -1: not known.
+    void start(std::shared_ptr<record_source> source, std::int64_t offset, std::int32_t generation,
+               std::chrono::milliseconds rebalance_deadline) noexcept {
         source_ = std::move(source);
+        generation_ = generation;
+        rebalance_deadline_ = rebalance_deadline;
         start(offset);
     }
     /// Again, where it was not known then.
@@ -124,6 +132,9 @@ public:
         }
     }
     record_source* source() const noexcept { return source_.get(); }
+    std::int32_t generation() const noexcept { return generation_; }
+    /// How long handlers have to end.
+    std::chrono::milliseconds rebalance_deadline() const noexcept { return rebalance_deadline_; }
     std::int64_t timestamp(void* native) const noexcept { return source_->timestamp(native); }
     void headers(void* native, record_source::header_sink const& sink) const { source_->headers(native, sink); }
 
@@ -191,7 +202,7 @@ public:
     void notify() noexcept;
 
     /// What a handler waits for.
-    enum class wait_for { nothing, records, acks, its_turn };
+    enum class wait_for { nothing, records, acks, its_turn, own_work };
 
     /// Waits for `notify`, as `waiting_place` does.
     asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
@@ -202,6 +213,8 @@ public:
         auto const what = waits_for_.load(std::memory_order_relaxed);
         return what == wait_for::records || what == wait_for::acks;
     }
+    /// Whether an algorithm over the claim watches over its own progress.
+    bool has_own_work() const noexcept { return waits_for_.load(std::memory_order_relaxed) == wait_for::own_work; }
     bool waits_for_acks() const noexcept { return waits_for_.load(std::memory_order_relaxed) == wait_for::acks; }
 
     /// How the handler is cancelled; only `terminal` when it has been told the end already. Any thread.
@@ -334,6 +347,11 @@ public:
             observer->mark_refused(where_, why);
         }
     }
+    void report(event told) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->report_of_claim(std::move(told));
+        }
+    }
     void fail(std::error_code ec, std::string_view what) const noexcept {
         if (auto const observer = observer_.lock()) {
             observer->partition_failed(where_, ec, what);
@@ -357,6 +375,8 @@ private:
     std::shared_ptr<waiting_place> waiting_place_;
     std::weak_ptr<claim_observer> observer_;
     std::shared_ptr<record_source> source_;
+    std::int32_t generation_ = -1;
+    std::chrono::milliseconds rebalance_deadline_{};
     std::int64_t committed_before_;
     std::string metadata_;
     struct {

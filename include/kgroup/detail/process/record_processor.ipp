@@ -1,0 +1,588 @@
+#pragma once
+
+#include <kgroup/detail/process/record_processor.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_state.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/error.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+namespace kgroup::detail {
+
+KGROUP_INLINE record_processor::record_processor(claim& from, for_each_options const& options,
+                                                 std::unique_ptr<processed_function> function)
+    : claim_(from), state_(claim_access::state(from)), options_(options), policy_(options.retry),
+      function_(std::move(function)), random_(std::random_device{}()), seed_(random_()) {
+    options_.in_flight = std::max<std::size_t>(options_.in_flight, 1);
+}
+
+KGROUP_INLINE record_processor::~record_processor() {
+    if (options_.limit && granted_.load() != 0) { // its context has gone with the run in the middle
+        options_.limit->give_back();
+    }
+}
+
+KGROUP_INLINE void record_processor::place_granted() noexcept {
+    granted_.store(1);
+    state_->notify();
+}
+
+// The driver.
+
+KGROUP_INLINE asio::awaitable<void> record_processor::run() {
+    auto const self = shared_from_this();
+    // In a coroutine thread of its own: what it does to its cancellation state is not the caller's.
+    co_await asio::co_spawn(state_->strand(), self->drive(), asio::use_awaitable);
+}
+
+KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
+    auto const self = shared_from_this();
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await asio::this_coro::throw_if_cancelled(false);
+    progress_ = clock::now();
+    for (;;) {
+        look_around();
+        start_what_may();
+        if (ending_ != ending::none && schedule_.running_count() == 0) {
+            release_workers();
+            if (live_workers_ == 0) {
+                break;
+            }
+        }
+        if (obstacle_ == obstacle::turn) {
+            state_->notify();
+        }
+        auto cancelled = false;
+        try {
+            armed_until_ = next_deadline();
+            co_await state_->wait(armed_until_.value_or(clock::time_point::max()),
+                                  partition_state::wait_for::own_work);
+        } catch (std::system_error const& error) {
+            if (error.code() != asio::error::operation_aborted) {
+                throw;
+            }
+            cancelled = true;
+        }
+        state_->wait_over();
+        turn_left_ = turn;
+        if (cancelled) {
+            auto const type = (co_await asio::this_coro::cancellation_state).cancelled();
+            co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+            // At the end of the claim a handler is told twice: first that it ends, with `total`.
+            if ((type & asio::cancellation_type::terminal) != asio::cancellation_type::none ||
+                !state_->ended()) {
+                begin_ending(ending::cancelled);
+                cancel_running();
+            }
+        }
+    }
+    if (failure_) {
+        std::rethrow_exception(failure_);
+    }
+    if (ending_ == ending::cancelled) {
+        throw std::system_error{asio::error::operation_aborted};
+    }
+}
+
+// What the time and the claim have brought.
+KGROUP_INLINE void record_processor::look_around() {
+    auto const now = clock::now();
+    if (state_->ended()) {
+        begin_ending(ending::claim);
+        if (is_loss(state_->why_ended())) {
+            cancel_running();
+        }
+    }
+    if (ending_ == ending::none) {
+        schedule_.make_due_ready(now);
+    } else if (ending_deadline_ && now >= *ending_deadline_) {
+        ending_deadline_.reset();
+        cancel_running();
+    }
+    time_out_attempts(now);
+    tell_stall(now);
+}
+
+// Nothing starts any more, and what has not begun is given up undone.
+KGROUP_INLINE void record_processor::begin_ending(ending why) {
+    if (ending_ != ending::none) {
+        return;
+    }
+    ending_ = why;
+    auto dropped = schedule_.clear();
+    while (auto* const undone = dropped.pop_front()) {
+        release(*undone);
+    }
+    if (options_.limit) {
+        options_.limit->withdraw(*this);
+        if (granted_.exchange(0) != 0) {
+            options_.limit->give_back();
+        }
+    }
+}
+
+KGROUP_INLINE void record_processor::cancel_running() {
+    if (std::exchange(cancelled_running_, true)) {
+        return;
+    }
+    for (auto* running = schedule_.running().front(); running; running = running->place.next) {
+        running->signal->emit(asio::cancellation_type::terminal);
+    }
+}
+
+KGROUP_INLINE void record_processor::start_what_may() {
+    while (auto* const started = next()) {
+        give(*started);
+    }
+}
+
+KGROUP_INLINE void record_processor::release_workers() {
+    while (!idle_workers_.empty()) {
+        auto& idle = *idle_workers_.back();
+        idle_workers_.pop_back();
+        idle.parked.resume({}, true);
+    }
+}
+
+KGROUP_INLINE std::optional<clock::time_point> record_processor::next_deadline() const {
+    std::optional<clock::time_point> nearest;
+    auto const consider = [&](std::optional<clock::time_point> time) {
+        if (time && (!nearest || *time < *nearest)) {
+            nearest = time;
+        }
+    };
+    // Nothing that is over already and still cannot go on: the driver would not come to rest.
+    if (hold_off_) {
+        consider(obstacle_ == obstacle::held_off && !hold_off_->probe ? std::optional{hold_off_->until}
+                                                                      : std::nullopt);
+    } else if (schedule_.running_count() < options_.in_flight) {
+        consider(schedule_.next_due());
+    }
+    if (auto const limit = options_.retry.attempt_timeout; limit.count() > 0 && !cancelled_running_) {
+        for (auto const* running = schedule_.running().front(); running; running = running->place.next) {
+            if (!running->timed_out) { // those before were cancelled already
+                consider(running->time + limit);
+                break;
+            }
+        }
+    }
+    consider(ending_deadline_);
+    if (schedule_.size() != 0 && ending_ == ending::none) {
+        consider(progress_ + stall_after);
+    }
+    return nearest;
+}
+
+KGROUP_INLINE void record_processor::time_out_attempts(clock::time_point now) {
+    auto const limit = options_.retry.attempt_timeout;
+    if (limit.count() <= 0 || cancelled_running_) {
+        return;
+    }
+    // They began in this order, and all have the same time.
+    for (auto* running = schedule_.running().front(); running && running->time + limit <= now;
+         running = running->place.next) {
+        if (!std::exchange(running->timed_out, true)) {
+            running->signal->emit(asio::cancellation_type::terminal);
+        }
+    }
+}
+
+// A handler that makes no progress is told by the group; here it is known what holds it up.
+KGROUP_INLINE void record_processor::tell_stall(clock::time_point now) {
+    auto const* const oldest = schedule_.by_age().front();
+    if (finished_ != finished_before_ || !oldest || !state_->open()) {
+        finished_before_ = finished_;
+        progress_ = now;
+        if (std::exchange(stalled_, false)) {
+            report(event_kind::claim_resumed, severity::info, {}, "records are done again");
+        }
+    } else if (now - progress_ >= stall_after) {
+        progress_ = now;
+        stalled_ = true;
+        report(event_kind::claim_stalled, severity::warning, {}, describe(*oldest, now));
+    }
+}
+
+// Workers.
+
+KGROUP_INLINE void record_processor::give(task& started) {
+    if (!idle_workers_.empty()) {
+        auto& idle = *idle_workers_.back();
+        idle_workers_.pop_back();
+        idle.current = &started;
+        started.signal = &idle.signal;
+        return idle.parked.resume({}, true); // comes back when its attempt waits, or there is nothing to do
+    }
+    auto& added = *workers_.emplace_back(std::make_unique<worker>());
+    added.current = &started;
+    started.signal = &added.signal;
+    ++live_workers_;
+    asio::co_spawn(state_->strand(), work(shared_from_this(), added),
+                   asio::bind_cancellation_slot(added.signal.slot(),
+                                                [self = shared_from_this(), &added](std::exception_ptr failure) {
+                                                    self->worker_ended(added, failure);
+                                                }));
+}
+
+KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<record_processor> self, worker& me) {
+    while (me.current) {
+        auto& current = *me.current;
+        std::exception_ptr failure;
+        auto may_start = true;
+        try {
+            may_start = !current.key_failed || self->enter_lane(current);
+            if (may_start) {
+                auto const attempt = self->attempt_at(current);
+                if (self->function_->waits()) {
+                    co_await self->function_->start(*current.record, attempt);
+                } else {
+                    self->function_->call(*current.record, attempt);
+                }
+            }
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        // Each attempt begins with a fresh state, and the function may have changed it.
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+        co_await asio::this_coro::throw_if_cancelled(true);
+        if (!self->state_->on_strand()) { // the function has ended elsewhere
+            co_await asio::dispatch(self->state_->strand(), asio::use_awaitable);
+        }
+        me.current = nullptr;
+        auto const before = self->obstacle_;
+        if (may_start) {
+            self->settle(current, failure);
+        } else if (self->options_.limit) {
+            self->options_.limit->give_back();
+        }
+        me.current = self->next();
+        if (self->concerns_driver(before)) {
+            self->state_->notify();
+        }
+        if (me.current) {
+            me.current->signal = &me.signal;
+        } else {
+            co_await self->park(me);
+        }
+    }
+}
+
+KGROUP_INLINE asio::awaitable<bool> record_processor::park(worker& me) {
+    idle_workers_.push_back(&me);
+    return asio::async_initiate<decltype(asio::use_awaitable), void(std::error_code, bool)>(
+        [&me](auto handler) { me.parked.keep(std::move(handler)); }, asio::use_awaitable);
+}
+
+KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_ptr failure) {
+    --live_workers_;
+    if (auto* const current = std::exchange(ended.current, nullptr)) { // cancelled before it began
+        settle(*current, failure);
+    } else if (failure && !failure_) { // no memory: in the function it would be the function's failure
+        failure_ = failure;
+        begin_ending(ending::failure);
+        cancel_running();
+    }
+    state_->notify();
+}
+
+// Records.
+
+KGROUP_INLINE task* record_processor::next() {
+    obstacle_ = find_next();
+    if (obstacle_ != obstacle::none) {
+        return nullptr;
+    }
+    --turn_left_;
+    auto& started = schedule_.start_next(clock::now());
+    if (hold_off_) {
+        hold_off_->probe = &started;
+    }
+    return &started;
+}
+
+KGROUP_INLINE record_processor::obstacle record_processor::find_next() {
+    if (ending_ != ending::none) {
+        return obstacle::ending;
+    }
+    if (!state_->open()) {
+        return obstacle::no_record;
+    }
+    if (schedule_.running_count() >= options_.in_flight) {
+        return obstacle::in_flight;
+    }
+    if (turn_left_ == 0) {
+        return obstacle::turn;
+    }
+    if (hold_off_ && (hold_off_->probe || clock::now() < hold_off_->until)) {
+        return obstacle::held_off;
+    }
+    if (!schedule_.has_ready()) {
+        if (options_.order == order::by_partition && schedule_.size() != 0) {
+            return obstacle::in_flight; // the one before runs, or waits for a retry
+        }
+        if (auto const why = take_record(); why != obstacle::none) {
+            return why;
+        }
+    }
+    return options_.limit && !take_place() ? obstacle::place : obstacle::none;
+}
+
+// Takes records until one may start.
+KGROUP_INLINE record_processor::obstacle record_processor::take_record() {
+    for (;;) {
+        auto const held = schedule_.held_bytes();
+        if (held != 0 && held >= options_.held_bytes) {
+            return obstacle::held_bytes;
+        }
+        auto const* const oldest = schedule_.by_age().front();
+        if (oldest && taken_ - oldest->sequence >= options_.replay) {
+            return obstacle::replay;
+        }
+        if (!claim_access::holds_records(claim_)) {
+            copy_what_waits();
+        }
+        auto& taken = new_task();
+        taken.record = claim_.messages().try_receive();
+        if (!taken.record) {
+            release(taken);
+            return obstacle::no_record;
+        }
+        taken.sequence = taken_++;
+        taken.bytes = taken.record->key().size() + taken.record->value().size() + task_overhead;
+        if (options_.order == order::by_key) {
+            try {
+                find_lane(taken);
+            } catch (...) {
+                taken.key_failed = true; // told as the failure of its first attempt
+            }
+        }
+        if (schedule_.add(taken)) {
+            return obstacle::none;
+        }
+    }
+}
+
+KGROUP_INLINE void record_processor::find_lane(task& taken) {
+    auto const& record = *taken.record;
+    auto const key = options_.key      ? options_.key(record)
+                     : record.has_key() ? std::optional{record.key()}
+                                        : std::nullopt;
+    if (key) {
+        taken.lane = std::hash<std::string_view>{}(*key) ^ seed_;
+    } else if (options_.null_keys == null_keys::one_lane) {
+        taken.lane = seed_;
+    }
+}
+
+KGROUP_INLINE bool record_processor::enter_lane(task& running) {
+    find_lane(running);
+    running.key_failed = false;
+    return !running.lane || schedule_.enter_lane(running);
+}
+
+KGROUP_INLINE bool record_processor::take_place() {
+    if (granted_.exchange(0) != 0) {
+        asked_for_place_ = false;
+        return true;
+    }
+    if (asked_for_place_) {
+        return false;
+    }
+    asked_for_place_ = !options_.limit->take(shared_from_this());
+    return !asked_for_place_;
+}
+
+KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr failure) {
+    if (options_.limit) {
+        options_.limit->give_back();
+    }
+    if (failure) {
+        failed(ended, std::move(failure));
+    } else {
+        done(ended);
+    }
+    ended.timed_out = false;
+}
+
+KGROUP_INLINE void record_processor::done(task& finished) {
+    if (hold_off_ && (hold_off_->probe == &finished || finished.time >= hold_off_->since)) {
+        hold_off_.reset();
+        report(event_kind::processing_resumed, severity::info, {}, "an attempt has passed");
+    }
+    if (!is_loss(state_->why_ended())) {
+        acknowledge(finished);
+    }
+    finish(finished);
+}
+
+KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr failure) {
+    if (hold_off_ && hold_off_->probe == &ended) {
+        hold_off_->probe = nullptr;
+    }
+    if (ending_ != ending::none || state_->ended()) { // not counted, undone
+        if (ending_ == ending::failure && !cancelled_running_) {
+            auto const [text, code] = words_of(failure);
+            report(event_kind::handler_failed, severity::error, code, text);
+        }
+        return finish(ended);
+    }
+    if (ended.timed_out) {
+        failure = std::make_exception_ptr(std::system_error{errc::attempt_timed_out});
+    }
+    auto const meaning = ended.timed_out ? failure_class::retry : options_.retry.classify(failure);
+    if (meaning == failure_class::not_now) {
+        return hold_off_after(ended);
+    }
+    ++ended.attempts;
+    if (!ended.first_failure) {
+        ended.first_failure = failure;
+    }
+    auto const now = clock::now();
+    auto const due = meaning == failure_class::give_up
+                         ? std::nullopt
+                         : policy_.next_attempt(ended.attempts, ended.first_began, now, random());
+    if (due) {
+        retry(ended, *due);
+    } else {
+        give_up_on(ended, std::move(failure));
+    }
+}
+
+KGROUP_INLINE void record_processor::hold_off_after(task& ended) {
+    auto const now = clock::now();
+    if (!hold_off_) {
+        hold_off_ = hold_off{now, now + policy_.wait(1, random())};
+        report(event_kind::processing_held, severity::warning, {},
+               "the function said not_now at offset " + std::to_string(ended.record->offset()) +
+                   "; nothing new starts until an attempt has passed");
+    } else if (ended.time >= hold_off_->until) { // a probe
+        hold_off_->until = now + policy_.wait(++hold_off_->failures, random());
+    }
+    retry(ended, hold_off_->until);
+}
+
+KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr failure) {
+    if (options_.retry.give_up == give_up::skip) {
+        auto const [text, code] = words_of(failure);
+        report(event_kind::record_skipped, severity::error, code,
+               "offset " + std::to_string(ended.record->offset()) + " is given up after " +
+                   std::to_string(ended.attempts) + " attempts: " + text);
+        acknowledge(ended);
+        return finish(ended);
+    }
+    failure_ = std::move(failure);
+    begin_ending(ending::failure);
+    ending_deadline_ = clock::now() + state_->rebalance_deadline();
+    finish(ended);
+}
+
+KGROUP_INLINE void record_processor::retry(task& ended, clock::time_point due) {
+    schedule_.retry_at(ended, due);
+    if (ended.sequence < block_begin_) {
+        copy(ended);
+    }
+    if (!armed_until_ || due < *armed_until_) {
+        state_->notify(); // the driver waits for longer
+    }
+}
+
+KGROUP_INLINE void record_processor::acknowledge(task& finished) {
+    if (options_.order == order::by_partition) {
+        claim_.mark(*finished.record);
+    } else {
+        claim_.ack(*finished.record);
+    }
+}
+
+KGROUP_INLINE void record_processor::finish(task& ended) {
+    ++finished_;
+    schedule_.finish(ended);
+    release(ended);
+}
+
+KGROUP_INLINE void record_processor::release(task& ended) noexcept {
+    ended = task{};
+    spare_tasks_.push_back(&ended); // has room for all
+}
+
+KGROUP_INLINE task& record_processor::new_task() {
+    if (spare_tasks_.empty()) {
+        auto fresh = std::make_unique<task>();
+        spare_tasks_.reserve(tasks_.size() + 1);
+        tasks_.push_back(std::move(fresh));
+        return *tasks_.back();
+    }
+    auto& spare = *spare_tasks_.back();
+    spare_tasks_.pop_back();
+    return spare;
+}
+
+// The channel is about to give its block back: what waits must not keep it.
+KGROUP_INLINE void record_processor::copy_what_waits() noexcept {
+    for (auto* taken = schedule_.by_age().back(); taken && taken->sequence >= block_begin_; taken = taken->age.previous) {
+        if (!taken->running) {
+            copy(*taken);
+        }
+    }
+    block_begin_ = taken_;
+}
+
+KGROUP_INLINE void record_processor::copy(task& waiting) noexcept {
+    try {
+        static_cast<void>(waiting); // COPY HERE
+    } catch (std::bad_alloc const&) { // then it keeps its block
+    }
+}
+
+KGROUP_INLINE attempt record_processor::attempt_at(task const& started) const {
+    auto const number = started.attempts + 1;
+    return {number, number >= options_.retry.attempts, started.first_failure, state_->generation()};
+}
+
+// Whether there is something to do that a worker does not do: it has taken one record for the one that
+// is done, but more may start where a bound has opened.
+KGROUP_INLINE bool record_processor::concerns_driver(obstacle before) const noexcept {
+    auto const opened = obstacle_ == obstacle::none &&
+                        (before == obstacle::held_bytes || before == obstacle::replay ||
+                         before == obstacle::held_off || before == obstacle::place);
+    return opened || stalled_ || obstacle_ == obstacle::turn || obstacle_ == obstacle::ending ||
+           state_->ended();
+}
+
+KGROUP_INLINE void record_processor::report(event_kind kind, severity level, std::error_code error,
+                                            std::string text) {
+    state_->report({kind, level, state_->where(), error, std::move(text)});
+}
+
+KGROUP_INLINE std::string record_processor::describe(task const& oldest, clock::time_point now) const {
+    auto const seconds = [&](clock::time_point since) {
+        return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(now - since).count()) + " s";
+    };
+    std::string text = "no record was done in 30 s; the oldest undone one is offset " +
+                       std::to_string(oldest.record->offset());
+    if (oldest.record->has_key()) {
+        text += " with key \"" + std::string{oldest.record->key().substr(0, 64)} + '"';
+    }
+    if (oldest.running) {
+        text += ", attempt " + std::to_string(oldest.attempts + 1) + " runs since " + seconds(oldest.time);
+    } else {
+        text += ", which waits after " + std::to_string(oldest.attempts) + " failed attempts";
+    }
+    return text + "; " + std::to_string(schedule_.running_count()) + " attempts run, " +
+           std::to_string(schedule_.in_lanes()) + " records wait behind their keys and " +
+           std::to_string(schedule_.waiting_for_retry()) + " for a retry";
+}
+
+} // namespace kgroup::detail

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <kgroup/detail/clock.hpp>
+#include <kgroup/failure.hpp>
+#include <kgroup/retry_options.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <exception>
+#include <optional>
+
+namespace kgroup::detail {
+
+/// What follows a failed attempt: how long to wait, or that it was the last. Knows no record.
+class retry_policy {
+public:
+    explicit retry_policy(retry_options const& options) noexcept : options_(options) {}
+
+    retry_options const& options() const noexcept { return options_; }
+
+    /// When to try again after the `attempts`-th failure; nullopt: the record is given up.
+    /// `random`: from 0 to 1.
+    std::optional<clock::time_point> next_attempt(std::uint32_t attempts, clock::time_point first_began,
+                                                  clock::time_point now, double random) const noexcept {
+        if (attempts >= options_.attempts) {
+            return std::nullopt;
+        }
+        auto const next = now + wait(attempts, random);
+        if (options_.give_up_after.count() > 0 && next > first_began + options_.give_up_after) {
+            return std::nullopt;
+        }
+        return next;
+    }
+
+    /// The wait after so many failures in a row.
+    clock::duration wait(std::uint32_t failures, double random) const noexcept {
+        auto const& backoff = options_.backoff;
+        auto const longest = static_cast<double>(backoff.max.count());
+        auto const whole = std::min(longest, static_cast<double>(backoff.initial.count()) *
+                                                 std::pow(std::max(backoff.factor, 1.0),
+                                                          static_cast<double>(failures - 1)));
+        auto const jitter = std::clamp(backoff.jitter, 0.0, 1.0);
+        return std::chrono::duration_cast<clock::duration>(
+            std::chrono::duration<double, std::milli>{whole * (1 - jitter * random)});
+    }
+
+private:
+    retry_options options_;
+};
+
+} // namespace kgroup::detail

@@ -1,0 +1,279 @@
+#include <kgroup/detail/process/key_lanes.hpp>
+#include <kgroup/detail/process/retry_policy.hpp>
+#include <kgroup/detail/process/task.hpp>
+#include <kgroup/detail/process/task_schedule.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <vector>
+
+namespace kgroup::tests {
+
+namespace {
+
+using namespace std::chrono_literals;
+using detail::clock;
+using detail::key_lanes;
+using detail::retry_policy;
+using detail::task;
+using detail::task_schedule;
+
+clock::time_point const start{1h};
+
+struct tasks {
+    std::deque<task> all;
+
+    task& make(std::optional<std::uint64_t> lane, std::size_t bytes = 1) {
+        auto& made = all.emplace_back();
+        made.lane = lane;
+        made.sequence = all.size() - 1;
+        made.bytes = bytes;
+        return made;
+    }
+};
+
+} // namespace
+
+TEST_CASE("a lane is entered by one task at a time, in order") {
+    tasks some;
+    key_lanes lanes;
+    auto& first = some.make(7);
+    auto& second = some.make(7);
+    auto& third = some.make(7);
+    auto& other = some.make(8);
+    CHECK(lanes.enter(first));
+    CHECK_FALSE(lanes.enter(second));
+    CHECK_FALSE(lanes.enter(third));
+    CHECK(lanes.enter(other));
+    CHECK(lanes.size() == 2);
+    CHECK(lanes.leave(7) == &second);
+    CHECK(lanes.leave(8) == nullptr);
+    CHECK(lanes.leave(7) == &third);
+    CHECK(lanes.leave(7) == nullptr);
+    CHECK(lanes.size() == 0);
+    CHECK(lanes.enter(first));
+}
+
+TEST_CASE("lanes against a plain model, with hashes that collide in the table") {
+    std::minstd_rand random{42};
+    tasks some;
+    key_lanes lanes;
+    std::map<std::uint64_t, std::deque<task*>> model; // the first has the lane
+    for (int step = 0; step != 20'000; ++step) {
+        auto const lane = std::uint64_t{random() % 40} * 64 + random() % 3; // neighbours in every size
+        if (random() % 2 == 0) {
+            auto& entering = some.make(lane);
+            auto& row = model[lane];
+            REQUIRE(lanes.enter(entering) == row.empty());
+            row.push_back(&entering);
+        } else if (auto const found = model.find(lane); found != model.end()) {
+            auto& row = found->second;
+            row.pop_front();
+            REQUIRE(lanes.leave(lane) == (row.empty() ? nullptr : row.front()));
+            if (row.empty()) {
+                model.erase(found);
+            }
+        }
+        REQUIRE(lanes.size() == model.size());
+    }
+    std::size_t waiting = 0;
+    for (auto const& row : model) {
+        waiting += row.second.size() - 1;
+    }
+    auto dropped = lanes.clear();
+    while (dropped.pop_front()) {
+        --waiting;
+    }
+    CHECK(waiting == 0);
+    CHECK(lanes.size() == 0);
+}
+
+TEST_CASE("a task that waits for a retry keeps its lane") {
+    tasks some;
+    task_schedule schedule;
+    auto& first = some.make(1);
+    auto& second = some.make(1);
+    CHECK(schedule.add(first));
+    CHECK_FALSE(schedule.add(second));
+    CHECK(&schedule.start_next(start) == &first);
+    schedule.retry_at(first, start + 1s);
+    CHECK_FALSE(schedule.has_ready());
+    CHECK(schedule.next_due() == start + 1s);
+    schedule.make_due_ready(start + 999ms);
+    CHECK_FALSE(schedule.has_ready());
+    schedule.make_due_ready(start + 1s);
+    CHECK(&schedule.start_next(start + 1s) == &first);
+    CHECK(first.first_began == start);
+    schedule.finish(first);
+    CHECK(&schedule.start_next(start + 2s) == &second);
+    schedule.finish(second);
+    CHECK(schedule.size() == 0);
+}
+
+TEST_CASE("retries that are due at the same time start in the order of their records") {
+    tasks some;
+    task_schedule schedule;
+    std::vector<task*> all;
+    for (int count = 0; count != 10; ++count) {
+        all.push_back(&some.make(std::nullopt));
+        schedule.add(*all.back());
+        schedule.start_next(start);
+    }
+    for (auto const index : {3, 9, 0, 5, 1, 8, 2, 7, 6, 4}) {
+        schedule.retry_at(*all[static_cast<std::size_t>(index)], start + 1s);
+    }
+    schedule.make_due_ready(start + 1s);
+    for (auto* const expected : all) {
+        CHECK(&schedule.start_next(start + 1s) == expected);
+    }
+}
+
+TEST_CASE("held bytes are those of what does not run") {
+    tasks some;
+    task_schedule schedule;
+    auto& first = some.make(1, 10);
+    auto& second = some.make(1, 20);
+    schedule.add(first);
+    schedule.add(second);
+    CHECK(schedule.held_bytes() == 30);
+    schedule.start_next(start);
+    CHECK(schedule.held_bytes() == 20);
+    schedule.retry_at(first, start + 1s);
+    CHECK(schedule.held_bytes() == 30);
+    schedule.make_due_ready(start + 1s);
+    schedule.start_next(start + 1s);
+    schedule.finish(first);
+    CHECK(schedule.held_bytes() == 20);
+    schedule.start_next(start + 1s);
+    CHECK(schedule.held_bytes() == 0);
+    schedule.finish(second);
+}
+
+TEST_CASE("a task whose lane is known late waits if the lane is busy") {
+    tasks some;
+    task_schedule schedule;
+    auto& first = some.make(1, 10);
+    auto& late = some.make(std::nullopt, 20);
+    schedule.add(first);
+    schedule.add(late);
+    schedule.start_next(start);
+    schedule.start_next(start);
+    late.lane = 1;
+    CHECK_FALSE(schedule.enter_lane(late));
+    CHECK(schedule.running_count() == 1);
+    CHECK(schedule.held_bytes() == 20);
+    schedule.finish(first);
+    CHECK(&schedule.start_next(start) == &late);
+    schedule.finish(late);
+    CHECK(schedule.held_bytes() == 0);
+}
+
+TEST_CASE("random schedules: attempts of a lane never overlap and ascend, nothing is forgotten") {
+    for (std::uint32_t seed = 1; seed != 200; ++seed) {
+        std::minstd_rand random{seed};
+        tasks some;
+        task_schedule schedule;
+        auto now = start;
+        std::vector<task*> running;
+        std::map<std::uint64_t, std::uint64_t> last; // of a lane: the sequence that was done last
+        std::set<std::uint64_t> busy;
+        std::size_t done = 0;
+        auto const step = [&](bool may_add) {
+            switch (random() % 4) {
+            case 0:
+                if (may_add) {
+                    schedule.add(some.make(random() % 5 == 0 ? std::nullopt : std::optional<std::uint64_t>{random() % 6}));
+                }
+                break;
+            case 1:
+                if (schedule.has_ready()) {
+                    auto& started = schedule.start_next(now);
+                    if (started.lane) {
+                        REQUIRE(busy.insert(*started.lane).second);
+                        auto const found = last.find(*started.lane);
+                        REQUIRE((found == last.end() || found->second < started.sequence));
+                    }
+                    running.push_back(&started);
+                }
+                break;
+            case 2:
+                if (!running.empty()) {
+                    auto const index = random() % running.size();
+                    auto& ended = *running[index];
+                    running.erase(running.begin() + static_cast<std::ptrdiff_t>(index));
+                    if (ended.lane) {
+                        busy.erase(*ended.lane);
+                    }
+                    if (random() % 3 == 0) {
+                        schedule.retry_at(ended, now + std::chrono::milliseconds{random() % 50});
+                    } else {
+                        if (ended.lane) {
+                            last[*ended.lane] = ended.sequence;
+                        }
+                        schedule.finish(ended);
+                        ++done;
+                    }
+                }
+                break;
+            default:
+                now += std::chrono::milliseconds{random() % 20};
+                schedule.make_due_ready(now);
+            }
+            REQUIRE(schedule.size() == some.all.size() - done);
+            REQUIRE(schedule.running_count() == running.size());
+        };
+        for (int count = 0; count != 300; ++count) {
+            step(true);
+        }
+        if (seed % 2 == 0) {
+            for (int count = 0; done != some.all.size(); ++count) {
+                REQUIRE(count < 100'000);
+                step(false);
+            }
+            CHECK(schedule.held_bytes() == 0);
+            CHECK(schedule.busy_lanes() == 0);
+        } else {
+            auto dropped = schedule.clear();
+            std::size_t count = 0;
+            while (dropped.pop_front()) {
+                ++count;
+            }
+            CHECK(count == some.all.size() - done - running.size());
+            for (auto* const ended : running) {
+                schedule.finish(*ended);
+            }
+            CHECK(schedule.size() == 0);
+            CHECK_FALSE(schedule.has_ready());
+            CHECK(schedule.held_bytes() == 0);
+        }
+    }
+}
+
+TEST_CASE("retry policy: waits grow to the maximum, shortened by the jitter at most") {
+    retry_policy const policy{{.attempts = 10, .backoff = {.initial = 100ms, .max = 1s, .factor = 2, .jitter = 0.5}}};
+    CHECK(policy.wait(1, 0) == 100ms);
+    CHECK(policy.wait(2, 0) == 200ms);
+    CHECK(policy.wait(4, 0) == 800ms);
+    CHECK(policy.wait(5, 0) == 1s);
+    CHECK(policy.wait(1000, 0) == 1s);
+    CHECK(policy.wait(1'000'000'000, 0) == 1s);
+    CHECK(policy.wait(1, 1) == 50ms);
+}
+
+TEST_CASE("retry policy: gives up by count and by time") {
+    retry_policy const counted{{.attempts = 2, .backoff = {.initial = 100ms, .jitter = 0}}};
+    CHECK(counted.next_attempt(1, start, start, 0) == start + 100ms);
+    CHECK_FALSE(counted.next_attempt(2, start, start, 0));
+    retry_policy const timed{{.attempts = 1000, .backoff = {.initial = 100ms, .jitter = 0}, .give_up_after = 1s}};
+    CHECK(timed.next_attempt(1, start, start + 900ms, 0) == start + 1s);
+    CHECK_FALSE(timed.next_attempt(1, start, start + 901ms, 0));
+}
+
+} // namespace kgroup::tests
