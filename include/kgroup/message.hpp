@@ -83,7 +83,7 @@ public:
     /// The record's timestamp, in milliseconds since the epoch: the producer's or the broker's, as the topic is
     /// configured. nullopt: the record has none.
     std::optional<std::chrono::system_clock::time_point> timestamp() const noexcept {
-        auto const milliseconds = record_->block->state().timestamp(record_->native);
+        auto const milliseconds = record_->block->from().timestamp(record_->native);
         if (milliseconds < 0) {
             return std::nullopt;
         }
@@ -96,7 +96,7 @@ public:
     /// @throws std::system_error (category `kafka`) when the record's header block is malformed.
     std::vector<kgroup::header> headers() const {
         std::vector<kgroup::header> result;
-        record_->block->state().headers(record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
+        record_->block->from().headers(record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
             result.push_back({name, value});
         });
         return result;
@@ -115,7 +115,7 @@ public:
                 found = value;
             }
         };
-        record_->block->state().headers(record_->native, std::ref(take));
+        record_->block->from().headers(record_->native, std::ref(take));
         return found;
     }
 

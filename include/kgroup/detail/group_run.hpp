@@ -1527,7 +1527,7 @@ private:
     }
 
     static claim_look look_at(partition_state const& state) {
-        claim_look at{state.open(), state.waiting(), state.waits_for_acks(), state.source()->waiting(), state.position(), 0};
+        claim_look at{state.open() && !state.has_own_work(), state.waiting(), state.waits_for_acks(), state.source()->waiting(), state.position(), 0};
         at.delivered = state.delivered(); // last
         return at;
     }

@@ -41,12 +41,20 @@ struct watermarks {
 /// Whether the partition belongs to somebody else already.
 constexpr bool is_loss(end_reason why) noexcept { return why == end_reason::lost || why == end_reason::group_failed; }
 
-/// Where the records of one assigned partition come from: a client's model of its queue.
-class record_source {
+/// Who knows what stands behind the records of a block, and frees them.
+class record_owner {
 public:
     using header_sink = std::function<void(std::string_view, std::optional<std::string_view>)>;
 
-    virtual ~record_source() = default;
+    virtual ~record_owner() = default;
+    virtual void free_records(record* first, std::size_t count) noexcept = 0;
+    virtual std::int64_t timestamp(void* native) const noexcept = 0; // ms since the epoch; -1: none
+    virtual void headers(void* native, header_sink const& sink) const = 0;
+};
+
+/// Where the records of one assigned partition come from: a client's model of its queue.
+class record_source : public record_owner {
+public:
     /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing waits; then it says where reading
     /// goes on (`partition_state::drained`), if it knows. Behind an error that is the end of the claim it gives nothing any more.
     /// Claim's strand.
@@ -58,9 +66,6 @@ public:
     virtual std::size_t waiting() const noexcept = 0;
     /// No wake-up comes after this returned; what waits is dropped. Idempotent; any thread but the client's own.
     virtual void close() noexcept = 0;
-    virtual void free_records(record* first, std::size_t count) noexcept = 0;
-    virtual std::int64_t timestamp(void* native) const noexcept = 0; // ms since the epoch; -1: none
-    virtual void headers(void* native, header_sink const& sink) const = 0;
     virtual watermarks known_watermarks() const noexcept = 0;
 };
 
@@ -135,8 +140,6 @@ public:
     std::int32_t generation() const noexcept { return generation_; }
     /// How long handlers have to end.
     std::chrono::milliseconds rebalance_deadline() const noexcept { return rebalance_deadline_; }
-    std::int64_t timestamp(void* native) const noexcept { return source_->timestamp(native); }
-    void headers(void* native, record_source::header_sink const& sink) const { source_->headers(native, sink); }
 
     // The gate. Any thread; the next receive sees it.
 
@@ -283,7 +286,7 @@ public:
 
     // Blocks of records.
 
-    void lend(record_block& block) noexcept { block.lend(shared_from_this(), delivered()); }
+    void lend(record_block& block) noexcept { block.lend(shared_from_this(), *source_, delivered()); }
 
     /// A block to fill, when all of the last one is delivered, with room for `capacity` records at least. Claim's strand.
     record_block& take_block(std::size_t capacity) {
@@ -303,7 +306,7 @@ public:
             }
         }
         auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
-        block.state_ = this;
+        block.belongs_to(*this);
         block.clear(position());
         return block;
     }
@@ -430,8 +433,11 @@ inline void record_block::free_records() noexcept {
     // The records go first: the block may be filled again as soon as it is given back. The owner goes last:
     // it may be the state's last one.
     auto const owner = std::move(owner_);
-    owner->source()->free_records(records_, size_);
-    owner->give_back(*this);
+    auto const pooled = from_ == owner->source();
+    from_->free_records(records_, size_); // a copy goes with its records
+    if (pooled) {
+        owner->give_back(*this);
+    }
 }
 
 } // namespace kgroup::detail

@@ -12,6 +12,7 @@ namespace kgroup::detail {
 
 class partition_state;
 class record_block;
+class record_owner;
 
 /// What the library keeps about one record. A cache line: each record is written once and read once or twice.
 struct alignas(64) record {
@@ -57,6 +58,10 @@ public:
     bool full() const noexcept { return size_ == capacity_; }
     record& operator[](std::size_t index) noexcept { return records_[index]; }
     partition_state& state() const noexcept { return *state_; }
+    void belongs_to(partition_state& state) noexcept { state_ = &state; }
+    /// Who knows the records. While some are held.
+    record_owner const& from() const noexcept { return *from_; }
+    std::shared_ptr<partition_state> const& owner() const noexcept { return owner_; }
 
     class writer; // record_writer.hpp
 
@@ -73,8 +78,9 @@ public:
 
     /// From here on each record is held twice, see `holds`. `sequence`: the first one's number in the order
     /// of delivery in the claim. Claim's strand.
-    void lend(std::shared_ptr<partition_state> owner, std::uint64_t sequence) noexcept {
+    void lend(std::shared_ptr<partition_state> owner, record_owner& from, std::uint64_t sequence) noexcept {
         owner_ = std::move(owner);
+        from_ = &from;
         first_sequence_ = sequence;
         held_.store(all(), std::memory_order_relaxed);
         at_hand_ = true;
@@ -127,6 +133,7 @@ private:
     std::int64_t next_offset_ = -1;
     partition_state* state_ = nullptr;
     std::shared_ptr<partition_state> owner_;  // set while records are held: they outlive the claim if they must
+    record_owner* from_ = nullptr;
     record_block* next_free_ = nullptr;
     std::uint64_t first_sequence_ = 0;
     bool at_hand_ = false;                    // on the claim's strand, from `lend` to `settle`

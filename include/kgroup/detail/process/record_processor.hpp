@@ -148,7 +148,7 @@ private:
     bool asked_for_place_ = false;
 
     static constexpr std::uint32_t turn = 256;
-    static constexpr std::size_t task_overhead = sizeof(task) + 128;
+    static constexpr std::size_t task_overhead = 512; // of a copy, and a task
     static constexpr auto stall_after = std::chrono::seconds{30};
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/process/record_copy.hpp>
 #include <kgroup/detail/process/record_processor.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -541,8 +542,8 @@ KGROUP_INLINE void record_processor::copy_what_waits() noexcept {
 
 KGROUP_INLINE void record_processor::copy(task& waiting) noexcept {
     try {
-        static_cast<void>(waiting); // COPY HERE
-    } catch (std::bad_alloc const&) { // then it keeps its block
+        waiting.record = record_copy::make(*waiting.record);
+    } catch (...) { // no memory, or malformed headers: then it keeps its block
     }
 }
 
