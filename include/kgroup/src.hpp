@@ -13,6 +13,7 @@
 #include <kgroup/detail/membership.hpp>
 #include <kgroup/detail/message_channel.ipp>
 #include <kgroup/detail/partition_state.ipp>
+#include <kgroup/detail/process/record_processor.ipp>
 #include <kgroup/detail/rdkafka_client.hpp>
 #include <kgroup/detail/rdkafka_group_deletion.ipp>
 #include <kgroup/detail/session.ipp>
