@@ -308,6 +308,7 @@ struct counting_observer final : kgroup::detail::claim_observer {
     void mark_refused(kgroup::topic_partition const&, kgroup::mark_result) noexcept override {}
     void mark_beyond_end(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
     void released_twice(kgroup::topic_partition const&) noexcept override { ++twice; }
+    void report_of_claim(kgroup::event) noexcept override {}
     void position_moved(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
     void partition_failed(kgroup::topic_partition const&, std::error_code, std::string_view) noexcept override {}
 

@@ -113,8 +113,8 @@ public:
 
     /// Once, before the handler starts. Negative: where the client finds the start to be.
     /// `generation`: of the group, when the claim began; -1: not known.
-    void start(std::shared_ptr<record_source> source, std::int64_t offset, std::int32_t generation,
-               std::chrono::milliseconds rebalance_deadline) noexcept {
+    void start(std::shared_ptr<record_source> source, std::int64_t offset, std::int32_t generation = -1,
+               std::chrono::milliseconds rebalance_deadline = {}) noexcept {
         source_ = std::move(source);
         generation_ = generation;
         rebalance_deadline_ = rebalance_deadline;
