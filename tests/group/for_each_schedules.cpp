@@ -71,9 +71,9 @@ private:
     asio::awaitable<void> consume(claim& claim) {
         topic_partition const where{claim.topic(), claim.partition()};
         auto const ownership = ++ownerships_;
-        auto function = [this, where, ownership](message const& record) {
-            return attempt_at(where, ownership, record.offset(),
-                              record.has_key() ? "k" + std::string{record.key()} : std::string{});
+        auto function = [this, where, ownership](message const& taken) {
+            return attempt_at(where, ownership, taken.offset(),
+                              taken.has_key() ? "k" + std::string{taken.key()} : std::string{});
         };
         co_await for_each(claim, options_, function);
         for (auto const& running : under_way_) {
