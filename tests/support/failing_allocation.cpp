@@ -5,6 +5,7 @@
 
 namespace {
 
+constinit thread_local std::size_t made = 0;
 constinit thread_local std::size_t left = 0; // until the one that fails, itself included; 0: none fails
 constinit thread_local bool failed = false;
 
@@ -13,6 +14,7 @@ constinit thread_local bool failed = false;
 // In place of the standard library's.
 
 void* operator new(std::size_t size) {
+    ++made;
     if (left != 0 && --left == 0) [[unlikely]] {
         failed = true;
         throw std::bad_alloc{};
@@ -29,6 +31,8 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace kgroup::tests {
+
+std::size_t allocations() noexcept { return made; }
 
 failing_allocation::failing_allocation(std::size_t which) noexcept {
     left = which;

@@ -4,6 +4,9 @@
 
 namespace kgroup::tests {
 
+/// How many allocations this thread has made by `new`.
+std::size_t allocations() noexcept;
+
 /// While it lives, one allocation of this thread by `new` fails: the `which`th, from 1.
 class failing_allocation {
 public:

@@ -1,5 +1,7 @@
 #include <kgroup/offset_tracker.hpp>
 
+#include <support/failing_allocation.hpp>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -14,30 +16,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-namespace {
-
-thread_local std::size_t allocations = 0;
-
-}  // namespace
-
-// Not inlined: where only one of a pair is, the compiler sees memory of one kind given back as another.
-
-[[gnu::noinline]] void* operator new(std::size_t size) {
-    ++allocations;
-    if (void* const memory = std::malloc(size == 0 ? 1 : size)) {
-        return memory;
-    }
-    throw std::bad_alloc{};
-}
-
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
 
 namespace {
 
@@ -971,16 +949,16 @@ TEST_CASE("offset_tracker: marks and acknowledgements allocate nothing in steady
         }
     };
 
-    std::size_t const at_start = allocations;
+    std::size_t const at_start = kgroup::tests::allocations();
     for (int i = 0; i != 4; ++i) {
         round();
     }
-    CHECK(allocations > at_start);  // the counter counts
-    std::size_t const before = allocations;
+    CHECK(kgroup::tests::allocations() > at_start);  // the counter counts
+    std::size_t const before = kgroup::tests::allocations();
     for (int i = 0; i != 100; ++i) {
         round();
     }
-    CHECK(allocations == before);
+    CHECK(kgroup::tests::allocations() == before);
     CHECK(accepted == 104 * in_flight);
     CHECK(committed == 2 * 104);
     CHECK(tracker.committed() == offset);
@@ -990,12 +968,12 @@ TEST_CASE("offset_tracker: marks and acknowledgements allocate nothing in steady
 TEST_CASE("offset_tracker: the ring is as large as what is in flight, not as the window") {
     offset_tracker tracker;
     std::size_t accepted = 0;
-    std::size_t const before = allocations;
+    std::size_t const before = kgroup::tests::allocations();
     for (std::int64_t offset = 0; offset != 1'000'000; ++offset) {
         std::uint64_t const sequence = tracker.deliver(offset);
         accepted += tracker.ack(offset, sequence, 0) == mark_result::accepted ? 1u : 0u;
     }
-    CHECK(allocations - before <= 2);
+    CHECK(kgroup::tests::allocations() - before <= 2);
     CHECK(accepted == 1'000'000);
     CHECK(pending(tracker) == 1'000'000);
 }
