@@ -134,6 +134,8 @@ using client_event = std::variant<client_rebalance, client_offsets, client_log_o
 /// | `offsets_for_times(id, partitions, time, timeout)` | answered by a `client_times` |
 /// | `find_ends(id, partitions, timeout)` | asks the leaders, in one request each, up to which offset this member can read; answered by a `client_ends` |
 /// | `ask_coordinator(id, partition, timeout)` | whether it is there: by the committed offset of some partition; answered by a `client_coordinator` |
+/// | `listen(on)` | whether it follows its own debug log from now on; what it has heard is forgotten |
+/// | `heard(partition)` | what that says of trouble with a partition, or (nullopt) with the membership: some lines in one, or empty |
 /// | `set_token(token)` | for connections from now on; an error: it cannot be used |
 /// | `close()` | leaves the group; revocations may come meanwhile |
 /// | `closed()` | whether it has |
@@ -162,6 +164,8 @@ concept client = std::constructible_from<T, config const&> &&
         self.offsets_for_times(id, partitions, time, timeout);
         self.find_ends(id, partitions, timeout);
         self.ask_coordinator(id, partitions.front(), timeout);
+        self.listen(true);
+        { std::as_const(self).heard(std::optional{partitions.front()}) } -> std::convertible_to<std::string>;
         { self.set_token(token) } -> std::same_as<std::error_code>;
         self.close();
         { self.closed() } -> std::same_as<bool>;

@@ -326,6 +326,46 @@ TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with t
     stop();
 }
 
+TEST_CASE_FIXTURE(scripted_group, "the client's debug log is listened to before something is told, and its words are shown") {
+    cluster.set_debug_log(std::nullopt, "JOINGROUP: refused\n");
+    cluster.set_debug_log(t0, "OFFSET: no leader");
+    std::optional<event_kind> kind;
+    auto const told = [&] { return kind && count(*kind) != 0; };
+    std::string words;
+    SUBCASE("no assignment") {
+        kind = event_kind::no_assignment;
+        words = "; the client's log: JOINGROUP: refused ";
+        run();
+    }
+    SUBCASE("nothing comes") {
+        kind = event_kind::nothing_comes;
+        words = "; the client's log: OFFSET: no leader";
+        run_over({t0, t1});
+        cluster.withhold(t0);
+        cluster.add_records(t0, "a");
+    }
+    SUBCASE("health") {
+        run_over({t0, t1});
+    }
+    int heard_for = 0;
+    for (int repeats = 1; repeats != 3; ++repeats) {
+        heard_for = 0;
+        for (int half_seconds = 0; half_seconds != 130 && !(kind && count(*kind) == static_cast<std::size_t>(repeats)); ++half_seconds) {
+            heard_for += cluster.listening() ? 1 : 0;
+            advance(500ms);
+        }
+        CHECK(told() == kind.has_value());
+        CHECK(heard_for <= 12);
+        CHECK((heard_for >= 3) == kind.has_value());
+        if (kind) {
+            CHECK(last(*kind).text.ends_with(words));
+        }
+        advance(500ms);
+        CHECK_FALSE(cluster.listening());
+    }
+    stop();
+}
+
 TEST_CASE_FIXTURE(scripted_group, "a claim to which nothing comes is told, with the reason, and its end") {
     run_over({t0, t1});
     cluster.withhold(t0);
@@ -447,6 +487,65 @@ TEST_CASE_FIXTURE(scripted_group, "a topic that may not be read is told until it
     settle();
     CHECK(count(event_kind::partition_recovered) == 1);
     CHECK(last(event_kind::partition_recovered).where == kgroup::topic_partition{"t", -1});
+    stop();
+}
+
+TEST_CASE_FIXTURE(scripted_group, "what may not be read, and nobody says where, is over when it is not said again, or with an assignment") {
+    event const refused{event_kind::partition_error, severity::error, std::nullopt,
+                        make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed"};
+    run();
+    cluster.report(refused);
+    settle();
+    SUBCASE("an assignment") {
+        cluster.assign({t0});
+        settle();
+        CHECK(count(event_kind::partition_recovered) == 1);
+    }
+    SUBCASE("silence") {
+        cluster.assign({t0});
+        settle();
+        cluster.report(refused);
+        for (int seconds = 0; seconds != 60; ++seconds) {
+            advance(1s);
+            if (seconds % 15 == 0) {
+                cluster.report(refused);
+            }
+            CHECK(count(event_kind::partition_recovered) == 1);
+        }
+        for (int seconds = 0; seconds != 31; ++seconds) {
+            advance(1s);
+        }
+        CHECK(count(event_kind::partition_recovered) == 2);
+    }
+    CHECK_FALSE(last(event_kind::partition_recovered).where);
+    auto const ends = count(event_kind::partition_recovered);
+    stop();
+    CHECK(count(event_kind::partition_recovered) == ends);
+}
+
+TEST_CASE_FIXTURE(scripted_group, "under the new protocol a member with an epoch and no partitions is not in trouble, and one that is never answered is") {
+    settings.protocol = kgroup::group_protocol::consumer;
+    run();
+    auto const wait = [&] {
+        for (int seconds = 0; seconds != 12; ++seconds) {
+            advance(1s);
+        }
+    };
+    SUBCASE("answered") {
+        cluster.join();
+        wait();
+        CHECK(count(event_kind::no_assignment) == 0);
+    }
+    SUBCASE("answered late") {
+        wait();
+        CHECK(count(event_kind::no_assignment) == 1);
+        CHECK(last(event_kind::no_assignment).text.find("has not let this member join") != std::string::npos);
+        cluster.join();
+        wait();
+        CHECK(count(event_kind::assignment_received) == 1);
+    }
+    advance(5min);
+    CHECK(count(event_kind::no_assignment) == count(event_kind::assignment_received));
     stop();
 }
 

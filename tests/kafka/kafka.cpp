@@ -297,7 +297,10 @@ void kafka::delete_records(std::string const& topic, std::int32_t partition, std
     check(rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(answer.get()))->elems[0].err, topic);
 }
 
-std::string kafka::token_brokers() {
+std::string kafka::token_brokers() { return listener("advertised.listeners", "TOKENS://"); }
+std::string kafka::controller() { return listener("listeners", "CONTROLLER://"); }
+
+std::string kafka::listener(std::string_view setting, std::string_view wanted) {
     auto* broker = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, "1");
     queue const answers{rd_kafka_queue_new(producer_.get())};
     rd_kafka_DescribeConfigs(producer_.get(), &broker, 1, nullptr, answers.get());
@@ -307,9 +310,8 @@ std::string kafka::token_brokers() {
     auto const* const* const brokers = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
     auto const* const* const settings = rd_kafka_ConfigResource_configs(brokers[0], &count);
     for (auto const* const each : std::span{settings, count}) {
-        if (std::string_view{rd_kafka_ConfigEntry_name(each)} == "advertised.listeners") {
+        if (std::string_view{rd_kafka_ConfigEntry_name(each)} == setting) {
             std::string const listeners{rd_kafka_ConfigEntry_value(each)};
-            constexpr std::string_view wanted{"TOKENS://"};
             if (auto const at = listeners.find(wanted); at != std::string::npos) {
                 auto const begin = at + wanted.size();
                 return listeners.substr(begin, listeners.find(',', begin) - begin);

@@ -92,6 +92,8 @@ public:
     void delete_records(std::string const& topic, std::int32_t partition, std::int64_t first);
     /// Where the cluster listens to those only who show a token, an unsecured JWT; empty: nowhere. Real Kafka.
     std::string token_brokers();
+    /// Where a controller of the cluster listens, to other nodes only. Real Kafka.
+    std::string controller();
     /// Whether the cluster knows the group. Real Kafka.
     bool knows_group(std::string const& group);
     /// From now on nobody may read this. false: the cluster has no authorizer. Real Kafka.
@@ -105,6 +107,8 @@ private:
 
     producer make_producer(std::map<std::string, std::string> const& settings) const;
     void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition, kafka_record const& record);
+    /// Where node 1 listens, by a setting of its own; empty: nowhere.
+    std::string listener(std::string_view setting, std::string_view wanted);
     /// How many partitions of the topic have one.
     std::int32_t leaders(std::string const& topic);
     void wait_until_led(std::string const& topic, std::int32_t partitions);

@@ -57,6 +57,7 @@ struct raw_batch {
     std::int8_t magic = 2;
     std::int16_t codec = 0;           // 1 gzip, 2 snappy, 3 lz4, 4 zstd
     std::uint32_t crc_error = 0;      // xor
+    std::int64_t length_error = 0;    // added to what the first record says of its length
 
     std::string bytes() const {
         wire records;
@@ -64,7 +65,7 @@ struct raw_batch {
             wire one;
             one.number(std::int8_t{0}).zigzag(0).zigzag(static_cast<std::int64_t>(i)).zigzag(-1);
             one.zigzag(static_cast<std::int64_t>(values[i].size())).raw(values[i]).zigzag(0);
-            records.zigzag(static_cast<std::int64_t>(one.bytes().size())).raw(one.bytes());
+            records.zigzag(static_cast<std::int64_t>(one.bytes().size()) + (i == 0 ? length_error : 0)).raw(one.bytes());
         }
         auto const count = static_cast<std::int32_t>(values.size());
         wire covered; // by the checksum. With a codec the records are left as they are, which is damage enough

@@ -49,11 +49,15 @@ TEST_CASE("claim_watch: only a handler that waits, at an empty queue and an open
 TEST_CASE("claim_watch: what the log holds and does not come is told after ten seconds, and then each minute") {
     auto const told_and_over = [](log_end_look const& answer, std::string const& reason) {
         claim_watch watch{first_moment};
+        CHECK_FALSE(watch.tells_soon(first_moment + 5s));
         watch.log_end(answer, idle, first_moment + 5s);
+        CHECK(watch.tells_soon(first_moment + 5s));
         CHECK_FALSE(watch.look(idle, first_moment + 9s, true).nothing_comes);
         CHECK_FALSE(watch.look(idle, first_moment + 10s, false).nothing_comes); // an outage says it already
         CHECK(watch.look(idle, first_moment + 10s, true).nothing_comes);
         CHECK(contains(watch.reason(), reason));
+        CHECK_FALSE(watch.tells_soon(first_moment + 64s));
+        CHECK(watch.tells_soon(first_moment + 65s));
         CHECK_FALSE(watch.look(idle, first_moment + 69s, true).nothing_comes);
         CHECK(watch.look(idle, first_moment + 70s, true).nothing_comes);
         SUBCASE("ends with a record") {
@@ -102,6 +106,19 @@ TEST_CASE("claim_watch: a record that was written just before the question is on
     CHECK_FALSE(found.nothing_comes);
     CHECK_FALSE(found.records_come); // nothing was told
     CHECK_FALSE(watch.look(after, first_moment + 40s, true).nothing_comes);
+}
+
+TEST_CASE("claim_watch: who has not been asked for since something came does not wait for the others") {
+    claim_watch watch{first_moment};
+    CHECK_FALSE(watch.asked());
+    watch.log_end_asked();
+    CHECK(watch.asked());
+    watch.look(idle, first_moment + 1s, true);
+    CHECK(watch.asked());
+    auto after = idle;
+    after.delivered = 1;
+    watch.look(after, first_moment + 2s, true);
+    CHECK_FALSE(watch.asked());
 }
 
 TEST_CASE("claim_watch: a handler that takes nothing stalls until it does") {

@@ -67,6 +67,21 @@ TEST_CASE("lasting_conditions: commits fail as a whole, whatever partition an ev
     CHECK(conditions.end(of(event_kind::commit_recovered)).size() == 1);
 }
 
+TEST_CASE("lasting_conditions: what names no place ends alone, when it has been silent") {
+    lasting_conditions conditions;
+    conditions.note(of(event_kind::partition_error, here), true, first_moment);
+    conditions.note(of(event_kind::partition_error), true, first_moment);
+    conditions.note(of(event_kind::partition_error), false, first_moment + 9s);
+    CHECK(conditions.end_without_place(event_kind::partition_error, first_moment + 9s, "silent").empty());
+    CHECK(conditions.end_without_place(event_kind::topic_missing, first_moment + 10s, "silent").empty());
+    auto const ended = conditions.end_without_place(event_kind::partition_error, first_moment + 10s, "silent");
+    REQUIRE(ended.size() == 1);
+    CHECK(ended[0].kind == event_kind::partition_recovered);
+    CHECK_FALSE(ended[0].where);
+    CHECK(conditions.lasts(event_kind::partition_error, here));
+    CHECK(conditions.end_without_place(event_kind::partition_error, first_moment + 20s, "silent").empty());
+}
+
 TEST_CASE("lasting_conditions: with a claim ends all that concerns it") {
     lasting_conditions conditions;
     for (auto const kind : {event_kind::partition_error, event_kind::claim_stalled, event_kind::nothing_comes}) {

@@ -34,6 +34,8 @@ public:
         next_question_ = now + ask_after;
         return true;
     }
+    /// Whether its reason is to be looked for.
+    bool tells_soon(clock::time_point now) const noexcept { return since_ && now >= next_telling_ - ask_after; }
     bool telling_is_due(clock::time_point now) noexcept {
         if (!since_ || now < next_telling_) {
             return false;

@@ -75,6 +75,14 @@ public:
     bool wants_log_end(claim_look const& at, clock::time_point now) const noexcept {
         return at.open && drained(at) && now - quiet_since_ >= ask_after;
     }
+    /// It is, now.
+    void log_end_asked() noexcept { asked_ = true; }
+    /// Whether it has been, since something came last: who has not does not wait for the others.
+    bool asked() const noexcept { return asked_; }
+    /// Whether `nothing_comes` is near, and its reason is to be looked for.
+    bool tells_soon(clock::time_point now) const noexcept {
+        return suspected_since_ && (!nothing_comes_ || now - told_ >= tell_again_after - ask_after);
+    }
 
     /// The answer to that. Returns what it ends.
     findings log_end(log_end_look const& log, claim_look const& at, clock::time_point now) {
@@ -132,12 +140,13 @@ private:
         found.recovered = arrived(since_failure_);
         if (at.delivered != delivered_ || at.queued != 0 || !at.open) {
             quiet_since_ = now;
+            asked_ = false;
             suspected_since_.reset();
             found.records_come = std::exchange(nothing_comes_, false);
             return;
         }
         // What has just been written may be on its way.
-        constexpr auto on_its_way = std::chrono::seconds{1};
+        constexpr auto on_its_way = std::chrono::seconds{2};
         if (!may_tell || !suspected_since_ || now - *suspected_since_ < on_its_way ||
             now - quiet_since_ < tell_after || (nothing_comes_ && now - told_ < tell_again_after)) {
             return;
@@ -156,8 +165,8 @@ private:
         }
         if (log.end > position) {
             return "the log goes up to offset " + std::to_string(log.end) + " and nothing comes from " +
-                   from + " on, though the leader answers; fetches that are refused, or a damaged "
-                   "record, are possible reasons";
+                   from + " on, though the leader answers; a damaged record is a possible reason, or "
+                   "fetches that are refused";
         }
         if (log.high_watermark > position) {
             return "a transaction is open: it holds back what is written from offset " + from + " to " +
@@ -173,6 +182,7 @@ private:
     bool stalled_ = false;
 
     clock::time_point quiet_since_;  // nothing has come since then
+    bool asked_ = false;             // since then
     std::optional<clock::time_point> suspected_since_; // there is something to come
     std::string reason_;
     bool nothing_comes_ = false;     // and it is told

@@ -613,10 +613,8 @@ private:
     void note(machine::assigned const& what) {
         answered();
         subscription_changed_ = false;
-        assignment_.end();
-        if (conditions_.lasts(event_kind::no_assignment)) {
-            report({event_kind::assignment_received, severity::info, std::nullopt, {}, list(what.partitions)});
-        }
+        end_wait_for_assignment(list(what.partitions));
+        end_what_names_no_place((clock::time_point::max)(), "an assignment has arrived");
         if (conditions_.lasts(event_kind::topic_missing) || conditions_.lasts(event_kind::partition_error)) {
             for (auto const& where : what.partitions) {
                 found_topic(where.topic);
@@ -699,7 +697,7 @@ private:
 
     void follow(offset_lookup::outcome what) {
         for (auto& each : what.events) {
-            report(std::move(each));
+            report(each.kind == event_kind::start_delayed ? with_reason(std::move(each)) : std::move(each));
         }
         if (what.failure && what.where) {
             fail(what.failure, name(*what.where), machine::failed{}); // the membership is intact and is given back in order
@@ -1520,9 +1518,37 @@ private:
         watch_assignment(now);
         if (!times_.closing()) {
             ask_brokers(now);
+            listen(now, undisturbed);
+            end_what_names_no_place(now - 30s, "it has not been told again");
         }
         for (auto& kept : conditions_.kept_back(now, 10s)) {
             report(std::move(kept));
+        }
+    }
+
+    // The client's debug log is followed for some seconds before something is told, for its words.
+    void listen(clock::time_point now, bool undisturbed) {
+        auto wanted = assignment_.tells_soon(now) || lookup_.tells_soon(now);
+        for (auto each = running_.begin(); undisturbed && !wanted && each != running_.end(); ++each) {
+            wanted = each->second->watch.tells_soon(now);
+        }
+        if (wanted != std::exchange(listening_, wanted)) {
+            client_.listen(wanted);
+        }
+    }
+
+    event with_reason(event what) {
+        if (auto const words = listening_ ? client_.heard(what.where) : std::string{}; !words.empty()) {
+            what.text += "; the client's log: " + words;
+        }
+        return what;
+    }
+
+    void end_what_names_no_place(clock::time_point silent_since, std::string const& text) {
+        for (auto const kind : {event_kind::partition_error, event_kind::topic_missing}) {
+            for (auto& end : conditions_.end_without_place(kind, silent_since, text)) {
+                publish(std::move(end));
+            }
         }
     }
 
@@ -1560,8 +1586,8 @@ private:
                     at.open ? "records come again, or there are none to come" : "the claim is paused"});
         }
         if (found.nothing_comes) {
-            report({event_kind::nothing_comes, severity::warning, where, {},
-                    "nothing has come for " + seconds_since(frame.watch.quiet_since()) + ": " + frame.watch.reason()});
+            report(with_reason({event_kind::nothing_comes, severity::warning, where, {},
+                                "nothing has come for " + seconds_since(frame.watch.quiet_since()) + ": " + frame.watch.reason()}));
         }
     }
 
@@ -1573,12 +1599,26 @@ private:
         if (times_.closing() || machine_.at() != step::joining) {
             return; // it is not awaited, or not yet: what there was is being given back
         }
-        if (config_.protocol == group_protocol::consumer && assignment_.since() && client_.generation_id() > 0) {
-            assignment_.end(); // it has an epoch: its share is empty, of which librdkafka need not tell
+        if (config_.protocol == group_protocol::consumer) {
+            // Who has an epoch has been answered: its share is empty, of which librdkafka does not tell. Nor does it tell that such a
+            // member has to join again.
+            if (client_.generation_id() > 0) {
+                end_wait_for_assignment("this member's share is empty");
+            } else {
+                assignment_.begin(now);
+            }
         }
         if (assignment_.telling_is_due(now)) {
-            report({event_kind::no_assignment, severity::warning, std::nullopt, coordinator_ ? coordinator_->error : std::error_code{},
-                    "no assignment for " + seconds_since(*assignment_.since()) + ": " + waits_for()});
+            report(with_reason({event_kind::no_assignment, severity::warning, std::nullopt,
+                                coordinator_ ? coordinator_->error : std::error_code{},
+                                "no assignment for " + seconds_since(*assignment_.since()) + ": " + waits_for()}));
+        }
+    }
+
+    void end_wait_for_assignment(std::string const& text) {
+        assignment_.end();
+        if (conditions_.lasts(event_kind::no_assignment)) {
+            report({event_kind::assignment_received, severity::info, std::nullopt, {}, text});
         }
     }
 
@@ -1591,7 +1631,7 @@ private:
             text = "the group's coordinator does not answer: " + coordinator_->error.message();
         } else if (coordinator_ && coordinator_->error) {
             text = "the group's coordinator answers: " + coordinator_->error.message();
-        } else if (client_.member_id().empty()) {
+        } else if (config_.protocol == group_protocol::consumer || client_.member_id().empty()) {
             text = "the group's coordinator is there and has not let this member join";
         } else {
             text = "this member has joined, and waits for the other members";
@@ -1614,18 +1654,21 @@ private:
                 coordinator_question_ = ++question_id_;
                 client_.ask_coordinator(question_id_, some_partition(), limit);
             }
-            if (ends_question_ == 0 && (of_outage || now >= next_ends_)) {
+            if (ends_question_ == 0) {
                 std::vector<topic_partition> quiet;
+                auto const in_turn = now >= next_ends_;
                 for (auto const& [where, frame] : running_) {
+                    auto const due = in_turn || !frame->watch.asked();
                     auto const wanted = of_outage ? quiet.size() < 100 // of one broker at least
-                                                  : frame->watch.wants_log_end(look_at(*frame->state), now);
+                                                  : due && frame->watch.wants_log_end(look_at(*frame->state), now);
                     if (wanted) {
                         quiet.push_back(where);
+                        frame->watch.log_end_asked();
                     }
                 }
                 if (!quiet.empty()) {
                     ends_question_ = ++question_id_;
-                    next_ends_ = now + claim_watch::ask_after;
+                    next_ends_ = in_turn ? now + claim_watch::ask_after : next_ends_;
                     client_.find_ends(question_id_, std::move(quiet), limit);
                 }
             }
@@ -1638,7 +1681,7 @@ private:
                         }
                     }
                 }
-                next_topics_ = now + 30s;
+                next_topics_ = now + 10s;
                 if (!missing.empty()) {
                     topics_question_ = ++question_id_;
                     client_.find_ends(question_id_, std::move(missing), limit);
@@ -1846,6 +1889,7 @@ private:
     lasting_conditions conditions_;
     std::vector<std::string> topics_ = config_.topics;
     assignment_watch assignment_;
+    bool listening_ = false;                     // to the client's debug log
     outage_watch outage_;
     outage_watch refusal_;                       // brokers that refuse this member
     clock::time_point refused_at_{};

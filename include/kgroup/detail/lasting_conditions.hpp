@@ -23,13 +23,15 @@ public:
     struct condition {
         event newest; // of the events that begin it: they repeat while it lasts
         clock::time_point since;
+        clock::time_point last;
         bool told = false;
     };
 
     /// An event begins a condition, or repeats it; `told`: it is reported.
     void note(event const& begin, bool told, clock::time_point now) {
-        auto const [found, began] = all_.try_emplace(place_of(begin), condition{begin, now, false});
+        auto const [found, began] = all_.try_emplace(place_of(begin), condition{begin, now, now, false});
         auto& known = found->second;
+        known.last = now;
         if (!began) {
             known.newest = begin;
         }
@@ -51,6 +53,16 @@ public:
         while (found != all_.end() && found->first.first == *kind &&
                (!by.where || found->first.second == by.where)) {
             end(found++, by, told);
+        }
+        return told;
+    }
+
+    /// Ends the condition of this kind that names no place, if it was last told, or kept back, before `silent_since`: of such a
+    /// condition nobody tells the end.
+    std::vector<event> end_without_place(event_kind begin, clock::time_point silent_since, std::string const& text) {
+        std::vector<event> told;
+        if (auto const found = all_.find({begin, std::nullopt}); found != all_.end() && found->second.last < silent_since) {
+            end(found, {*ended_by(begin), severity::info, std::nullopt, {}, text}, told);
         }
         return told;
     }

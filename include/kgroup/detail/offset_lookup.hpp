@@ -199,6 +199,13 @@ public:
         return retry_at_ && complete_by_ ? std::min(retry_at_, complete_by_) : retry_at_ ? retry_at_ : complete_by_;
     }
 
+    /// Whether it tells again soon that a claim cannot start, and the reason is to be looked for.
+    bool tells_soon(clock::time_point now) const noexcept {
+        return std::ranges::any_of(searches_, [now](auto const& each) {
+            return each.second.delayed && now - each.second.told >= tell_again_after - std::chrono::seconds{5};
+        });
+    }
+
     outcome on_time(clock::time_point now) {
         outcome result;
         if (retry_at_ && *retry_at_ <= now) {
@@ -222,6 +229,7 @@ public:
 private:
     // How long an assignment waits for the ends of logs before it goes on without those that are missing.
     static constexpr std::chrono::seconds patience{2};
+    static constexpr std::chrono::minutes tell_again_after{1};
 
     void retry(clock::time_point now, outcome& result) {
         using namespace std::chrono_literals;
@@ -231,7 +239,7 @@ private:
                 continue;
             }
             partitions.insert(where);
-            if (missing.delayed && now - missing.told >= 1min) {
+            if (missing.delayed && now - missing.told >= tell_again_after) {
                 missing.told = now;
                 tell(result, event_kind::start_delayed, severity::warning, where, missing.error,
                      "the claim still cannot start: " + missing.reason);

@@ -4,6 +4,7 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/clock.hpp>
 #include <kgroup/detail/config_check.hpp>
+#include <kgroup/detail/debug_lines.hpp>
 #include <kgroup/detail/event_line.hpp>
 #include <kgroup/detail/internal_topics.hpp>
 #include <kgroup/detail/partition_state.hpp>
@@ -75,6 +76,7 @@ public:
         arrivals_ = std::make_shared<arrivals>();
         arrivals_->notify = std::move(notify);
         handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf), std::move(settings_.refill));
+        rd_kafka_set_log_level(handle_->get(), settings_.quiet_log_level); // below that nothing is even formatted
         rd_kafka_poll_set_consumer(handle_->get());
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
         rd_kafka_set_log_queue(handle_->get(), queue_->get());
@@ -299,16 +301,21 @@ public:
         }
         looks_->ask([answer = answer_of(std::move(asked)), timeout, handle = handle_, to = arrivals_]() mutable {
             auto& ends = std::get<client_ends>(answer.front()).ends;
-            auto const list = make_partitions(ends.size());
-            for (auto const& each : ends) {
-                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(), each.where.partition)->offset =
-                    start_position::log_end;
-            }
-            auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(), static_cast<int>(timeout.count()));
-            for (std::size_t i = 0; i != ends.size(); ++i) {
-                auto const& found = list->elems[i];
-                ends[i].error = make_error_code(found.err ? found.err : err);
-                ends[i].offset = ends[i].error || found.offset < 0 ? std::nullopt : std::optional{found.offset};
+            try {
+                std::vector<log_place> places;
+                for (auto const& each : ends) {
+                    places.push_back({each.where, start_position::log_end});
+                }
+                // One leader that does not answer hides no other's answer.
+                auto const found = rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
+                for (std::size_t i = 0; i != ends.size(); ++i) {
+                    ends[i].error = found[i].error;
+                    ends[i].offset = found[i].error || found[i].offset < 0 ? std::nullopt : std::optional{found[i].offset};
+                }
+            } catch (std::bad_alloc const&) { // on a thread of its own
+                for (auto& each : ends) {
+                    each.error = std::make_error_code(std::errc::not_enough_memory);
+                }
             }
             handle.reset(); // before the answer: who gets it may wait for the last of them
             to->add(std::move(answer));
@@ -334,6 +341,13 @@ public:
             to->add(std::move(answer));
         });
     }
+
+    void listen(bool on) {
+        heard_.clear();
+        listening_ = on;
+        rd_kafka_set_log_level(handle_->get(), on ? debug_level : settings_.quiet_log_level);
+    }
+    std::string heard(std::optional<topic_partition> const& where) const { return heard_.about(where); }
 
     std::error_code set_token(oauth_token const& token) { return detail::set_token(handle_->get(), token); }
 
@@ -380,6 +394,7 @@ private:
         made.push_back(std::move(what));
         return made;
     }
+    static constexpr int debug_level = 7;
 
     // What arrives from elsewhere than the queue, and who is told that something did.
     struct arrivals {
@@ -678,14 +693,15 @@ private:
         return notice;
     }
 
-    // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY".
+    // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY". Others of its errors name none, as
+    // "ConsumerGroupHeartbeat failed: WHY".
     static std::optional<topic_partition> missing_topic(std::string_view text) {
-        auto const begin = text.find(": ");
-        auto const end = begin == text.npos ? begin : text.find(": ", begin + 2);
+        constexpr std::string_view begin{"Subscribed topic not available: "};
+        auto const end = text.starts_with(begin) ? text.find(": ", begin.size()) : text.npos;
         if (end == text.npos) {
             return std::nullopt;
         }
-        auto const topic = text.substr(begin + 2, end - begin - 2);
+        auto const topic = text.substr(begin.size(), end - begin.size());
         return is_legal_name(topic) ? std::optional{topic_partition{std::string{topic}, -1}} : std::nullopt;
     }
 
@@ -695,6 +711,9 @@ private:
         char const* text = nullptr;
         int level = 0;
         if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
+            return std::nullopt;
+        }
+        if (level == debug_level && !hear(event, facility, text)) {
             return std::nullopt;
         }
         if (std::string_view{facility} == "OFFSET" && level == 4) {
@@ -707,6 +726,17 @@ private:
         }
         auto const how = level <= 3 ? severity::error : level == 4 ? severity::warning : level <= 6 ? severity::info : severity::debug;
         return client_notice{{event_kind::client_log, how, std::nullopt, {}, std::string{facility} + ": " + text}};
+    }
+
+    // A line of the debug log. false: the user has not asked for lines of these contexts.
+    bool hear(rd_kafka_event_t* event, std::string_view facility, std::string_view text) {
+        char contexts[512] = "";
+        rd_kafka_event_debug_contexts(event, contexts, sizeof contexts);
+        auto const of_group = share_name(contexts, "cgrp");
+        if (listening_ && (of_group || share_name(contexts, "topic"))) {
+            heard_.add(facility, text, of_group);
+        }
+        return !settings_.debug.empty() && (!*contexts || share_name(contexts, settings_.debug)); // some have no name
     }
 
     // Records on the consumer's queue: of a partition that nobody reads, or that came before its queue was taken out. The latter
@@ -803,6 +833,8 @@ private:
     std::map<topic_partition, std::int64_t> unsought_;         // of these: known, and to be read from there
     clock::time_point seek_again_at_{};
     std::map<topic_partition, std::shared_ptr<rdkafka_source>> sources_; // the last of each partition, retired or not
+    debug_lines heard_;
+    bool listening_ = false;
     owed owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;

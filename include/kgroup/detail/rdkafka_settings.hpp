@@ -30,6 +30,8 @@ struct rdkafka_settings {
     std::chrono::milliseconds rebalance_deadline{};
     std::size_t block_bytes = 0;  // how much a claim drains at a time
     int log_level = 0;            // what the user wants to see of librdkafka's log
+    std::string debug;            // the contexts of its debug log that the user wants to see, as librdkafka writes them
+    int quiet_log_level = 0;      // librdkafka's own, while nobody listens to what was added to these
     std::vector<std::string> warnings; // settings of the user's that are allowed and not safe
 };
 
@@ -172,10 +174,12 @@ private:
         constexpr int warning = 4;
         constexpr int debug = 7;
         must("log.queue", "true", "how kgroup learns what happens");
-        made_.log_level = get("debug").empty() ? static_cast<int>(std::stol(get("log_level"))) : debug; // librdkafka's own rule
-        if (made_.log_level < warning) {
-            set("log_level", std::to_string(warning), !quietly);
-        }
+        made_.debug = get("debug");
+        made_.log_level = made_.debug.empty() ? static_cast<int>(std::stol(get("log_level"))) : debug; // librdkafka's own rule
+        made_.quiet_log_level = (std::max)(made_.log_level, warning);
+        set("log_level", std::to_string(made_.quiet_log_level), !quietly);
+        // Contexts are fixed at the start, the level is not: it is raised when there is something to find out. They hold no secrets.
+        set("debug", made_.debug.empty() ? "cgrp,topic" : "cgrp,topic," + made_.debug, !quietly);
     }
 
     void hide_internal_topics() {

@@ -85,6 +85,8 @@ public:
     void ask_coordinator(std::uint64_t id, topic_partition const&, std::chrono::milliseconds) {
         cluster().ask_coordinator(id);
     }
+    void listen(bool on) { cluster().listen(on); }
+    std::string heard(std::optional<topic_partition> const& where) const { return connection_->cluster->heard(where); }
     std::error_code set_token(oauth_token const& token) { return cluster().set_token(token); }
     void close() { cluster().close(); }
     bool closed() const { return connection_->cluster->closed(); }

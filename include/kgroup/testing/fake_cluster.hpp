@@ -129,7 +129,7 @@ public:
 
     // The membership. Each of these is an event for the member, behind those that it has not seen yet.
 
-    /// The group knows the member, and has nothing for it yet: `session::member_id` is not empty from now on. The first
+    /// The group knows the member, and has nothing for it yet: `session::member_id` is not empty from now on, and it has a generation. The first
     /// `assign` does that, too.
     void join() { coordinator_->join(); }
 
@@ -173,6 +173,12 @@ public:
     void report(event what) { coordinator_->report(std::move(what)); }
     /// The brokers answer again when they are asked.
     void end_outage() { coordinator_->end_outage(); }
+
+    /// What the client's debug log says of a partition, or (nullopt) of the membership, while the member listens to it to find out
+    /// why something makes no progress.
+    void set_debug_log(std::optional<topic_partition> const& where, std::string_view text) { coordinator_->set_debug_log(where, text); }
+    /// Whether it listens now.
+    bool listening() const { return coordinator_->listening(); }
 
     /// From now on what is added to this partition is in its log and does not come, as when fetches are refused.
     void withhold(topic_partition const& where) { coordinator_->withhold(where, true); }

@@ -126,7 +126,10 @@ public:
 
     void join() {
         change const now{*this};
-        script([this] { become_known(); });
+        script([this] {
+            become_known();
+            generation_ = (std::max)(generation_, 1);
+        });
     }
     void assign(detail::partition_set partitions) {
         change const now{*this};
@@ -503,6 +506,24 @@ public:
             auto const error = next_fault(request::ask_coordinator).value_or(unreachable());
             push(client_coordinator{id, error, !away_});
         });
+    }
+
+    void listen(bool on) {
+        std::lock_guard const lock{mutex_};
+        listening_ = on;
+    }
+    bool listening() const {
+        std::lock_guard const lock{mutex_};
+        return listening_;
+    }
+    std::string heard(std::optional<topic_partition> const& where) const {
+        std::lock_guard const lock{mutex_};
+        auto const found = debug_log_.find(where);
+        return listening_ && found != debug_log_.end() ? found->second : std::string{};
+    }
+    void set_debug_log(std::optional<topic_partition> const& where, std::string_view text) {
+        std::lock_guard const lock{mutex_};
+        debug_log_[where] = text;
     }
 
     std::error_code set_token(oauth_token const& token) {
@@ -1122,6 +1143,8 @@ private:
     std::set<topic_partition> to_fetch_;          // when nothing is unanswered
     std::optional<membership_change> unanswered_; // the newest that it has seen
     int arriving_ = 0;                            // those that it has not seen
+    bool listening_ = false;                      // the member, to the debug log
+    std::map<std::optional<topic_partition>, std::string> debug_log_; // what it says of each
     bool away_ = false;                           // the brokers, until something of them is seen
     detail::partition_set withheld_;              // what is added is not handed over
     std::set<std::string> missing_topics_;        // until records are added to them
