@@ -25,9 +25,10 @@ class QuotedPrograms(unittest.TestCase):
                                     f"{page.name} shows C++ that no program of the tests or examples holds:\n{block}")
         self.assertGreater(blocks, 0)
 
-    def test_the_readme_shows_an_examples_file(self):
+    def test_json_is_an_examples_file(self):
         files = [words(path.read_text()) for path in sorted((TOP / "examples").glob("*.json"))]
-        blocks = re.findall(r"^```json\n(.*?)^```", (TOP / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+        blocks = [block for page in [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
+                  for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)]
         self.assertNotEqual([], blocks)
         for block in blocks:
             self.assertIn(words(block), files)
