@@ -27,7 +27,7 @@ using kgroup::event_kind;
 using kgroup::testing::embedded_cluster;
 using request = embedded_cluster::request;
 
-constexpr std::size_t all = 100000;
+constexpr std::size_t every_time = 100000;
 
 kgroup::config member_of(std::string const& brokers, std::string const& topic) {
     return {.brokers = brokers,
@@ -62,7 +62,7 @@ TEST_CASE("silence: a coordinator that cannot be found") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 2);
     cluster.produce("orders", 0, "a");
-    cluster.fail(request::find_coordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, all);
+    cluster.fail(request::find_coordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, every_time);
     received records;
     member one{member_of(cluster.brokers(), "orders"), receive_into(records)};
     CHECK(tells(one, event_kind::no_assignment, "coordinator does not answer"));
@@ -87,7 +87,7 @@ TEST_CASE("silence: joins and their answers that repeat") {
         error = RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
         step = "has joined, and waits for the other members";
     }
-    cluster.fail(which, error, all);
+    cluster.fail(which, error, every_time);
     received records;
     member one{member_of(cluster.brokers(), "orders"), receive_into(records)};
     CHECK(tells(one, event_kind::no_assignment, step));
@@ -128,7 +128,7 @@ TEST_CASE("silence: fetches that are refused, and a partition that loses its lea
     cluster.produce("orders", 0, "a");
     REQUIRE(has_all(records, 1));
     SUBCASE("fetches") {
-        cluster.fail(request::fetch, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, all);
+        cluster.fail(request::fetch, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, every_time);
         cluster.produce("orders", 0, "b");
         CHECK(tells(one, event_kind::nothing_comes, "the log goes up to offset 2", 13s));
         CHECK(tells(one, event_kind::nothing_comes, "; the client's log: "));

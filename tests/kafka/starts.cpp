@@ -37,9 +37,9 @@ void add_partitions(kafka& brokers, std::string const& topic, std::size_t count)
     std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> const client{
         rd_kafka_new(RD_KAFKA_PRODUCER, conf, text.data(), text.size()), rd_kafka_destroy};
     std::unique_ptr<rd_kafka_queue_t, decltype(&rd_kafka_queue_destroy)> const queue{rd_kafka_queue_new(client.get()), rd_kafka_queue_destroy};
-    auto* request = rd_kafka_NewPartitions_new(topic.c_str(), count, text.data(), text.size());
-    rd_kafka_CreatePartitions(client.get(), &request, 1, nullptr, queue.get());
-    rd_kafka_NewPartitions_destroy(request);
+    auto* added = rd_kafka_NewPartitions_new(topic.c_str(), count, text.data(), text.size());
+    rd_kafka_CreatePartitions(client.get(), &added, 1, nullptr, queue.get());
+    rd_kafka_NewPartitions_destroy(added);
     auto* const answer = rd_kafka_queue_poll(queue.get(), 20000);
     REQUIRE(answer);
     CHECK(rd_kafka_event_error(answer) == RD_KAFKA_RESP_ERR_NO_ERROR);
