@@ -396,4 +396,23 @@ TEST_CASE_FIXTURE(starts_group, "start_at outside setup throws, and what is not 
     CHECK_FALSE(cluster.committed(t0).has_value());
 }
 
+TEST_CASE_FIXTURE(scripted_group, "a start that is delayed when its assignment is overtaken, before there are claims, is told to be over") {
+    settings.initial_offset = offset_reset::latest;
+    cluster.fail_look_ups_of(t0, kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT));
+    cluster.hold_next(fake_cluster::request::look_up);
+    run_over({t0, t1});
+    cluster.release(fake_cluster::request::look_up);
+    cluster.revoke(); // before the end of t1 is known
+    settle();
+    CHECK(count(event_kind::start_delayed) == 1);
+    CHECK(count(event_kind::start_found) == 1);
+    advance(2min);
+    CHECK(count(event_kind::start_delayed) == 1);
+    cluster.assign({t0});
+    settle();
+    CHECK(count(event_kind::start_found) == 1);
+    CHECK(handler.claims == 1);
+    stop();
+}
+
 } // namespace

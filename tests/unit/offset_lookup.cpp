@@ -335,7 +335,7 @@ TEST_CASE("offset_lookup: a request that fails as a whole is repeated, and what 
         CHECK(one.failure == refused);
     }
     SUBCASE("nobody waits for it any more") {
-        one.lookup.abandon();
+        one.follow(one.lookup.abandon());
         one.follow(one.lookup.answer(one.answer(*asked.committed), one.now));
         CHECK(one.found.empty());
         CHECK_FALSE(one.lookup.due());
@@ -345,6 +345,35 @@ TEST_CASE("offset_lookup: a request that fails as a whole is repeated, and what 
         one.found.clear();
         one.follow(one.lookup.answer(one.answer(*asked.committed), one.now));
         CHECK(one.found.empty());
+    }
+}
+
+TEST_CASE("offset_lookup: what was delayed is over when its assignment is, before there are claims") {
+    cluster one{{offset_reset::latest}};
+    one.committed_errors = {{0, kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)}};
+    auto const asked = one.lookup.begin(set_of({0, 1}));
+    auto const first = one.lookup.answer(one.answer(*asked.committed), one.now);
+    REQUIRE(first.log); // the end of 1 is not known yet
+    CHECK_FALSE(first.complete);
+    auto const kinds = [](offset_lookup::outcome const& from) {
+        std::vector<event_kind> all;
+        for (auto const& told : from.events) {
+            all.push_back(told.kind);
+        }
+        return all;
+    };
+    CHECK(kinds(first) == std::vector{event_kind::start_delayed});
+    one.committed_errors.clear();
+    SUBCASE("given up") {
+        CHECK(kinds(one.lookup.abandon()) == std::vector{event_kind::start_found});
+        one.follow(one.lookup.answer(one.answer(*first.log), one.now));
+        one.advance(2min);
+        CHECK(one.told(event_kind::start_delayed).empty());
+        CHECK(one.told(event_kind::start_found).empty());
+        CHECK(one.found.empty());
+    }
+    SUBCASE("overtaken") {
+        CHECK(kinds(one.lookup.begin(set_of({0}))) == std::vector{event_kind::start_found});
     }
 }
 

@@ -573,7 +573,6 @@ private:
             feed(machine::close_deadline_over{});
         }
         if (auto const due = lookup_.due(); due && *due <= now) {
-            forget_void_look_up();
             follow(lookup_.on_time(now));
         }
         if (over(token_at_)) {
@@ -679,20 +678,11 @@ private:
         if (what.id > before_outage_.look_up && is_answer_of_broker(what.error)) {
             answered();
         }
-        forget_void_look_up();
         follow(lookup_.answer(what, clock::now()));
     }
 
     void on_client(client_log_offsets& what) {
-        forget_void_look_up();
         follow(lookup_.answer(what, clock::now()));
-    }
-
-    // The look-up of an assignment that was overtaken, or given up.
-    void forget_void_look_up() {
-        if (machine_.at() != step::looking_up) {
-            lookup_.abandon();
-        }
     }
 
     void follow(offset_lookup::outcome what) {
@@ -937,6 +927,9 @@ private:
 
     // What lasts as long as a step of the machine's.
     void end_steps() {
+        if (machine_.at() != step::looking_up) {
+            follow(lookup_.abandon());
+        }
         if (machine_.at() != step::looking_up && conditions_.lasts(event_kind::offsets_unavailable)) {
             report({event_kind::offsets_found, severity::info, std::nullopt, {}, "the committed offsets are not needed any more"});
         }

@@ -72,22 +72,20 @@ public:
 
     /// An assignment. An earlier one is void; what it delayed and has a claim goes on.
     outcome begin(partition_set partitions) {
-        abandon();
+        auto result = abandon();
         assignment_ = std::move(partitions);
         for (auto const& each : assignment_) {
             searches_[each] = {};
         }
-        outcome result;
         ask(assignment_, result);
         return result;
     }
 
-    /// Nobody waits for the assignment any more.
-    void abandon() {
-        assignment_.clear();
+    /// Nobody waits for the assignment any more: what it delayed has no claim yet, and is over with it.
+    outcome abandon() {
         complete_by_.reset();
         unavailable_ = false;
-        std::erase_if(searches_, [](auto const& each) { return !each.second.delayed; });
+        return forget(std::exchange(assignment_, {}), "the partition was taken away before its claim began");
     }
 
     /// Nothing of these is waited for any more.
