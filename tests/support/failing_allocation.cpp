@@ -2,12 +2,15 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 namespace {
 
 constinit thread_local std::size_t made = 0;
 constinit thread_local std::size_t left = 0; // until the one that fails, itself included; 0: none fails
 constinit thread_local bool failed = false;
+constinit thread_local std::size_t newest = 0; // its size
+constinit thread_local kgroup::tests::failing_allocation::exemption exempt = nullptr;
 
 } // namespace
 
@@ -15,7 +18,8 @@ constinit thread_local bool failed = false;
 
 void* operator new(std::size_t size) {
     ++made;
-    if (left != 0 && --left == 0) [[unlikely]] {
+    auto const before = std::exchange(newest, size);
+    if (left != 0 && !(exempt && exempt(size, before)) && --left == 0) [[unlikely]] {
         failed = true;
         throw std::bad_alloc{};
     }
@@ -34,12 +38,19 @@ namespace kgroup::tests {
 
 std::size_t allocations() noexcept { return made; }
 
-failing_allocation::failing_allocation(std::size_t which) noexcept {
+failing_allocation::failing_allocation(std::size_t which, exemption passes_over) noexcept {
     left = which;
+    exempt = passes_over;
     failed = false;
 }
-failing_allocation::~failing_allocation() { left = 0; }
+failing_allocation::~failing_allocation() {
+    left = 0;
+    exempt = nullptr;
+}
 
 bool failing_allocation::has_failed() noexcept { return failed; }
+
+spared_allocations::spared_allocations() noexcept : left_(std::exchange(left, 0)) {}
+spared_allocations::~spared_allocations() { left = left_; }
 
 } // namespace kgroup::tests

@@ -228,7 +228,7 @@ public:
     }
 
     void report_of_claim(event told) noexcept override {
-        tell([told = std::move(told)](group_run& self) mutable { self.report(std::move(told)); });
+        tell_in_passing([&] { tell([told = std::move(told)](group_run& self) mutable { self.report(std::move(told)); }); });
     }
 
     void position_moved(topic_partition const& where, std::int64_t from, std::int64_t to) noexcept override {
@@ -1741,18 +1741,19 @@ private:
             report({event_kind::handler_abandoned, severity::error, std::nullopt, errc::handler_abandoned,
                     "oauth_token_provider did not end after its cancellation"});
         }
-        auto const gone = std::make_shared<notification>();
         client_started_ = false;
         for (auto const& each : std::exchange(times_waiters_, {})) {
             each.second->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
         }
-        auto ends = false;
-        {
+        if (!client_gone_) { // once, however often the end is tried
+            auto const gone = std::make_shared<notification>();
+            std::function<void()> const tell_gone = [gone] { gone->happen(); };
             std::lock_guard const lock{client_mutex_};
-            ends = client_.shut_down([gone] { gone->happen(); });
+            client_ends_ = client_.shut_down(tell_gone);
+            client_gone_ = gone;
         }
-        if (ends) {
-            co_await gone->wait((std::max)(until, clock::now() + std::chrono::milliseconds{500}));
+        if (client_ends_) {
+            co_await client_gone_->wait_at(waiting_place_, (std::max)(until, clock::now() + std::chrono::milliseconds{500}));
         }
         handler_.reset();
     }
@@ -1903,6 +1904,8 @@ private:
     std::exception_ptr failure_;
     end_reason last_end_ = end_reason::running;
     bool client_started_ = false;
+    std::shared_ptr<notification> client_gone_;  // null: it has not been shut down
+    bool client_ends_ = false;                   // and that will happen
     bool once_ = false;
     bool stop_seen_ = false;
     bool commit_trouble_ = false;

@@ -42,13 +42,14 @@ public:
     asio::awaitable<bool> wait(clock::time_point deadline = (clock::time_point::max)()) {
         auto const self = waiting_place::make(co_await asio::this_coro::executor);
         // On the waiter's own strand, where it is told: nothing comes between its look and its wait.
-        co_await asio::co_spawn(self->strand(), heed_cancellation(asio::enable_total_cancellation(), wait_on_strand(self, deadline)),
+        co_await asio::co_spawn(self->strand(), heed_cancellation(asio::enable_total_cancellation(), wait_at(self, deadline)),
                                 asio::use_awaitable);
         co_return happened();
     }
 
-private:
-    asio::awaitable<void> wait_on_strand(std::shared_ptr<waiting_place> self, clock::time_point deadline) {
+    /// The same at a place where nobody else waits, on its strand. Spawns nothing: where there is no memory it throws, while Asio 1.22
+    /// ends the process when an initiation, as that of `co_spawn`, finds none (`awaitable_frame_base::await_transform`).
+    asio::awaitable<void> wait_at(std::shared_ptr<waiting_place> self, clock::time_point deadline) {
         {
             std::lock_guard const lock{mutex_};
             if (happened_) {
@@ -75,6 +76,7 @@ private:
         }
     }
 
+private:
     mutable std::mutex mutex_;
     bool happened_ = false;
     std::set<std::shared_ptr<waiting_place>> waiters_; // there may be one a handler

@@ -153,17 +153,22 @@ public:
 
     // Only a blocking call tells (before librdkafka 2.3), and only one that blocks knows how many partitions a topic has.
     void find_in_logs(std::uint64_t id, std::vector<log_place> places, std::vector<std::string> topics, std::chrono::milliseconds timeout) {
-        client_log_offsets unasked{id, {}, {}};
+        client_log_offsets nothing_found{id, {}, {}};
         for (auto const& each : places) {
-            unasked.offsets.push_back({each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
+            nothing_found.offsets.push_back({each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
         }
+        auto unasked = answer_of(std::move(nothing_found));
         try {
-            log_questions_->ask([id, places = std::move(places), topics = std::move(topics), timeout, handle = handle_, to = arrivals_]() mutable {
-                auto found = rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
+            log_questions_->ask([id, answer = unasked, places = std::move(places), topics = std::move(topics), timeout, handle = handle_,
+                                 to = arrivals_]() mutable {
+                try {
+                    std::get<client_log_offsets>(answer.front()) = rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
+                } catch (...) { // out of memory, on a thread that has nobody to tell: then nothing was found
+                }
                 handle.reset(); // before the answer: who gets it may wait for the last of them
-                to->add(std::move(found));
+                to->add(std::move(answer));
             });
-        } catch (std::system_error const&) { // no thread
+        } catch (...) { // no thread, or no memory for one
             arrivals_->add(std::move(unasked));
         }
     }
@@ -431,7 +436,8 @@ private:
         std::list<client_event> events;
     };
 
-    // Calls that block, one after another, on a thread that lives as long as there are some.
+    // Calls that block, one after another, on a thread that lives as long as there are some. A question must not throw: its answer is
+    // made before it is asked.
     class questions : public std::enable_shared_from_this<questions> {
     public:
         void ask(std::function<void()> question) {

@@ -181,7 +181,11 @@ private:
         using allocator_type = reusing_allocator<std::byte>;
         using action = void (*)(waiting_place&, std::uint64_t);
 
-        allocator_type get_allocator() const noexcept { return allocator_type{{place, &place->memory_}}; }
+        operation(std::shared_ptr<waiting_place> at, action done, std::uint64_t of = 0) noexcept
+            : place(std::move(at)), what(done), number(of), memory(&place->memory_) {}
+
+        // Also of one that was moved from: Asio asks it where the memory goes that it had taken before something threw.
+        allocator_type get_allocator() const noexcept { return allocator_type{{place, memory}}; }
         void operator()() const { what(*place, number); }
         void operator()(std::error_code ec) const {
             if (!ec) {
@@ -191,7 +195,8 @@ private:
 
         std::shared_ptr<waiting_place> place;
         action what;
-        std::uint64_t number = 0;
+        std::uint64_t number;
+        reused_memory* memory;
     };
 
     // An initiation must not throw: Asio 1.22 ends the process then.
