@@ -259,7 +259,7 @@ TEST_CASE("silence: under the new protocol, a member that is never answered") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 1);
     auto const heartbeat = static_cast<request>(68); // ConsumerGroupHeartbeat
-    cluster.fail(heartbeat, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, all);
+    cluster.fail(heartbeat, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, every_time);
     auto given = member_of(cluster.brokers(), "orders");
     given.protocol = kgroup::group_protocol::consumer;
     given.properties.clear();

@@ -167,7 +167,7 @@ TEST_CASE("message: headers keep their order, repeated names, null and empty val
     CHECK(headers[3].name.empty());
 }
 
-TEST_CASE("message: a header by its name is the last of that name; null, empty and absent differ") {
+TEST_CASE("message: a header by its name is the last of that name, and null, empty and absent differ") {
     fixture of{{{.headers = {{"a", "1"}, {"null", "x"}, {"a", "2"}, {"null", std::nullopt}, {"empty", ""}, {"", "unnamed"}}}, {}}};
     auto const one = of.take();
     auto const a = one.header("a");
