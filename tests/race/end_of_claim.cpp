@@ -14,6 +14,8 @@
 
 // A claim ends while its handler, which listens to total cancellation, is somewhere on four threads.
 
+namespace end_of_claim_races {
+
 namespace {
 
 using namespace kgroup::tests;
@@ -81,3 +83,5 @@ TEST_CASE("a receive gives the end of its claim, and never the cancellation that
 }
 
 } // namespace
+
+} // namespace end_of_claim_races

@@ -19,6 +19,8 @@
 
 // Promise 13: everything of a group's runs on the executor that it was given, whatever kind that is. Four threads, the real clock.
 
+namespace executors_races {
+
 namespace {
 
 using namespace kgroup::tests;
@@ -200,3 +202,5 @@ TEST_CASE("everything of the group's runs on the executor that it was given") {
 }
 
 } // namespace
+
+} // namespace executors_races
