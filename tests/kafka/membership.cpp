@@ -240,10 +240,10 @@ TEST_CASE("membership: a position that the log no longer holds: earliest and lat
             REQUIRE(eventually([&] { return records.count() == 2; }));
             CHECK(records.offsets(0) == std::vector<std::int64_t>{8, 9});
         }
-        // With `latest` it shows with the first record only, and what is produced before the reset is not read.
+        // With `latest` what is produced before the reset is not read.
         REQUIRE(eventually([&] {
             brokers.produce_values(topic, 0, {"new"});
-            return one.count(event_kind::position_reset) == 1;
+            return one.count(event_kind::position_reset) == 1 && records.count() != 0;
         }));
         auto const told = *one.last(event_kind::position_reset);
         CHECK(told.where == kgroup::topic_partition{topic, 0});

@@ -319,6 +319,7 @@ private:
         std::shared_ptr<partition_state> state;
         kgroup::claim claim;
         claim_watch watch{clock::now()};  // group's strand
+        std::uint64_t delivered = 0; // at the last tick
 
         bool failed() const override {
             return this->failure && !((this->cancelled || state->ended()) && is_abort(this->failure));
@@ -1480,7 +1481,9 @@ private:
         // While it is, something else is the reason that nothing comes.
         auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
         for (auto const& [where, frame] : running_) {
-            if (!frame->state->waiting() && frame->state->source()->waiting() != 0) { // it may be nothing that is delivered
+            auto const delivered = frame->state->delivered();
+            auto const rests = std::exchange(frame->delivered, delivered) == delivered;
+            if (rests && !frame->state->waiting() && frame->state->source()->waiting() != 0) { // it may be nothing that is delivered
                 asio::post(frame->state->strand(), [state = frame->state] {
                     if (state->open()) {
                         state->source()->look();
@@ -1553,7 +1556,6 @@ private:
 
     void on_findings(claim_frame& frame, claim_look const& at, claim_watch::findings const& found) {
         auto const& where = frame.state->where();
-        auto const next = "; the next offset is " + std::to_string(at.position);
         if (found.arrived) {
             answered();
         }
@@ -1572,7 +1574,8 @@ private:
         if (found.stalled) {
             report({event_kind::claim_stalled, severity::warning, where, {},
                     (at.waits ? "65,536 records are delivered and the oldest of them is not acknowledged"
-                              : "records wait and the handler has not asked for one in 30 s") + next});
+                              : "records wait and the handler has not asked for one in 30 s") +
+                        std::string{"; the next offset is "} + std::to_string(at.position)});
         }
         if (found.records_come) {
             report({event_kind::records_come, severity::info, where, {},
