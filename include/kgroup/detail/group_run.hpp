@@ -1540,7 +1540,7 @@ private:
         return what;
     }
 
-    void end_what_names_no_place(clock::time_point silent_since, std::string const& text) {
+    void end_what_names_no_place(clock::time_point silent_since, std::string_view text) {
         for (auto const kind : {event_kind::partition_error, event_kind::topic_missing}) {
             for (auto& end : conditions_.end_without_place(kind, silent_since, text)) {
                 publish(std::move(end));

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,10 +60,10 @@ public:
 
     /// Ends the condition of this kind that names no place, if it was last told, or kept back, before `silent_since`: of such a
     /// condition nobody tells the end.
-    std::vector<event> end_without_place(event_kind begin, clock::time_point silent_since, std::string const& text) {
+    std::vector<event> end_without_place(event_kind begin, clock::time_point silent_since, std::string_view text) {
         std::vector<event> told;
         if (auto const found = all_.find({begin, std::nullopt}); found != all_.end() && found->second.last < silent_since) {
-            end(found, {*ended_by(begin), severity::info, std::nullopt, {}, text}, told);
+            end(found, {*ended_by(begin), severity::info, std::nullopt, {}, std::string{text}}, told);
         }
         return told;
     }
