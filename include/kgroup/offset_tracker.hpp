@@ -74,7 +74,7 @@ public:
     /// is acknowledged (at least 1). `committed`: what the group has committed already (any negative offset:
     /// nothing); marks at or below it are ignored. Throws `std::bad_alloc`.
     explicit offset_tracker(std::size_t ack_window = 65536, tracked_offset committed = {none, {}})
-        : window_{std::max<std::size_t>(ack_window, 1)},
+        : window_{(std::max<std::size_t>)(ack_window, 1)},
           directory_size_{std::bit_ceil((window_ - 1) / segment_size + 2)},
           first_{0, nullptr, to_word((std::max)(committed.next, none)), directory_size_},
           metadata_{committed.next < 0 ? tracked_offset{none, {}} : std::move(committed)},

@@ -29,7 +29,7 @@ public:
     /// What `config::close_timeout` says of handlers.
     static clock::duration handlers_share(settings const& of) {
         auto const all = of.close_timeout;
-        auto const kept = std::min<clock::duration>(all / 4, of.commit_timeout + std::chrono::seconds{1});
+        auto const kept = (std::min<clock::duration>)(all / 4, of.commit_timeout + std::chrono::seconds{1});
         auto const share = all - kept;
         return of.rebalance_deadline > share && of.rebalance_deadline <= all / 10 * 9 ? of.rebalance_deadline : share;
     }
@@ -65,7 +65,7 @@ public:
     /// Handlers, or a hook, that were cancelled now.
     clock::time_point grace(clock::time_point now) const {
         using namespace std::chrono_literals;
-        auto const usual = std::min<clock::duration>(settings_.rebalance_deadline / 10 + 10ms, 1s);
+        auto const usual = (std::min<clock::duration>)(settings_.rebalance_deadline / 10 + 10ms, 1s);
         return now + (closing() ? (std::min)(usual, left(now) / 4) : usual);
     }
     /// `cleanup`, which begins now.
@@ -78,7 +78,7 @@ public:
     /// The last commit. The leave has a quarter of what is left then, a second at most.
     clock::time_point commit(clock::time_point now) const {
         auto const until = now + settings_.commit_timeout;
-        return closing() ? (std::min)(until, close_by() - std::min<clock::duration>(left(now) / 4, std::chrono::seconds{1})) : until;
+        return closing() ? (std::min)(until, close_by() - (std::min<clock::duration>)(left(now) / 4, std::chrono::seconds{1})) : until;
     }
     /// The assignment that a member needs to leave with. There may be none, and without it the client takes its time to close.
     clock::time_point join(clock::time_point now) const { return now + left(now) / 2; }

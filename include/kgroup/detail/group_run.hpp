@@ -580,7 +580,7 @@ private:
             ask_for_token();
         }
         if (next_tick_ <= now) {
-            next_tick_ = now + std::min<clock::duration>(client_.max_poll_interval() / 3, std::chrono::milliseconds{500});
+            next_tick_ = now + (std::min<clock::duration>)(client_.max_poll_interval() / 3, std::chrono::milliseconds{500});
             watch(now);
         }
     }
@@ -1254,7 +1254,7 @@ private:
             backoff_ = 250ms;
         }
         backoff_until_ = now + backoff_;
-        backoff_ = std::min<std::chrono::milliseconds>(backoff_ * 2, 30s);
+        backoff_ = (std::min<std::chrono::milliseconds>)(backoff_ * 2, 30s);
     }
 
     void perform(machine::close_client const&) {
@@ -1402,7 +1402,7 @@ private:
         token_at_ = clock::now() + token_backoff_;
         report({event_kind::authentication_failed, severity::error, std::nullopt, code,
                 why + "; oauth_token_provider is asked again in " + std::to_string(token_backoff_.count()) + " ms"});
-        token_backoff_ = std::min<std::chrono::milliseconds>(token_backoff_ * 2, 30s);
+        token_backoff_ = (std::min<std::chrono::milliseconds>)(token_backoff_ * 2, 30s);
     }
 
     // Offsets for times.

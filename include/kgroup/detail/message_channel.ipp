@@ -98,7 +98,7 @@ KGROUP_INLINE asio::awaitable<std::optional<message>> message_channel::async_rec
 }
 
 KGROUP_INLINE asio::awaitable<message_batch> message_channel::async_receive_batch(std::size_t max) {
-    return receive<message_batch>((detail::clock::time_point::max)(), std::max<std::size_t>(max, 1));
+    return receive<message_batch>((detail::clock::time_point::max)(), (std::max<std::size_t>)(max, 1));
 }
 
 KGROUP_INLINE asio::awaitable<void> message_channel::async_wait() {

@@ -105,7 +105,7 @@ public:
 
     /// The last commit of these, which are sealed.
     void finish(clock::time_point now, claim_list claims, clock::time_point until) {
-        auto const reserve = std::min<clock::duration>((until - now) / 2, std::chrono::seconds{1});
+        auto const reserve = (std::min<clock::duration>)((until - now) / 2, std::chrono::seconds{1});
         finishing_ = last_commit{std::move(claims), until, until - reserve, 0, {}};
     }
     /// A last commit that goes on lasts no longer than this.

@@ -39,7 +39,7 @@ public:
             using namespace std::chrono;
             std::optional<std::int64_t> time;
             if (given.initial_time) { // what is earlier than 1970 means something else in the protocol
-                time = std::max<std::int64_t>(ceil<milliseconds>(*given.initial_time).time_since_epoch().count(), 0);
+                time = (std::max<std::int64_t>)(ceil<milliseconds>(*given.initial_time).time_since_epoch().count(), 0);
             }
             return {given.initial_offset.value_or(offset_reset::earliest), time, given.infer_new_partitions};
         }
@@ -150,7 +150,7 @@ public:
         for (auto const& [topic, count] : given.partition_counts) {
             if (count > 0) {
                 auto& fewest = partition_counts_.try_emplace(topic, count).first->second;
-                fewest = std::min(fewest, count);
+                fewest = (std::min)(fewest, count);
             }
         }
         auto const found = rounds_.find(given.id);
@@ -194,7 +194,7 @@ public:
 
     /// When `on_time` is to be called.
     std::optional<clock::time_point> due() const noexcept {
-        return retry_at_ && complete_by_ ? std::min(retry_at_, complete_by_) : retry_at_ ? retry_at_ : complete_by_;
+        return retry_at_ && complete_by_ ? (std::min)(retry_at_, complete_by_) : retry_at_ ? retry_at_ : complete_by_;
     }
 
     /// Whether it tells again soon that a claim cannot start, and the reason is to be looked for.
@@ -349,7 +349,7 @@ private:
 
     // What the committed offsets say of a topic.
     struct topic_offsets {
-        std::int32_t without = std::numeric_limits<std::int32_t>::max(); // the lowest partition that has none
+        std::int32_t without = (std::numeric_limits<std::int32_t>::max)(); // the lowest partition that has none
         std::int32_t used = -1;                                          // the highest that was read from: above 0
     };
 
@@ -359,9 +359,9 @@ private:
             for (auto const& each : *all) {
                 auto& topic = topics[each.where.topic];
                 if (each.offset > 0) {
-                    topic.used = std::max(topic.used, each.where.partition);
+                    topic.used = (std::max)(topic.used, each.where.partition);
                 } else if (each.offset < 0 && (!each.error || each.error == make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) {
-                    topic.without = std::min(topic.without, each.where.partition);
+                    topic.without = (std::min)(topic.without, each.where.partition);
                 }
             }
         }
@@ -379,7 +379,7 @@ private:
             return rule::added_since;
         }
         auto const& topic = topics.at(where.topic);
-        auto const is_above = std::min(topic.without, where.partition) > 0 && where.partition > topic.used;
+        auto const is_above = (std::min)(topic.without, where.partition) > 0 && where.partition > topic.used;
         return settings_.infer_new_partitions && is_above ? rule::added_before : rule::end;
     }
 

@@ -570,7 +570,7 @@ private:
 
     // As the protocol has it: milliseconds since 1970; what is earlier means something else there.
     static std::int64_t as_timestamp(std::chrono::system_clock::time_point time) noexcept {
-        return std::max<std::int64_t>(std::chrono::ceil<std::chrono::milliseconds>(time).time_since_epoch().count(), 0);
+        return (std::max<std::int64_t>)(std::chrono::ceil<std::chrono::milliseconds>(time).time_since_epoch().count(), 0);
     }
 
     static void* as_opaque(std::uint64_t id) noexcept { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)); }

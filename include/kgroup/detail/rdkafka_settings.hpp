@@ -71,9 +71,9 @@ private:
         // limited by number, too; and one fetch may come on top of a full queue. A fetch must not fill the queue: the next one
         // would be for the other partitions only, and when nothing comes for these it lasts `fetch.wait.max.ms`.
         auto const share = given.buffer_bytes / given.expected_partitions;
-        queue_kbytes_ = std::min<std::size_t>(share / 2 / 1024, INT_MAX / 1024);
+        queue_kbytes_ = (std::min<std::size_t>)(share / 2 / 1024, INT_MAX / 1024);
         queue_records_ = std::clamp<std::size_t>(share / 800, 16, 100000);
-        fetch_bytes_ = std::min<std::size_t>(share / 16, 1000000000);
+        fetch_bytes_ = (std::min<std::size_t>)(share / 16, 1000000000);
         // What librdkafka's producers send in one batch: of batches larger than the limit, an answer brings one partition's only.
         constexpr std::size_t usual_batch = 1 << 20;
         if (share / 8 >= usual_batch) {

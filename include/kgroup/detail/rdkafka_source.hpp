@@ -172,7 +172,7 @@ public:
         if (rd_kafka_get_watermark_offsets(handle_->get(), where_.topic.c_str(), where_.partition, &known.low, &known.high)) {
             return {};
         }
-        return {std::max<std::int64_t>(known.low, -1), std::max<std::int64_t>(known.high, -1)};
+        return {(std::max<std::int64_t>)(known.low, -1), (std::max<std::int64_t>)(known.high, -1)};
     }
 
 private:
@@ -253,7 +253,7 @@ private:
         record_block::writer into{block};
         while (!into.full() && room(into, byte_limit) != 0) {
             std::array<rd_kafka_message_t*, partition_state::largest_block> messages;
-            auto const fit = std::max<std::size_t>(room(into, byte_limit) / (usual_size_ + record_overhead), 1);
+            auto const fit = (std::max<std::size_t>)(room(into, byte_limit) / (usual_size_ + record_overhead), 1);
             auto const most = (std::min)({fit, into.room(), messages.size()});
             auto const given = rd_kafka_consume_batch_queue(queue_.get(), 0, messages.data(), most);
             auto const count = static_cast<std::size_t>(std::max<std::ptrdiff_t>(given, 0));

@@ -149,7 +149,7 @@ private:
             std::lock_guard const lock{mutex_};
             if (places_.size() >= look_at_) { // not at each: their number does not grow
                 std::erase_if(places_, [](auto const& each) { return each.expired(); });
-                look_at_ = std::max<std::size_t>(2 * places_.size(), 16);
+                look_at_ = (std::max<std::size_t>)(2 * places_.size(), 16);
             }
             places_.push_back(std::move(place));
         }

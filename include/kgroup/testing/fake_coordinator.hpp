@@ -880,7 +880,7 @@ private:
             auto const error = next_of(look_up_faults_[each]).value_or(std::error_code{});
             found.offsets.push_back(error ? committed_offset{each, -1, {}, error} : committed_of(each));
             auto& last = highest.try_emplace(each.topic, each.partition).first->second;
-            last = std::max(last, each.partition);
+            last = (std::max)(last, each.partition);
         }
         detail::partition_set const asked{partitions.begin(), partitions.end()};
         for (auto const& [topic, last] : lower ? highest : std::map<std::string, std::int32_t>{}) {
@@ -909,7 +909,7 @@ private:
         std::int32_t count = 0;
         auto const consider = [&](topic_partition const& where) {
             if (where.topic == topic) {
-                count = std::max(count, where.partition + 1);
+                count = (std::max)(count, where.partition + 1);
             }
         };
         for (auto const& each : logs_) {
@@ -974,7 +974,7 @@ private:
         return std::nullopt;
     }
     void place(start_position const& at) {
-        auto const start = resolve(at.where, std::max(at.start, start_position::log_beginning));
+        auto const start = resolve(at.where, (std::max)(at.start, start_position::log_beginning));
         positions_[at.where] = {start, start, at.start == start_position::unknown};
     }
     std::int64_t resolve(topic_partition const& where, std::int64_t start) const {

@@ -26,7 +26,7 @@ KGROUP_INLINE record_processor::record_processor(claim& from, for_each_options c
                                                  std::unique_ptr<processed_function> function)
     : claim_(from), state_(claim_access::state(from)), options_(options), policy_(options.retry),
       function_(std::move(function)), random_(std::random_device{}()), seed_(random_()) {
-    options_.in_flight = std::max<std::size_t>(options_.in_flight, 1);
+    options_.in_flight = (std::max<std::size_t>)(options_.in_flight, 1);
 }
 
 KGROUP_INLINE record_processor::~record_processor() {
@@ -68,7 +68,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
         auto cancelled = false;
         try {
             armed_until_ = next_deadline();
-            co_await state_->wait(armed_until_.value_or(clock::time_point::max()),
+            co_await state_->wait(armed_until_.value_or((clock::time_point::max)()),
                                   partition_state::wait_for::own_work);
         } catch (std::system_error const& error) {
             if (error.code() != asio::error::operation_aborted) {

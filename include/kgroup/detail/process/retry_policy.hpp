@@ -38,7 +38,7 @@ public:
     clock::duration wait(std::uint32_t failures, double random) const noexcept {
         auto const& backoff = options_.backoff;
         auto const longest = static_cast<double>(backoff.max.count());
-        auto const whole = std::min(longest, static_cast<double>(backoff.initial.count()) *
+        auto const whole = (std::min)(longest, static_cast<double>(backoff.initial.count()) *
                                                  std::pow(std::max(backoff.factor, 1.0),
                                                           static_cast<double>(failures - 1)));
         auto const jitter = std::clamp(backoff.jitter, 0.0, 1.0);
