@@ -452,6 +452,31 @@ TEST_CASE("for_each counts an exception of the key's function as a failed attemp
     CHECK(group.cluster.committed(t0) == 3);
 }
 
+TEST_CASE("a probe that has to wait for its key lets another be the probe") {
+    for_each_group group;
+    static int calls;
+    calls = 0;
+    group.options = {.order = order::by_key,
+                     .retry = {.attempts = 3, .backoff = {.initial = 10ms, .jitter = 0}},
+                     .key = [](message const& taken) -> std::optional<std::string_view> {
+                         if (taken.value() == "bad" && ++calls < 3) {
+                             throw std::runtime_error{"no key"};
+                         }
+                         return taken.value().substr(0, 1);
+                     }};
+    group.cluster.add_records(t0, "bad", "b2");
+    group.run_over({t0});
+    group.finish("b2", std::make_exception_ptr(not_now{"away"})); // it keeps its lane
+    CHECK(group.calls() == lines{"+b2", "!b2"});
+    group.advance(10ms);
+    CHECK(group.calls() == lines{"+b2"});
+    group.finish("b2");
+    CHECK(group.count(event_kind::processing_resumed) == 1);
+    group.finish("bad");
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 2);
+}
+
 TEST_CASE("for_each takes functions that do not wait") {
     scripted_group group;
     lines seen;

@@ -100,6 +100,7 @@ private:
     void find_lane(task& taken);
     bool enter_lane(task& running);
     bool take_place();
+    void leave(task const& stopped);
     void settle(task& ended, std::exception_ptr failure);
     void done(task& finished);
     void failed(task& ended, std::exception_ptr failure);

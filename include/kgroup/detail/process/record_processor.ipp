@@ -265,8 +265,8 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         auto const before = self->obstacle_;
         if (may_start) {
             self->settle(current, failure);
-        } else if (self->options_.limit) {
-            self->options_.limit->give_back();
+        } else {
+            self->leave(current); // it waits in its lane
         }
         me.current = self->next();
         if (self->concerns_driver(before)) {
@@ -405,10 +405,18 @@ KGROUP_INLINE bool record_processor::take_place() {
     return !asked_for_place_;
 }
 
-KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr failure) {
+// It runs no more, whatever becomes of it.
+KGROUP_INLINE void record_processor::leave(task const& stopped) {
     if (options_.limit) {
         options_.limit->give_back();
     }
+    if (hold_off_ && hold_off_->probe == &stopped) {
+        hold_off_->probe = nullptr;
+    }
+}
+
+KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr failure) {
+    leave(ended);
     if (failure) {
         failed(ended, std::move(failure));
     } else {
@@ -418,7 +426,7 @@ KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr fail
 }
 
 KGROUP_INLINE void record_processor::done(task& finished) {
-    if (hold_off_ && (hold_off_->probe == &finished || finished.time >= hold_off_->since)) {
+    if (hold_off_ && finished.time >= hold_off_->since) {
         hold_off_.reset();
         report(event_kind::processing_resumed, severity::info, {}, "an attempt has passed");
     }
@@ -429,9 +437,6 @@ KGROUP_INLINE void record_processor::done(task& finished) {
 }
 
 KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr failure) {
-    if (hold_off_ && hold_off_->probe == &ended) {
-        hold_off_->probe = nullptr;
-    }
     if (ending_ != ending::none || state_->ended()) { // not counted, undone
         if (ending_ == ending::failure && !cancelled_running_) {
             auto const [text, code] = words_of(failure);
