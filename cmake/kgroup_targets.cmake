@@ -11,9 +11,8 @@ endif()
 
 set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/*.hpp" "${kgroup_include_dir}/kgroup/*.ipp")
-# The application layer, which needs nlohmann-json, has names that begin with app and, in its details, with json.
-set(kgroup_app_headers ${kgroup_headers})
-list(FILTER kgroup_app_headers INCLUDE REGEX "/kgroup/(app|detail/app|detail/json)(_[a-z_]+)?\\.hpp$")
+# The application layer is a target of its own, because it needs nlohmann-json.
+file(GLOB kgroup_app_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/app.hpp" "${kgroup_include_dir}/kgroup/app/*.hpp")
 list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers})
 
 add_library(kgroup INTERFACE)

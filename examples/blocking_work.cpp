@@ -1,6 +1,7 @@
-// Work that blocks or computes for long belongs on a pool of threads, not on the group's executor: while a handler blocks, everything else on
-// its thread waits, and when every thread of the executor is blocked for max.poll.interval.ms, the group takes the partitions away. A
-// handler that awaits the pool may take as long as it likes.
+// Work that blocks or computes for long belongs on a pool of threads, not on the group's executor:
+// while a handler blocks, everything else on its thread waits, and when every thread of the
+// executor is blocked for max.poll.interval.ms, the group takes the partitions away. A handler that
+// awaits the pool may take as long as it likes.
 //
 // Factorises some numbers, on a Kafka embedded in this process.
 
@@ -37,7 +38,8 @@ struct factoriser {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         while (auto message = co_await claim.messages().async_receive()) {
             auto const number = std::stoull(std::string{message->value()});
-            auto const factor = co_await asio::co_spawn(pool, smallest_factor(number), asio::use_awaitable);
+            auto const factor =
+                co_await asio::co_spawn(pool, smallest_factor(number), asio::use_awaitable);
             // Here it is the executor's thread again: `left` needs no lock.
             std::cout << number << " = " << factor << " * " << number / factor << std::endl;
             claim.mark(*message);
@@ -55,16 +57,18 @@ int main() try {
     std::size_t produced = 0;
     for (auto const one : primes) {
         for (auto const other : primes) {
-            cluster.produce("numbers", static_cast<std::int32_t>(produced++ % 4), std::to_string(one * other));
+            cluster.produce("numbers", static_cast<std::int32_t>(produced++ % 4),
+                            std::to_string(one * other));
         }
     }
 
     asio::thread_pool pool;
     asio::io_context context;
-    kgroup::consumer_group group{context, {.brokers = cluster.brokers(),
-                                           .group_id = "factorisers",
-                                           .topics = {"numbers"},
-                                           .initial_offset = kgroup::offset_reset::earliest}};
+    kgroup::consumer_group group{context,
+                                 {.brokers = cluster.brokers(),
+                                  .group_id = "factorisers",
+                                  .topics = {"numbers"},
+                                  .initial_offset = kgroup::offset_reset::earliest}};
     factoriser handler{pool, group, produced};
     std::exception_ptr failure;
     group.async_run(handler, [&](std::exception_ptr error) { failure = error; });

@@ -1,9 +1,11 @@
-// Offsets kept by hand: a program that keeps what it has computed, and how far it has read, in one place and writes both at once, so that each
-// record counts exactly once, whatever ends it. Here the place is a file; mostly it is a database, and a write is a transaction.
+// Offsets kept by hand: a program that keeps what it has computed, and how far it has read, in one
+// place and writes both at once, so that each record counts exactly once, whatever ends it. Here
+// the place is a file; mostly it is a database, and a write is a transaction.
 //
 //     by_hand BROKERS TOPIC FILE
 //
-// Each line of FILE: topic, partition, the next offset to read, how many records came, how many bytes.
+// Each line of FILE: topic, partition, the next offset to read, how many records came, how many
+// bytes.
 
 #include <kgroup/kgroup.hpp>
 
@@ -41,15 +43,19 @@ public:
     }
 
     bool knows(kgroup::topic_partition const& where) const { return accounts_.contains(where); }
-    account of(kgroup::topic_partition const& where) const { return knows(where) ? accounts_.at(where) : account{}; }
+    account of(kgroup::topic_partition const& where) const {
+        return knows(where) ? accounts_.at(where) : account{};
+    }
 
-    /// All or nothing: a file that is not whole never has this name. (After a power failure, too, with an fsync of file and folder.)
+    /// All or nothing: a file that is not whole never has this name. (After a power failure, too,
+    /// with an fsync of file and folder.)
     void write(kgroup::topic_partition const& where, account const& changed) {
         accounts_[where] = changed;
         auto const draft = path_.string() + ".new";
         std::ofstream file{draft};
         for (auto const& [at, each] : accounts_) {
-            file << at.topic << ' ' << at.partition << ' ' << each.next << ' ' << each.records << ' ' << each.bytes << '\n';
+            file << at.topic << ' ' << at.partition << ' ' << each.next << ' ' << each.records
+                 << ' ' << each.bytes << '\n';
         }
         file.close();
         if (!file) {
@@ -66,7 +72,9 @@ private:
 struct accountant {
     ledger& books;
 
-    // The session begins where the ledger says, whatever the group may have committed. An eager protocol (range, roundrobin: the default) announces all claims here; a cooperative one would not.
+    // The session begins where the ledger says, whatever the group may have committed. An eager
+    // protocol (range, roundrobin: the default) announces all claims here; a cooperative one would
+    // not.
     asio::awaitable<void> setup(kgroup::session& session) {
         for (auto const& where : session.claims()) {
             if (books.knows(where)) {
@@ -101,12 +109,14 @@ int main(int argc, char** argv) try {
     }
     ledger books{argv[3]};
     asio::io_context context;
-    kgroup::consumer_group group{context, {.brokers = argv[1],
-                                           .group_id = "accountants",
-                                           .topics = {argv[2]},
-                                           .initial_offset = kgroup::offset_reset::earliest,
-                                           .auto_commit_interval = std::chrono::milliseconds{0}, // never by the clock
-                                           .commit_at_end = false}};                             // nor when a session ends
+    kgroup::consumer_group group{
+        context,
+        {.brokers = argv[1],
+         .group_id = "accountants",
+         .topics = {argv[2]},
+         .initial_offset = kgroup::offset_reset::earliest,
+         .auto_commit_interval = std::chrono::milliseconds{0}, // never by the clock
+         .commit_at_end = false}};                             // nor when a session ends
     asio::signal_set signals{context, SIGINT, SIGTERM};
     signals.async_wait([&](std::error_code, int) { group.stop(); });
 

@@ -1,4 +1,5 @@
-// A consumer that is told by a JSON file what to read, and prints it: topic[partition]@offset key value.
+// A consumer that is told by a JSON file what to read, and prints it: topic[partition]@offset key
+// value.
 //
 //     consumer_app sse_push.json
 
@@ -11,8 +12,9 @@
 struct printer {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         while (auto message = co_await claim.messages().async_receive()) {
-            std::cout << message->topic() << '[' << message->partition() << "]@" << message->offset() << ' ' << message->key() << ' '
-                      << message->value() << std::endl;
+            std::cout << message->topic() << '[' << message->partition() << "]@"
+                      << message->offset() << ' ' << message->key() << ' ' << message->value()
+                      << std::endl;
             claim.mark(*message);
         }
     }

@@ -1,5 +1,5 @@
-// What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that retries each message until it is pushed or its
-// claim has ended, and stops on signals.
+// What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that
+// retries each message until it is pushed or its claim has ended, and stops on signals.
 //
 //     from_sarama BROKERS GROUP TOPIC
 
@@ -20,7 +20,7 @@ struct handler {
         while (auto message = co_await claim.messages().async_receive()) {
             bool const pushed = co_await push(claim, message->value());
             if (!pushed) {
-                co_return;                       // the claim has ended, and this message was not pushed: not marked
+                co_return; // the claim has ended, and this message was not pushed: not marked
             }
             claim.mark(*message);
         }
@@ -51,10 +51,11 @@ int main(int argc, char** argv) try {
         return 2;
     }
     asio::io_context context;
-    kgroup::consumer_group group{context, {.brokers = argv[1],
-                                           .group_id = argv[2],
-                                           .topics = {argv[3]},
-                                           .initial_offset = kgroup::offset_reset::earliest}};
+    kgroup::consumer_group group{context,
+                                 {.brokers = argv[1],
+                                  .group_id = argv[2],
+                                  .topics = {argv[3]},
+                                  .initial_offset = kgroup::offset_reset::earliest}};
     asio::signal_set signals{context, SIGINT, SIGTERM};
     signals.async_wait([&](std::error_code, int) { group.stop(); });
 

@@ -14,8 +14,9 @@
 
 struct printer {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
-        while (auto message = co_await claim.messages().async_receive()) { // nullopt: the claim has ended
-            std::cout << message->topic() << '[' << message->partition() << "] " << message->value() << std::endl;
+        while (auto message = co_await claim.messages().async_receive()) { // nullopt: it ended
+            std::cout << message->topic() << '[' << message->partition() << "] " << message->value()
+                      << std::endl;
             claim.mark(*message); // committed in the background, and when the claim ends
         }
     }
@@ -27,10 +28,11 @@ int main(int argc, char** argv) try {
         return 2;
     }
     asio::io_context context;
-    kgroup::consumer_group group{context, {.brokers = argv[1],
-                                           .group_id = "printers",
-                                           .topics = {argv[2]},
-                                           .initial_offset = kgroup::offset_reset::earliest}};
+    kgroup::consumer_group group{context,
+                                 {.brokers = argv[1],
+                                  .group_id = "printers",
+                                  .topics = {argv[2]},
+                                  .initial_offset = kgroup::offset_reset::earliest}};
     asio::signal_set signals{context, SIGINT, SIGTERM};
     signals.async_wait([&](std::error_code, int) { group.stop(); });
 

@@ -1,13 +1,12 @@
 // Two groups read one topic, and neither moves the other.
 //
-// Five messages M1 … M5 are in partition 0 of a topic. GroupA reads M1 M2 M3, marks M3 and leaves; GroupB reads M1 M2, marks M2 and
-// leaves. When they come back, each goes on where it has left off, and a third group still sees all five: what a group has read is
-// an offset that belongs to (group, topic, partition), and reading takes nothing out of the log.
+// Five messages M1 … M5 are in partition 0 of a topic. GroupA reads M1 M2 M3, marks M3 and leaves;
+// GroupB reads M1 M2, marks M2 and leaves. When they come back, each goes on where it has left off,
+// and a third group still sees all five: what a group has read is an offset that belongs to (group,
+// topic, partition), and reading takes nothing out of the log.
 //
 //     sse_isolation                                           on a Kafka embedded in this process
 //     sse_isolation --brokers localhost:9092 --topic NAME     on another
-
-#include "support/kafka.hpp"
 
 #include <kgroup/kgroup.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>
@@ -32,6 +31,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/kafka.hpp"
+
 namespace {
 
 constexpr std::int32_t story_partition = 0;
@@ -49,12 +50,14 @@ std::string joined(std::vector<std::string> const& words) {
 }
 
 /// The offset that a group has committed in the partition of the story.
-std::string committed(examples::kafka const& kafka, std::string const& group, std::string const& topic) {
+std::string committed(examples::kafka const& kafka, std::string const& group,
+                      std::string const& topic) {
     auto const offset = kafka.committed(group, topic, story_partition + 1).back();
     return offset ? std::to_string(*offset) : "none";
 }
 
-/// Reads so many messages, marks the last of them or nothing, and then keeps what it owns until it is stopped.
+/// Reads so many messages, marks the last of them or nothing, and then keeps what it owns until it
+/// is stopped.
 class reader {
 public:
     reader(std::size_t quota, marking marks) : quota_(quota), marks_(marks) {}
@@ -105,15 +108,18 @@ private:
 /// One visit of a group: a member that joins when it is made, and leaves when it is told to.
 class visit {
 public:
-    visit(asio::thread_pool& pool, std::string const& brokers, std::string const& topic, std::string name, std::size_t quota,
-          marking marks)
-        : name_(std::move(name)), handler_(quota, marks), done_(handler_.done()),
+    visit(asio::thread_pool& pool, std::string const& brokers, std::string const& topic,
+          std::string name, std::size_t quota, marking marks)
+        : name_(std::move(name)),
+          handler_(quota, marks),
+          done_(handler_.done()),
           group_(pool, {.brokers = brokers,
-                           .group_id = name_,
-                           .topics = {topic},
-                           .initial_offset = kgroup::offset_reset::earliest,
-                           .auto_commit_interval = std::chrono::milliseconds{0}, // what is marked is committed on leaving
-                           .properties = {{"client.id", name_}, {"session.timeout.ms", "6000"}}}) {
+                        .group_id = name_,
+                        .topics = {topic},
+                        .initial_offset = kgroup::offset_reset::earliest,
+                        .auto_commit_interval =
+                            std::chrono::milliseconds{0}, // what is marked is committed on leaving
+                        .properties = {{"client.id", name_}, {"session.timeout.ms", "6000"}}}) {
         group_.async_run(handler_, [this](std::exception_ptr error) {
             if (error) {
                 handler_.fail(error);
@@ -135,7 +141,8 @@ public:
     /// Waits until it has read what it is to read.
     std::vector<std::string> const& read() {
         if (done_.wait_for(std::chrono::seconds{60}) == std::future_status::timeout) {
-            throw std::runtime_error{name_ + " has not read what it should within a minute. Has it other members?"};
+            throw std::runtime_error{
+                name_ + " has not read what it should within a minute. Has it other members?"};
         }
         done_.get();
         return handler_.values();
@@ -165,10 +172,12 @@ private:
 /// What there is of the topic and of the groups at this moment; with a visit, a group has members.
 void show(examples::kafka const& kafka, std::string const& topic, std::string const& title,
           std::vector<std::pair<std::string, visit const*>> const& groups) {
-    auto const row = [](auto const& partition, auto const& leader, auto const& group, auto const& committed, auto const& end,
-                        auto const& lag, auto const& owner) {
-        std::cout << std::left << std::setw(11) << partition << std::setw(8) << leader << std::setw(8) << group << std::right
-                  << std::setw(9) << committed << std::setw(9) << end << std::setw(5) << lag << "  " << owner << '\n';
+    auto const row = [](auto const& partition, auto const& leader, auto const& group,
+                        auto const& committed, auto const& end, auto const& lag,
+                        auto const& owner) {
+        std::cout << std::left << std::setw(11) << partition << std::setw(8) << leader
+                  << std::setw(8) << group << std::right << std::setw(9) << committed
+                  << std::setw(9) << end << std::setw(5) << lag << "  " << owner << '\n';
     };
     auto const partitions = kafka.partitions(topic);
     std::cout << '\n' << title << ":\n";
@@ -177,8 +186,10 @@ void show(examples::kafka const& kafka, std::string const& topic, std::string co
         auto const committed = kafka.committed(group, topic, partitions.size());
         for (std::size_t i = 0; i != partitions.size(); ++i) {
             auto const offset = committed[i];
-            row(i, partitions[i].leader, group, offset ? std::to_string(*offset) : "-", partitions[i].log_end,
-                offset ? std::to_string(partitions[i].log_end - *offset) : "-", members ? members->owner_of(i) : "-");
+            row(i, partitions[i].leader, group, offset ? std::to_string(*offset) : "-",
+                partitions[i].log_end,
+                offset ? std::to_string(partitions[i].log_end - *offset) : "-",
+                members ? members->owner_of(i) : "-");
         }
     }
     std::cout << std::endl;
@@ -196,16 +207,20 @@ void tell(examples::kafka& kafka, std::string const& brokers, std::string const&
     {
         auto const a = visit_of("GroupA", 3, marking::last);
         auto const values = a->read();
-        show(kafka, topic, "GroupA has read " + joined(values), {{"GroupA", a.get()}, {"GroupB", nullptr}});
+        show(kafka, topic, "GroupA has read " + joined(values),
+             {{"GroupA", a.get()}, {"GroupB", nullptr}});
         a->leave();
-        std::cout << "GroupA marked " << values.back() << ", committed offset " << committed(kafka, "GroupA", topic) << std::endl;
+        std::cout << "GroupA marked " << values.back() << ", committed offset "
+                  << committed(kafka, "GroupA", topic) << std::endl;
     }
     {
         auto const b = visit_of("GroupB", 2, marking::last);
         auto const values = b->read();
-        show(kafka, topic, "GroupB has read " + joined(values), {{"GroupA", nullptr}, {"GroupB", b.get()}});
+        show(kafka, topic, "GroupB has read " + joined(values),
+             {{"GroupA", nullptr}, {"GroupB", b.get()}});
         b->leave();
-        std::cout << "GroupB marked " << values.back() << ", committed offset " << committed(kafka, "GroupB", topic) << std::endl;
+        std::cout << "GroupB marked " << values.back() << ", committed offset "
+                  << committed(kafka, "GroupB", topic) << std::endl;
     }
     {
         auto const a = visit_of("GroupA", 1, marking::nothing);
@@ -224,7 +239,8 @@ void tell(examples::kafka& kafka, std::string const& brokers, std::string const&
         c->leave();
         show(kafka, topic, "GroupC, which came last, has read " + joined(values),
              {{"GroupA", nullptr}, {"GroupB", nullptr}, {"GroupC", nullptr}});
-        std::cout << topic << '[' << story_partition << "] still holds " << joined(values) << std::endl;
+        std::cout << topic << '[' << story_partition << "] still holds " << joined(values)
+                  << std::endl;
     }
 }
 
@@ -234,14 +250,17 @@ int main(int argc, char** argv) try {
     std::string brokers;
     std::string topic = "SSEMsgTopic";
     CLI::App options{"Two groups read one topic, and neither moves the other."};
-    options.add_option("--brokers", brokers, "HOST:PORT,... of a Kafka; without it, one embedded in this process");
-    options.add_option("--topic", topic, "a topic that is empty, or is not there and will be made")->capture_default_str();
+    options.add_option("--brokers", brokers,
+                       "HOST:PORT,... of a Kafka; without it, one embedded in this process");
+    options.add_option("--topic", topic, "a topic that is empty, or is not there and will be made")
+        ->capture_default_str();
     CLI11_PARSE(options, argc, argv);
 
     std::optional<kgroup::testing::embedded_cluster> embedded;
     if (brokers.empty()) {
         brokers = embedded.emplace(3).brokers();
-        std::cout << "On an embedded Kafka of three brokers; its groups take some seconds to form.\n";
+        std::cout
+            << "On an embedded Kafka of three brokers; its groups take some seconds to form.\n";
     }
     examples::kafka kafka{brokers};
     if (embedded) {
@@ -250,8 +269,10 @@ int main(int argc, char** argv) try {
         kafka.create_topic(topic, partition_count);
     }
     auto const partitions = kafka.partitions(topic);
-    if (std::any_of(partitions.begin(), partitions.end(), [](auto const& each) { return each.log_end != 0; })) {
-        std::cerr << "The topic " << topic << " holds messages, or has held some, and the story begins with an empty one. "
+    if (std::any_of(partitions.begin(), partitions.end(),
+                    [](auto const& each) { return each.log_end != 0; })) {
+        std::cerr << "The topic " << topic
+                  << " holds messages, or has held some, and the story begins with an empty one. "
                   << "Choose another with --topic NAME\n";
         return 2;
     }

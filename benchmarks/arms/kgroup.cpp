@@ -3,11 +3,7 @@
 // record  async_receive and mark for each record, on an io_context run by the main thread.
 // batch   async_receive_batch, mark of the last one.
 // pool    as record, on a thread_pool of two.
-#include "arm.h"
-
 #include <kgroup/kgroup.hpp>
-
-#include <librdkafka/rdkafka.h>
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -19,12 +15,16 @@
 #include <asio/thread_pool.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <librdkafka/rdkafka.h>
+
 #include <atomic>
 #include <chrono>
 #include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "arm.h"
 
 namespace {
 
@@ -33,13 +33,13 @@ using namespace std::chrono_literals;
 constexpr std::size_t batch_size = 512;
 constexpr std::int64_t publish_interval = 32;
 
-// What one partition's handler has read. Only the handler writes the tally; the published count is for the watch.
+// What one partition's handler has read. Only the handler writes the tally; the published count is
+// for the watch.
 struct alignas(64) slot {
     arm_tally tally;
     std::atomic<std::int64_t> published{0};
 
-    void take(kgroup::message const& message, std::int32_t partition)
-    {
+    void take(kgroup::message const& message, std::int32_t partition) {
         std::string_view const value = message.value();
         arm_take(&tally, value.data(), value.size(), partition, message.offset());
         if (tally.messages % publish_interval == 0 || tally.messages == tally.finish)
@@ -49,28 +49,25 @@ struct alignas(64) slot {
 
 class reader {
 public:
-    explicit reader(arm_options const& options) : slots_(static_cast<std::size_t>(options.partitions))
-    {
+    explicit reader(arm_options const& options)
+        : slots_(static_cast<std::size_t>(options.partitions)) {
         for (slot& each : slots_)
             each.tally = arm_tally_for(&options, options.partitions);
     }
 
-    asio::awaitable<void> setup(kgroup::session& session)
-    {
+    asio::awaitable<void> setup(kgroup::session& session) {
         arm_print_assigned(session.claims().size());
         co_return;
     }
 
-    std::int64_t published() const
-    {
+    std::int64_t published() const {
         std::int64_t total = 0;
         for (slot const& each : slots_)
             total += each.published.load(std::memory_order_relaxed);
         return total;
     }
 
-    std::vector<arm_tally> tallies() const
-    {
+    std::vector<arm_tally> tallies() const {
         std::vector<arm_tally> result;
         for (slot const& each : slots_)
             result.push_back(each.tally);
@@ -78,7 +75,9 @@ public:
     }
 
 protected:
-    slot& slot_of(kgroup::claim const& claim) { return slots_[static_cast<std::size_t>(claim.partition())]; }
+    slot& slot_of(kgroup::claim const& claim) {
+        return slots_[static_cast<std::size_t>(claim.partition())];
+    }
 
 private:
     std::vector<slot> slots_;
@@ -87,8 +86,7 @@ private:
 struct record_reader : reader {
     using reader::reader;
 
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim)
-    {
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         slot& mine = slot_of(claim);
         while (auto message = co_await claim.messages().async_receive()) {
             mine.take(*message, claim.partition());
@@ -100,8 +98,7 @@ struct record_reader : reader {
 struct batch_reader : reader {
     using reader::reader;
 
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim)
-    {
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         slot& mine = slot_of(claim);
         for (;;) {
             auto const batch = co_await claim.messages().async_receive_batch(batch_size);
@@ -114,8 +111,7 @@ struct batch_reader : reader {
     }
 };
 
-kgroup::config config_from(arm_options const& options)
-{
+kgroup::config config_from(arm_options const& options) {
     kgroup::config config;
     config.brokers = options.brokers;
     config.group_id = options.group;
@@ -134,13 +130,17 @@ kgroup::config config_from(arm_options const& options)
     return config;
 }
 
-// One member from its start to its end, on `executor`; what is beside the group runs on `beside`, one at a time.
+// One member from its start to its end, on `executor`; what is beside the group runs on `beside`,
+// one at a time.
 template <typename Handler>
 class run {
 public:
     run(arm_options const& options, asio::any_io_executor executor, asio::any_io_executor beside)
-        : options_(options), handler_(options), group_(executor, config_from(options)), signals_(beside, SIGTERM), timer_(beside)
-    {
+        : options_(options),
+          handler_(options),
+          group_(executor, config_from(options)),
+          signals_(beside, SIGTERM),
+          timer_(beside) {
         signals_.async_wait([this](std::error_code error, int) {
             if (!error)
                 group_.stop();
@@ -152,17 +152,16 @@ public:
         });
     }
 
-    void report() const
-    {
+    void report() const {
         std::vector<arm_tally> const tallies = handler_.tallies();
-        std::string const client = std::string{"kgroup " KGROUP_VERSION ", librdkafka "} + rd_kafka_version_str();
+        std::string const client =
+            std::string{"kgroup " KGROUP_VERSION ", librdkafka "} + rd_kafka_version_str();
         arm_print_result(client.c_str(), tallies.data(), tallies.size());
         arm_write_samples(&options_, tallies.data(), tallies.size());
     }
 
 private:
-    asio::awaitable<void> consume()
-    {
+    asio::awaitable<void> consume() {
         co_await group_.async_run(handler_);
         over_ = true;
         timer_.cancel();
@@ -170,8 +169,7 @@ private:
     }
 
     // Stops the group once everything was read, and tells of progress each second.
-    asio::awaitable<void> watch()
-    {
+    asio::awaitable<void> watch() {
         auto reported = std::chrono::steady_clock::now();
         while (!over_) {
             timer_.expires_after(5ms);
@@ -196,8 +194,7 @@ private:
 };
 
 template <typename Handler>
-void run_on_one_thread(arm_options const& options)
-{
+void run_on_one_thread(arm_options const& options) {
     asio::io_context context{1};
     run<Handler> member{options, context.get_executor(), context.get_executor()};
     context.run();
@@ -205,8 +202,7 @@ void run_on_one_thread(arm_options const& options)
 }
 
 template <typename Handler>
-void run_on_pool(arm_options const& options)
-{
+void run_on_pool(arm_options const& options) {
     asio::thread_pool pool{2};
     run<Handler> member{options, pool.get_executor(), asio::make_strand(pool)};
     pool.join();
@@ -215,8 +211,7 @@ void run_on_pool(arm_options const& options)
 
 } // namespace
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     arm_options const options = arm_parse(argc, argv);
     std::string_view const mode = options.mode;
     if (mode == "record")

@@ -1,10 +1,9 @@
-// A record's way from the channel to the handler, without librdkafka: records that are ready, in ones and in batches, and being woken.
+// A record's way from the channel to the handler, without librdkafka: records that are ready, in
+// ones and in batches, and being woken.
 #include <kgroup/claim.hpp>
-#include <kgroup/detail/record_writer.hpp>
+#include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/session.hpp>
-
-#include <benchmark/benchmark.h>
 
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
@@ -12,6 +11,8 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+
+#include <benchmark/benchmark.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -36,8 +37,7 @@ public:
 
     void add() noexcept { waiting_.fetch_add(1, std::memory_order_release); }
 
-    void drain(kgroup::detail::record_block& block, std::size_t byte_limit) noexcept override
-    {
+    void drain(kgroup::detail::record_block& block, std::size_t byte_limit) noexcept override {
         kgroup::detail::record_block::writer into(block);
         std::size_t left = waiting_.load(std::memory_order_acquire);
         std::size_t taken = 0;
@@ -46,7 +46,9 @@ public:
         waiting_.fetch_sub(taken, std::memory_order_relaxed);
     }
 
-    std::size_t waiting() const noexcept override { return waiting_.load(std::memory_order_relaxed); }
+    std::size_t waiting() const noexcept override {
+        return waiting_.load(std::memory_order_relaxed);
+    }
     void close() noexcept override {}
     void free_records(kgroup::detail::record*, std::size_t) noexcept override {}
     std::int64_t timestamp(void*) const noexcept override { return -1; }
@@ -62,18 +64,16 @@ private:
 struct scripted_claim {
     explicit scripted_claim(std::size_t waiting = SIZE_MAX / 2)
         : source(std::make_shared<scripted_source>(waiting)),
-          state(std::make_shared<kgroup::detail::partition_state>(kgroup::topic_partition{"topic", 0}, context.get_executor(),
-                                                                   kgroup::tracked_offset{-1, {}},
-                                                                   std::weak_ptr<kgroup::detail::claim_observer>{}))
-    {
+          state(std::make_shared<kgroup::detail::partition_state>(
+              kgroup::topic_partition{"topic", 0}, context.get_executor(),
+              kgroup::tracked_offset{-1, {}}, std::weak_ptr<kgroup::detail::claim_observer>{})) {
         state->start(source, 0);
         claim.emplace(state, block_bytes);
     }
 
     /// Runs the coroutine on the claim's strand to its end.
     template <typename Coroutine>
-    void run(Coroutine coroutine)
-    {
+    void run(Coroutine coroutine) {
         asio::co_spawn(state->strand(), std::move(coroutine), [](std::exception_ptr failure) {
             if (failure)
                 std::rethrow_exception(failure);
@@ -87,14 +87,10 @@ struct scripted_claim {
     std::optional<kgroup::claim> claim;
 };
 
-asio::awaitable<std::optional<std::int64_t>> ready_child(std::int64_t number)
-{
-    co_return number;
-}
+asio::awaitable<std::optional<std::int64_t>> ready_child(std::int64_t number) { co_return number; }
 
 /// The measure: what awaiting any child coroutine costs.
-void await_ready_child(benchmark::State& state)
-{
+void await_ready_child(benchmark::State& state) {
     scripted_claim scripted;
     scripted.run([&]() -> asio::awaitable<void> {
         std::int64_t number = 0;
@@ -104,8 +100,7 @@ void await_ready_child(benchmark::State& state)
 }
 BENCHMARK(await_ready_child);
 
-void receive_ready(benchmark::State& state)
-{
+void receive_ready(benchmark::State& state) {
     scripted_claim scripted;
     scripted.run([&]() -> asio::awaitable<void> {
         for (auto _ : state) {
@@ -116,8 +111,7 @@ void receive_ready(benchmark::State& state)
 }
 BENCHMARK(receive_ready);
 
-void receive_ready_and_mark(benchmark::State& state)
-{
+void receive_ready_and_mark(benchmark::State& state) {
     scripted_claim scripted;
     scripted.run([&]() -> asio::awaitable<void> {
         for (auto _ : state) {
@@ -130,14 +124,14 @@ void receive_ready_and_mark(benchmark::State& state)
 BENCHMARK(receive_ready_and_mark);
 
 /// Per record, the handler's look at the record included.
-void receive_batch(benchmark::State& state)
-{
+void receive_batch(benchmark::State& state) {
     scripted_claim scripted;
     scripted.run([&]() -> asio::awaitable<void> {
         std::int64_t records = 0;
         while (state.KeepRunningBatch(512)) {
             for (std::size_t received = 0; received < 512;) {
-                auto batch = co_await scripted.claim->messages().async_receive_batch(512 - received);
+                auto batch =
+                    co_await scripted.claim->messages().async_receive_batch(512 - received);
                 for (kgroup::message const& message : batch)
                     benchmark::DoNotOptimize(message.value().data());
                 scripted.claim->mark(batch.back());
@@ -151,8 +145,7 @@ void receive_batch(benchmark::State& state)
 BENCHMARK(receive_batch);
 
 /// Another thread says that a record is there; until the handler has it and the other thread knows.
-void wake_handler(benchmark::State& state)
-{
+void wake_handler(benchmark::State& state) {
     scripted_claim scripted(0);
     std::atomic<std::int64_t> handled{0};
     std::thread member([&] {
@@ -174,8 +167,7 @@ void wake_handler(benchmark::State& state)
 BENCHMARK(wake_handler)->UseRealTime();
 
 /// The measure: a function posted to an idle executor by another thread.
-void wake_executor(benchmark::State& state)
-{
+void wake_executor(benchmark::State& state) {
     asio::io_context context{1};
     auto work = asio::make_work_guard(context);
     std::atomic<std::int64_t> handled{0};
@@ -192,8 +184,7 @@ void wake_executor(benchmark::State& state)
 BENCHMARK(wake_executor)->UseRealTime();
 
 /// The other measure: a thread that sleeps on a condition variable, as a blocking client's does.
-void wake_condition_variable(benchmark::State& state)
-{
+void wake_condition_variable(benchmark::State& state) {
     std::mutex mutex;
     std::condition_variable changed;
     std::int64_t waiting = 0;
@@ -229,11 +220,12 @@ struct empty_handler {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim&) { co_return; }
 };
 
-/// A handler awaited by its type, and as kgroup holds it: the difference is what the concept costs, once a claim.
-void call_handler_directly(benchmark::State& state)
-{
+/// A handler awaited by its type, and as kgroup holds it: the difference is what the concept costs,
+/// once a claim.
+void call_handler_directly(benchmark::State& state) {
     scripted_claim scripted;
-    kgroup::session session{std::make_shared<kgroup::detail::session_state>(), {}, {}, scripted.context.get_executor()};
+    kgroup::session session{
+        std::make_shared<kgroup::detail::session_state>(), {}, {}, scripted.context.get_executor()};
     empty_handler handler;
     scripted.run([&]() -> asio::awaitable<void> {
         for (auto _ : state)
@@ -242,10 +234,10 @@ void call_handler_directly(benchmark::State& state)
 }
 BENCHMARK(call_handler_directly);
 
-void call_handler_bound(benchmark::State& state)
-{
+void call_handler_bound(benchmark::State& state) {
     scripted_claim scripted;
-    kgroup::session session{std::make_shared<kgroup::detail::session_state>(), {}, {}, scripted.context.get_executor()};
+    kgroup::session session{
+        std::make_shared<kgroup::detail::session_state>(), {}, {}, scripted.context.get_executor()};
     empty_handler handler;
     std::unique_ptr<kgroup::detail::handler_binding> const bound =
         std::make_unique<kgroup::detail::bound_handler<empty_handler, empty_handler*>>(&handler);

@@ -1,6 +1,5 @@
-// Marks and acknowledgements: what they cost, alone and with several threads, beside an uncontended CAS-max and beside other ways.
-#include "rivals.hpp"
-
+// Marks and acknowledgements: what they cost, alone and with several threads, beside an uncontended
+// CAS-max and beside other ways.
 #include <kgroup/offset_tracker.hpp>
 
 #include <benchmark/benchmark.h>
@@ -14,28 +13,29 @@
 #include <thread>
 #include <vector>
 
+#include "rivals.hpp"
+
 namespace {
 
-constexpr std::size_t in_flight = 32768;    // records delivered, then acknowledged, in one round
-constexpr std::size_t disorder = 1024;      // a record finishes among so many neighbours
+constexpr std::size_t in_flight = 32768; // records delivered, then acknowledged, in one round
+constexpr std::size_t disorder = 1024;   // a record finishes among so many neighbours
 constexpr std::size_t ack_window = 65536;
 
-void cas_max(benchmark::State& state)
-{
+void cas_max(benchmark::State& state) {
     std::atomic<std::uint64_t> highest{0};
     std::uint64_t next = 0;
     for (auto _ : state) {
         ++next;
         std::uint64_t seen = highest.load(std::memory_order_acquire);
-        while (seen < next && !highest.compare_exchange_weak(seen, next, std::memory_order_release)) {
+        while (seen < next &&
+               !highest.compare_exchange_weak(seen, next, std::memory_order_release)) {
         }
     }
     benchmark::DoNotOptimize(highest.load());
 }
 BENCHMARK(cas_max);
 
-void mark(benchmark::State& state)
-{
+void mark(benchmark::State& state) {
     kgroup::offset_tracker tracker;
     std::int64_t next = 0;
     for (auto _ : state)
@@ -50,14 +50,12 @@ public:
 
     std::uint64_t deliver(std::int64_t offset) { return tracker_.deliver(offset); }
 
-    void ack(std::int64_t offset, std::uint64_t sequence)
-    {
+    void ack(std::int64_t offset, std::uint64_t sequence) {
         if (tracker_.ack(offset, sequence, 0) == kgroup::mark_result::accepted)
             benchmark::DoNotOptimize(tracker_.window_opened());
     }
 
-    std::int64_t settle()
-    {
+    std::int64_t settle() {
         if (auto const point = tracker_.pending())
             tracker_.committed(point->next);
         return tracker_.committed();
@@ -68,8 +66,7 @@ private:
 };
 
 /// Indices into the records of a round, in the order in which they finish.
-std::vector<std::uint32_t> finishing_order(bool shuffled)
-{
+std::vector<std::uint32_t> finishing_order(bool shuffled) {
     std::vector<std::uint32_t> order(in_flight);
     for (std::uint32_t index = 0; index < in_flight; ++index)
         order[index] = index;
@@ -84,10 +81,10 @@ struct delivered {
     std::uint64_t sequence;
 };
 
-/// Rounds of: deliver all (not timed), then `threads` threads acknowledge them and the committer looks once (timed).
+/// Rounds of: deliver all (not timed), then `threads` threads acknowledge them and the committer
+/// looks once (timed).
 template <typename Tracker>
-void acknowledge(benchmark::State& state, bool shuffled)
-{
+void acknowledge(benchmark::State& state, bool shuffled) {
     auto const threads = static_cast<std::size_t>(state.range(0));
     Tracker tracker(ack_window);
     std::vector<std::uint32_t> const order = finishing_order(shuffled);
@@ -127,7 +124,8 @@ void acknowledge(benchmark::State& state, bool shuffled)
             state.SkipWithError("not all that was acknowledged may be committed");
             break;
         }
-        state.SetIterationTime(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+        state.SetIterationTime(
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
     over = true;
     gate.arrive_and_wait();
@@ -138,10 +136,18 @@ void acknowledge(benchmark::State& state, bool shuffled)
 
 void ack_in_order(benchmark::State& state) { acknowledge<tracked>(state, false); }
 void ack_out_of_order(benchmark::State& state) { acknowledge<tracked>(state, true); }
-void ack_in_order_locked_set(benchmark::State& state) { acknowledge<rivals::locked_set>(state, false); }
-void ack_out_of_order_locked_set(benchmark::State& state) { acknowledge<rivals::locked_set>(state, true); }
-void ack_in_order_linked_deque(benchmark::State& state) { acknowledge<rivals::linked_deque>(state, false); }
-void ack_out_of_order_linked_deque(benchmark::State& state) { acknowledge<rivals::linked_deque>(state, true); }
+void ack_in_order_locked_set(benchmark::State& state) {
+    acknowledge<rivals::locked_set>(state, false);
+}
+void ack_out_of_order_locked_set(benchmark::State& state) {
+    acknowledge<rivals::locked_set>(state, true);
+}
+void ack_in_order_linked_deque(benchmark::State& state) {
+    acknowledge<rivals::linked_deque>(state, false);
+}
+void ack_out_of_order_linked_deque(benchmark::State& state) {
+    acknowledge<rivals::linked_deque>(state, true);
+}
 
 BENCHMARK(ack_in_order)->RangeMultiplier(2)->Range(1, 8)->UseManualTime();
 BENCHMARK(ack_out_of_order)->RangeMultiplier(2)->Range(1, 8)->UseManualTime();

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
-#include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
@@ -26,18 +26,23 @@ namespace detail {
 struct claim_access;
 }
 
-/// One partition for the time in which this member owns it: what a handler's `consume_claim` is given.
+/// One partition for the time in which this member owns it: what a handler's `consume_claim` is
+/// given.
 ///
-/// *Marks.* `mark` is cumulative: everything up to the record is done. `ack` is for work that finishes out of order: this
-/// record is done, and what may be committed ends where the unbroken run of acknowledged records ends. The first of the two fixes
-/// which it is for this claim (`session::mark_message` and `session::mark_offset` count as `mark`); the other is
-/// refused from then on. A mark that does not count (wrong mode, a claim that has ended, a message of another claim) is
-/// counted in `group_stats::marks_refused` and reported as `event_kind::mark_refused`; it is never committed.
-/// What is marked is committed in the background (`config::auto_commit_interval`) and when the claim ends.
+/// *Marks.* `mark` is cumulative: everything up to the record is done. `ack` is for work that
+/// finishes out of order: this record is done, and what may be committed ends where the unbroken
+/// run of acknowledged records ends. The first of the two fixes which it is for this claim
+/// (`session::mark_message` and `session::mark_offset` count as `mark`); the other is refused from
+/// then on. A mark that does not count (wrong mode, a claim that has ended, a message of another
+/// claim) is counted in `group_stats::marks_refused` and reported as `event_kind::mark_refused`; it
+/// is never committed. What is marked is committed in the background
+/// (`config::auto_commit_interval`) and when the claim ends.
 ///
-/// *Thread safety.* Marks and all `const` members: safe from any thread. `messages()`: see `message_channel`.
+/// *Thread safety.* Marks and all `const` members: safe from any thread. `messages()`: see
+/// `message_channel`.
 ///
-/// *Lifetime.* It lives until the frame of its `consume_claim` is gone; a reference must not be kept beyond.
+/// *Lifetime.* It lives until the frame of its `consume_claim` is gone; a reference must not be
+/// kept beyond.
 class claim {
 public:
     claim(claim const&) = delete;
@@ -46,31 +51,38 @@ public:
     std::string_view topic() const noexcept { return state_->topic(); }
     std::int32_t partition() const noexcept { return state_->partition(); }
 
-    /// The offset at which this claim began to read: the committed one, or what `setup` made of it, or where
-    /// `config::initial_offset` says. -1: it was left to librdkafka to find out, and no record has come yet.
+    /// The offset at which this claim began to read: the committed one, or what `setup` made of it,
+    /// or where `config::initial_offset` says. -1: it was left to librdkafka to find out, and no
+    /// record has come yet.
     std::int64_t initial_offset() const noexcept { return state_->initial_offset(); }
-    /// One more than the last offset in the partition's log, as far as is known from the last fetch; -1: not known yet.
-    std::int64_t high_water_mark_offset() const noexcept { return state_->source()->known_watermarks().high; }
-    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet. What lies between and is not delivered
-    /// (control records, transactions that were aborted) counts until the claim has come to its end; then it is passed over, and what
-    /// is committed stands behind it when everything before is marked or acknowledged.
+    /// One more than the last offset in the partition's log, as far as is known from the last
+    /// fetch; -1: not known yet.
+    std::int64_t high_water_mark_offset() const noexcept {
+        return state_->source()->known_watermarks().high;
+    }
+    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet.
+    /// What lies between and is not delivered (control records, transactions that were aborted)
+    /// counts until the claim has come to its end; then it is passed over, and what is committed
+    /// stands behind it when everything before is marked or acknowledged.
     std::int64_t lag() const noexcept {
         auto const high = high_water_mark_offset();
         auto const position = state_->position();
         return high < 0 || position < 0 ? -1 : high > position ? high - position : 0;
     }
 
-    /// The text that was committed beside the offset at which the last owner stopped; empty if there was none.
+    /// The text that was committed beside the offset at which the last owner stopped; empty if
+    /// there was none.
     std::string_view committed_metadata() const noexcept { return state_->committed_metadata(); }
 
     /// The messages.
     message_channel& messages() noexcept { return messages_; }
 
-    /// Everything up to and with this message is done. Lock-free, allocates nothing, unless it is refused: then it is counted
-    /// and reported. Lower than an earlier mark: no effect.
+    /// Everything up to and with this message is done. Lock-free, allocates nothing, unless it is
+    /// refused: then it is counted and reported. Lower than an earlier mark: no effect.
     void mark(message const& done) {
         auto const& record = *detail::record_access::of(done);
-        report(owns(record) ? state_->tracker().mark(record.offset + 1, record.epoch) : mark_result::refused_ended);
+        report(owns(record) ? state_->tracker().mark(record.offset + 1, record.epoch)
+                            : mark_result::refused_ended);
     }
     /// The same, with a text that is committed beside the offset and can be read by the next owner
     /// (`committed_metadata`). Takes a lock and may allocate.
@@ -78,12 +90,14 @@ public:
     /// @throws std::bad_alloc; then nothing was marked.
     void mark(message const& done, std::string_view metadata) {
         auto const& record = *detail::record_access::of(done);
-        report(owns(record) ? state_->tracker().mark(record.offset + 1, metadata, record.epoch) : mark_result::refused_ended);
+        report(owns(record) ? state_->tracker().mark(record.offset + 1, metadata, record.epoch)
+                            : mark_result::refused_ended);
     }
 
-    /// This message is done, whatever of the others is. Lock-free, unless it is refused or the channel waits for it; allocates only
-    /// when more records are in flight than ever before. A second one for the same message: no effect. When 65,536 records are delivered from the oldest
-    /// unacknowledged one on, the channel waits for it.
+    /// This message is done, whatever of the others is. Lock-free, unless it is refused or the
+    /// channel waits for it; allocates only when more records are in flight than ever before. A
+    /// second one for the same message: no effect. When 65,536 records are delivered from the
+    /// oldest unacknowledged one on, the channel waits for it.
     ///
     /// @throws std::bad_alloc; then nothing was acknowledged.
     void ack(message const& done) {
@@ -96,7 +110,8 @@ public:
         }
         auto result = mark_result::ignored;
         try {
-            result = state_->tracker().ack(record.offset, record.block->sequence_of(record), record.epoch);
+            result = state_->tracker().ack(record.offset, record.block->sequence_of(record),
+                                           record.epoch);
         } catch (...) {
             record.acked.store(false, std::memory_order_relaxed); // it may be tried again
             throw;
@@ -107,13 +122,15 @@ public:
         }
     }
 
-    /// Why the claim has ended: `revoked` and most others leave time to finish what is held (`config::rebalance_deadline`);
-    /// `lost` and `group_failed` do not: nothing more will be committed.
+    /// Why the claim has ended: `revoked` and most others leave time to finish what is held
+    /// (`config::rebalance_deadline`); `lost` and `group_failed` do not: nothing more will be
+    /// committed.
     kgroup::end_reason end_reason() const noexcept { return state_->why_ended(); }
 
-    /// Until when the handler has time to finish what it holds: the deadline of the revocation or of the
-    /// stop (`config::rebalance_deadline`, `config::close_timeout`), at which it is cancelled. Stays as it
-    /// is when it is over. nullopt: the claim has not ended. After a loss there is no time: now.
+    /// Until when the handler has time to finish what it holds: the deadline of the revocation or
+    /// of the stop (`config::rebalance_deadline`, `config::close_timeout`), at which it is
+    /// cancelled. Stays as it is when it is over. nullopt: the claim has not ended. After a loss
+    /// there is no time: now.
     ///
     /// By the steady clock, so that a timer can be set to it. In a test that moves the clock
     /// (`testing::advance`) each call says what is left from then on.
@@ -122,32 +139,38 @@ public:
         return by ? std::optional{detail::clock::steady(*by)} : std::nullopt;
     }
 
-    /// Waits until the claim has ended: until the partition is revoked or lost, the session ends, or the
-    /// group is stopped; completes at once if it has. For what hangs off a claim: a retry loop, a timer,
-    /// work on a pool. `end_reason` and `finish_by` then say why, and how much time is left.
+    /// Waits until the claim has ended: until the partition is revoked or lost, the session ends,
+    /// or the group is stopped; completes at once if it has. For what hangs off a claim: a retry
+    /// loop, a timer, work on a pool. `end_reason` and `finish_by` then say why, and how much time
+    /// is left.
     ///
     /// Completes on the executor of the coroutine that awaits it.
     /// Cancellation: total; it fails with `asio::error::operation_aborted`.
     /// Thread safety: any number of coroutines may wait, on any executors and threads.
-    /// Lifetime: begun while the claim lives, it may outlast it, and completes when the ownership ends.
+    /// Lifetime: begun while the claim lives, it may outlast it, and completes when the ownership
+    /// ends.
     asio::awaitable<void> async_wait_ended() { return detail::partition_state::wait_ended(state_); }
 
     /// The same with a completion token, on the claim's strand. Completion signature:
     /// `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait_ended(CompletionToken&& token) {
-        return asio::co_spawn(state_->strand(),
-                              detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_ended()),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            state_->strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_wait_ended()),
+            std::forward<CompletionToken>(token));
     }
 
     /// For the library: the claim over a partition that is owned.
     claim(std::shared_ptr<detail::partition_state> state, std::size_t block_bytes)
-        : state_(std::move(state)), messages_(*state_, block_bytes) {}
+        : state_(std::move(state)),
+          messages_(*state_, block_bytes) {}
 
 private:
     friend struct detail::claim_access;
-    bool owns(detail::record const& record) const noexcept { return &record.block->state() == state_.get(); }
+    bool owns(detail::record const& record) const noexcept {
+        return &record.block->state() == state_.get();
+    }
 
     void report(mark_result result) const {
         if (result >= mark_result::refused_ended) [[unlikely]] {
@@ -163,7 +186,9 @@ namespace detail {
 
 /// The one door between claims and the algorithms over them.
 struct claim_access {
-    static std::shared_ptr<partition_state> const& state(claim const& from) noexcept { return from.state_; }
+    static std::shared_ptr<partition_state> const& state(claim const& from) noexcept {
+        return from.state_;
+    }
     /// Whether the channel has records at hand, so that `try_receive` takes no new block.
     static bool holds_records(claim const& from) noexcept { return from.messages_.holding(); }
 };

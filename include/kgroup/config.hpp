@@ -3,6 +3,8 @@
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
 
+#include <asio/awaitable.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -11,28 +13,29 @@
 #include <string>
 #include <vector>
 
-#include <asio/awaitable.hpp>
-
 namespace kgroup {
 
-/// Where a claim starts when the group has no committed offset for its partition, or when the log no longer holds
-/// the committed one. `none`: the run ends with an error instead.
+/// Where a claim starts when the group has no committed offset for its partition, or when the log
+/// no longer holds the committed one. `none`: the run ends with an error instead.
 enum class offset_reset { earliest, latest, none };
 
-/// How the group divides its partitions: `classic`, on the members, by an `assignor`; `consumer`, on the broker
-/// (KIP-848; brokers from 4.0, librdkafka from 2.12 at run time). A member that the broker gives nothing has no session until
-/// it does; in a classic group it has one, without claims.
+/// How the group divides its partitions: `classic`, on the members, by an `assignor`; `consumer`,
+/// on the broker (KIP-848; brokers from 4.0, librdkafka from 2.12 at run time). A member that the
+/// broker gives nothing has no session until it does; in a classic group it has one, without
+/// claims.
 enum class group_protocol { classic, consumer };
 
-/// How the leader of a classic group divides the partitions. `cooperative_sticky` moves only those that must move and
-/// needs librdkafka 2.10 at run time (before, a commit during a rebalance loses the assignment: librdkafka #4059);
-/// it cannot be offered together with the other two. Partitions that are added to a topic are divided when the leader hears of
-/// them, and librdkafka's leader looks only at the topics that it reads itself: members of a classic group had better read the same.
+/// How the leader of a classic group divides the partitions. `cooperative_sticky` moves only those
+/// that must move and needs librdkafka 2.10 at run time (before, a commit during a rebalance loses
+/// the assignment: librdkafka #4059); it cannot be offered together with the other two. Partitions
+/// that are added to a topic are divided when the leader hears of them, and librdkafka's leader
+/// looks only at the topics that it reads itself: members of a classic group had better read the
+/// same.
 enum class assignor { range, roundrobin, cooperative_sticky };
 
-/// What happens when a handler returns while its claim is live: `end_session`, the session ends in order and a new one
-/// starts over the same assignment after a backoff; `keep_others`, the other claims go on, and the one left behind is
-/// reported each minute.
+/// What happens when a handler returns while its claim is live: `end_session`, the session ends in
+/// order and a new one starts over the same assignment after a backoff; `keep_others`, the other
+/// claims go on, and the one left behind is reported each minute.
 enum class claim_exit { end_session, keep_others };
 
 /// Everything a group is told, given once. An aggregate: name the fields you need, in this order.
@@ -41,82 +44,102 @@ struct config {
     std::string brokers{};
     /// The group's name. Offsets belong to it. Required.
     std::string group_id{};
-    /// Topics by name, or by a regular expression that begins with `^`. At least one. An expression matches none of Kafka's internal
-    /// topics (`__consumer_offsets`, …: names that begin with two underscores) unless it begins with `^__`; a group that names such a topic, or
-    /// has such an expression, can have no other expression that might match them. Which of the two a group is does not change
-    /// later (`subscribe`). Its language is POSIX's (extended), and with `group_protocol::consumer` RE2's, too: docs/errors.md.
+    /// Topics by name, or by a regular expression that begins with `^`. At least one. An expression
+    /// matches none of Kafka's internal topics (`__consumer_offsets`, …: names that begin with two
+    /// underscores) unless it begins with `^__`; a group that names such a topic, or has such an
+    /// expression, can have no other expression that might match them. Which of the two a group is
+    /// does not change later (`subscribe`). Its language is POSIX's (extended), and with
+    /// `group_protocol::consumer` RE2's, too: docs/errors.md.
     std::vector<std::string> topics{};
-    /// Where to start without a committed offset. Required: librdkafka's default skips all that is in the log, Java's
-    /// too, and neither is right for everyone. `latest` and `none` do not skip what was written while the group existed: a partition
-    /// that was added since begins at its beginning (`infer_new_partitions`). A start that was chosen without a committed offset counts
-    /// as marked there, and is committed at once, also with an `auto_commit_interval` of 0: what comes before the first mark is not
-    /// passed over when the partition changes hands or the process starts again. The claim's handler waits for that, for
-    /// `commit_timeout` at most. (Only a group without `commit_at_end` and with an interval of 0 commits nothing by itself.)
+    /// Where to start without a committed offset. Required: librdkafka's default skips all that is
+    /// in the log, Java's too, and neither is right for everyone. `latest` and `none` do not skip
+    /// what was written while the group existed: a partition that was added since begins at its
+    /// beginning (`infer_new_partitions`). A start that was chosen without a committed offset
+    /// counts as marked there, and is committed at once, also with an `auto_commit_interval` of 0:
+    /// what comes before the first mark is not passed over when the partition changes hands or the
+    /// process starts again. The claim's handler waits for that, for `commit_timeout` at most.
+    /// (Only a group without `commit_at_end` and with an interval of 0 commits nothing by itself.)
     std::optional<offset_reset> initial_offset{};
-    /// Where to start without a committed offset, if it is to be a time: each claim at its first record whose timestamp is not earlier, or at
-    /// the end of the log if there is none. `initial_offset` then only says what happens when the log no longer holds a position.
-    /// Timestamps are what producers or brokers wrote (`message.timestamp.type`); they need not be in order.
+    /// Where to start without a committed offset, if it is to be a time: each claim at its first
+    /// record whose timestamp is not earlier, or at the end of the log if there is none.
+    /// `initial_offset` then only says what happens when the log no longer holds a position.
+    /// Timestamps are what producers or brokers wrote (`message.timestamp.type`); they need not be
+    /// in order.
     std::optional<std::chrono::system_clock::time_point> initial_time{};
-    /// Whether `latest` and `none` take a partition without a committed offset for one that was added later, which begins at its
-    /// beginning, when the committed offsets say so: partition 0 of its topic has one, and the partition is above all of its topic
-    /// that were read from (their committed offset is above 0; as far as the highest that this member was assigned). That errs
-    /// where a partition never had one: its member died in the group's first second, or looked just after another had committed its
-    /// first start; its offset was deleted by hand; or the group comes from a client that commits nothing for idle partitions and the idle ones are the last. Then its log is handled from
-    /// its beginning once, and nothing is lost. Off: only a partition that was added while this member ran begins there. Each such
-    /// start is an `event_kind::start_chosen`.
+    /// Whether `latest` and `none` take a partition without a committed offset for one that was
+    /// added later, which begins at its beginning, when the committed offsets say so: partition 0
+    /// of its topic has one, and the partition is above all of its topic that were read from (their
+    /// committed offset is above 0; as far as the highest that this member was assigned). That errs
+    /// where a partition never had one: its member died in the group's first second, or looked just
+    /// after another had committed its first start; its offset was deleted by hand; or the group
+    /// comes from a client that commits nothing for idle partitions and the idle ones are the last.
+    /// Then its log is handled from its beginning once, and nothing is lost. Off: only a partition
+    /// that was added while this member ran begins there. Each such start is an
+    /// `event_kind::start_chosen`.
     bool infer_new_partitions = true;
-    /// Makes the member static (KIP-345): it may be away for as long as the session timeout and finds its partitions
-    /// again. Unique in the group; letters, digits, `.`, `_`, `-`; 249 characters at most. Empty: a dynamic member.
+    /// Makes the member static (KIP-345): it may be away for as long as the session timeout and
+    /// finds its partitions again. Unique in the group; letters, digits, `.`, `_`, `-`; 249
+    /// characters at most. Empty: a dynamic member.
     std::string group_instance_id{};
     group_protocol protocol = group_protocol::classic;
     /// Offered to the group in this order; ignored by `group_protocol::consumer`.
     std::vector<assignor> assignors{assignor::range, assignor::roundrobin};
     /// How often marked offsets are committed; 0: never by the clock.
     std::chrono::milliseconds auto_commit_interval{1000};
-    /// Whether what is marked is committed when a session or a claim ends; also when the interval is 0. Not in a topic that is
-    /// missing by then: another under its name must not begin there.
+    /// Whether what is marked is committed when a session or a claim ends; also when the interval
+    /// is 0. Not in a topic that is missing by then: another under its name must not begin there.
     bool commit_at_end = true;
-    /// How long handlers may take to finish what they hold when partitions are revoked; then they are cancelled and
-    /// the group goes on without them. `cleanup` has what they leave of it, a quarter at least. Unset: min(10 s, max.poll.interval.ms / 3). A value above max.poll.interval.ms / 2
-    /// is refused: the broker evicts a member that has not answered a rebalance for that interval.
+    /// How long handlers may take to finish what they hold when partitions are revoked; then they
+    /// are cancelled and the group goes on without them. `cleanup` has what they leave of it, a
+    /// quarter at least. Unset: min(10 s, max.poll.interval.ms / 3). A value above
+    /// max.poll.interval.ms / 2 is refused: the broker evicts a member that has not answered a
+    /// rebalance for that interval.
     std::optional<std::chrono::milliseconds> rebalance_deadline{};
     /// How long a commit may take, retries included.
     std::chrono::milliseconds commit_timeout{5000};
     /// How long `async_run` may take to complete after `stop()`, or after a failure.
     ///
-    /// Handlers, or `setup`, have all of it but a share, and are cancelled then: a quarter, or `commit_timeout` and a second
-    /// if that is less, is kept for the last commit and for leaving the group. They have `rebalance_deadline` if that is
-    /// longer and no more than nine tenths of it; and while a revocation waits for them, that at most, since the
-    /// group waits, too. With the defaults that is 11.25 s; with 9 s, 6.75 s; with a minute, 54 s. `cleanup` has what
-    /// they leave of it, and a quarter of what is left at least; each step behind it has a share of the rest. What was going
-    /// on at the stop (a revocation, its commit) gets no more than that either. A member that waits for an
-    /// assignment, which it needs to leave in order, waits for half of it.
+    /// Handlers, or `setup`, have all of it but a share, and are cancelled then: a quarter, or
+    /// `commit_timeout` and a second if that is less, is kept for the last commit and for leaving
+    /// the group. They have `rebalance_deadline` if that is longer and no more than nine tenths of
+    /// it; and while a revocation waits for them, that at most, since the group waits, too. With
+    /// the defaults that is 11.25 s; with 9 s, 6.75 s; with a minute, 54 s. `cleanup` has what they
+    /// leave of it, and a quarter of what is left at least; each step behind it has a share of the
+    /// rest. What was going on at the stop (a revocation, its commit) gets no more than that
+    /// either. A member that waits for an assignment, which it needs to leave in order, waits for
+    /// half of it.
     std::chrono::milliseconds close_timeout{15000};
-    /// Resident memory for records that wait in this member, in bytes, over all its claims. Sets librdkafka's queue *and*
-    /// fetch limits.
+    /// Resident memory for records that wait in this member, in bytes, over all its claims. Sets
+    /// librdkafka's queue *and* fetch limits.
     std::size_t buffer_bytes = 64 << 20;
-    /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the start. Owning more is
-    /// reported (`event_kind::too_many_partitions`), and memory grows in proportion. With much less than 8 MiB a partition,
-    /// one that has a backlog is read in spurts beside others that have none: docs/performance.md.
+    /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the
+    /// start. Owning more is reported (`event_kind::too_many_partitions`), and memory grows in
+    /// proportion. With much less than 8 MiB a partition, one that has a backlog is read in spurts
+    /// beside others that have none: docs/performance.md.
     std::size_t expected_partitions = 8;
     claim_exit on_claim_exit = claim_exit::end_session;
-    /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …). One that is unknown,
-    /// or that contradicts a field above or how kgroup works, is refused. `check.crcs` is off, as librdkafka has it: a wrong checksum is
-    /// not seen, and with it on, librdkafka (2.0 to 2.16) may end the process at one. Turned on, it is an `event_kind::unsafe_setting`
-    /// (docs/from-sarama.md).
+    /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …).
+    /// One that is unknown, or that contradicts a field above or how kgroup works, is refused.
+    /// `check.crcs` is off, as librdkafka has it: a wrong checksum is not seen, and with it on,
+    /// librdkafka (2.0 to 2.16) may end the process at one. Turned on, it is an
+    /// `event_kind::unsafe_setting` (docs/from-sarama.md).
     std::map<std::string, std::string> properties{};
-    /// Where tokens come from, for brokers that demand SASL/OAUTHBEARER; needs `security.protocol` `sasl_ssl` or `sasl_plaintext` among the
-    /// properties. Called on the group's executor, on a strand of its own, one call at a time: before the first connection, when four fifths
-    /// of a token's time are over, and, when it threw or its token cannot be used, again after a second, and then after twice as long
-    /// each time, up to 30 seconds; each failure is an `event_kind::authentication_failed`. It is called until the group has been left; a call
-    /// that is under way then is cancelled (terminal) and must end soon, as a handler must (`errc::handler_abandoned`). A copy of the
-    /// function lives as long as a call of it. Unset: librdkafka's own ways, by properties.
+    /// Where tokens come from, for brokers that demand SASL/OAUTHBEARER; needs `security.protocol`
+    /// `sasl_ssl` or `sasl_plaintext` among the properties. Called on the group's executor, on a
+    /// strand of its own, one call at a time: before the first connection, when four fifths of a
+    /// token's time are over, and, when it threw or its token cannot be used, again after a second,
+    /// and then after twice as long each time, up to 30 seconds; each failure is an
+    /// `event_kind::authentication_failed`. It is called until the group has been left; a call that
+    /// is under way then is cancelled (terminal) and must end soon, as a handler must
+    /// (`errc::handler_abandoned`). A copy of the function lives as long as a call of it. Unset:
+    /// librdkafka's own ways, by properties.
     std::function<asio::awaitable<oauth_token>()> oauth_token_provider{};
-    /// Told of everything that happens beside the records, librdkafka's log included, on the group's executor, one at a
-    /// time. It should return soon; what it throws ends the run. What may come many times a second (a refused mark,
-    /// a failed commit, librdkafka's errors and log, …; same kind, place and cause) is reported once in ten seconds, and
-    /// `event::suppressed` counts the others. Unset: warnings, errors and librdkafka's log go to standard error,
-    /// a line each (`kgroup::print`).
+    /// Told of everything that happens beside the records, librdkafka's log included, on the
+    /// group's executor, one at a time. It should return soon; what it throws ends the run. What
+    /// may come many times a second (a refused mark, a failed commit, librdkafka's errors and log,
+    /// …; same kind, place and cause) is reported once in ten seconds, and `event::suppressed`
+    /// counts the others. Unset: warnings, errors and librdkafka's log go to standard error, a line
+    /// each (`kgroup::print`).
     std::function<void(event const&)> on_event{};
 };
 

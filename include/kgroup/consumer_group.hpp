@@ -1,8 +1,8 @@
 #pragma once
 
 #include <kgroup/config.hpp>
-#include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/membership.hpp>
+#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/group/group_driver_base.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
@@ -35,144 +35,175 @@
 
 namespace kgroup {
 
-/// A member of a Kafka consumer group: joins it, gives each partition that it is assigned to the handler, commits what the handler
-/// marks, and goes on like that until it is stopped. `Client`, a `kgroup::client`, is the seam to Kafka; use the alias
-/// `consumer_group`. (Over another client, a file that makes a group includes `kgroup/detail/group_run.hpp` too if
+/// A member of a Kafka consumer group: joins it, gives each partition that it is assigned to the
+/// handler, commits what the handler marks, and goes on like that until it is stopped. `Client`, a
+/// `kgroup::client`, is the seam to Kafka; use the alias `consumer_group`. (Over another client, a
+/// file that makes a group includes `kgroup/detail/group_driver.hpp` too if
 /// `KGROUP_SEPARATE_COMPILATION` is defined.)
 ///
-/// Everything runs on the executor that it is given, whatever kind that is: the handlers, each on a strand of its own over it, and the
-/// group's own work; so over a strand nothing of the group's runs beside anything else on it. The group
-/// adds no thread but short-lived ones, at most one at a time of each: to look up where a log begins or ends, to look up offsets for a
-/// time, and to end librdkafka's consumer when the run is over.
+/// Everything runs on the executor that it is given, whatever kind that is: the handlers, each on a
+/// strand of its own over it, and the group's own work; so over a strand nothing of the group's
+/// runs beside anything else on it. The group adds no thread but short-lived ones, at most one at a
+/// time of each: to look up where a log begins or ends, to look up offsets for a time, and to end
+/// librdkafka's consumer when the run is over.
 ///
-/// A group runs once. When `async_run` has completed no function of the user's is called any more, nor kept, but by the frames of handlers
-/// that were abandoned; what these still do is only counted (`group_stats`).
+/// A group runs once. When `async_run` has completed no function of the user's is called any more,
+/// nor kept, but by the frames of handlers that were abandoned; what these still do is only counted
+/// (`group_stats`).
 ///
-/// *fork.* A child that is forked from a process with a running group may let go of it: destroy the group, its context (after Asio's
-/// `notify_fork`), and the messages, claims and sessions in it; leave them where they are and exit; or call `exec`. The group does nothing
-/// there. What is librdkafka's is left as it is, which leaks it; no lock of kgroup's is taken. Anything else that is called there on
-/// such a group, its sessions, claims or channels is undefined, but for `stop`, which has no effect. A group that the child makes is its own; so is
-/// one that was made before the fork and that it runs first.
+/// *fork.* A child that is forked from a process with a running group may let go of it: destroy the
+/// group, its context (after Asio's `notify_fork`), and the messages, claims and sessions in it;
+/// leave them where they are and exit; or call `exec`. The group does nothing there. What is
+/// librdkafka's is left as it is, which leaks it; no lock of kgroup's is taken. Anything else that
+/// is called there on such a group, its sessions, claims or channels is undefined, but for `stop`,
+/// which has no effect. A group that the child makes is its own; so is one that was made before the
+/// fork and that it runs first.
 ///
-/// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all`, `subscribe`, `async_offsets_for_times` and `stats`: safe from any
-/// thread. The rest is not.
+/// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all`, `subscribe`,
+/// `async_offsets_for_times` and `stats`: safe from any thread. The rest is not.
 ///
-/// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before `async_run` has completed, unless the
-/// context is not run any more.
+/// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before
+/// `async_run` has completed, unless the context is not run any more.
 template <typename Client>
 class basic_consumer_group {
 public:
     /// A group on an executor, or on that of an execution context. Connects to nothing.
     ///
-    /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its `what()` names the field or the
-    /// property, and shows no secret.
+    /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its
+    /// `what()` names the field or the property, and shows no secret.
     basic_consumer_group(asio::any_io_executor executor, config given)
-        : membership_(detail::make_membership<Client>(std::move(executor), std::move(given))) {}
+        : driver_(detail::make_group_driver<Client>(std::move(executor), std::move(given))) {}
     template <typename Context>
-        requires std::is_convertible_v<Context&, asio::execution_context&>
-    basic_consumer_group(Context& context, config given) : basic_consumer_group(context.get_executor(), std::move(given)) {}
+    requires std::is_convertible_v<Context&, asio::execution_context&>
+    basic_consumer_group(Context& context, config given)
+        : basic_consumer_group(context.get_executor(), std::move(given)) {}
 
     basic_consumer_group(basic_consumer_group const&) = delete;
     basic_consumer_group& operator=(basic_consumer_group const&) = delete;
-    ~basic_consumer_group() { membership_->stop(); }
+    ~basic_consumer_group() { driver_->stop(); }
 
-    /// Joins the group and consumes, session after session, until the group is stopped, a handler throws, or the membership is gone
-    /// for good. Then, in this order: the claims end, the handlers finish what they hold (for as long as
-    /// `config::close_timeout` says, then they are cancelled), `cleanup`, what is marked is committed, the group is left, and the
-    /// operation completes: `config::close_timeout` after `stop()` at the latest, by a second or so.
+    /// Joins the group and consumes, session after session, until the group is stopped, a handler
+    /// throws, or the membership is gone for good. Then, in this order: the claims end, the
+    /// handlers finish what they hold (for as long as `config::close_timeout` says, then they are
+    /// cancelled), `cleanup`, what is marked is committed, the group is left, and the operation
+    /// completes: `config::close_timeout` after `stop()` at the latest, by a second or so.
     ///
     /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
     /// - what a handler (or `config::on_event`) threw,
-    /// - `std::system_error` with `errc::handler_abandoned`: a handler, or `config::oauth_token_provider`, did not end in time; its frame
+    /// - `std::system_error` with `errc::handler_abandoned`: a handler, or
+    /// `config::oauth_token_provider`, did not end in time; its frame
     ///   lives on and owns what it touches,
-    /// - `errc::no_committed_offset`, `errc::offset_out_of_range`, `errc::record_unreadable`, `errc::invalid_config` (what only
-    ///   librdkafka could find wrong), or the category `kafka` for a fatal error of the group (fenced, not authorised, …),
+    /// - `errc::no_committed_offset`, `errc::offset_out_of_range`, `errc::record_unreadable`,
+    /// `errc::invalid_config` (what only
+    ///   librdkafka could find wrong), or the category `kafka` for a fatal error of the group
+    ///   (fenced, not authorised, …),
     /// - `errc::already_running`: this group runs or has run,
     /// - `asio::error::operation_aborted`: it was cancelled.
     ///
     /// Cancellation: any type stops it in order, as `stop()` does (partial).
     ///
-    /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where `errc::handler_abandoned` is possible, the
-    /// abandoned frame; a `std::shared_ptr` or an rvalue is kept alive by the library for as long as a frame of it lives.
+    /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where
+    /// `errc::handler_abandoned` is possible, the abandoned frame; a `std::shared_ptr` or an rvalue
+    /// is kept alive by the library for as long as a frame of it lives.
     template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
     auto async_run(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
-            [](auto&& completion, std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding) {
-                start(std::move(self), std::move(binding), false, std::forward<decltype(completion)>(completion),
-                      [](auto& to, std::exception_ptr e, end_reason) { std::move(to)(std::move(e)); });
+            [](auto&& completion, std::shared_ptr<detail::group_driver_base> self,
+               std::shared_ptr<detail::handler_binding> binding) {
+                start(std::move(self), std::move(binding), false,
+                      std::forward<decltype(completion)>(completion),
+                      [](auto& to, std::exception_ptr e, end_reason) {
+                          std::move(to)(std::move(e));
+                      });
             },
-            token, membership_, bind(std::forward<Handler>(handler)));
+            token, driver_, bind(std::forward<Handler>(handler)));
     }
 
-    /// The same for exactly one session: it is over when everything is revoked or lost, or a handler has returned. Then the group is left.
+    /// The same for exactly one session: it is over when everything is revoked or lost, or a
+    /// handler has returned. Then the group is left.
     ///
-    /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: as `async_run`'s, and, where that is null, why the session
-    /// ended; `stopped` if there was none. Errors, cancellation and the handler's lifetime: as for `async_run`.
+    /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: as `async_run`'s, and,
+    /// where that is null, why the session ended; `stopped` if there was none. Errors, cancellation
+    /// and the handler's lifetime: as for `async_run`.
     template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
     auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr, end_reason)>(
-            [](auto&& completion, std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding) {
-                start(std::move(self), std::move(binding), true, std::forward<decltype(completion)>(completion),
-                      [](auto& to, std::exception_ptr e, end_reason why) { std::move(to)(std::move(e), why); });
+            [](auto&& completion, std::shared_ptr<detail::group_driver_base> self,
+               std::shared_ptr<detail::handler_binding> binding) {
+                start(std::move(self), std::move(binding), true,
+                      std::forward<decltype(completion)>(completion),
+                      [](auto& to, std::exception_ptr e, end_reason why) {
+                          std::move(to)(std::move(e), why);
+                      });
             },
-            token, membership_, bind(std::forward<Handler>(handler)));
+            token, driver_, bind(std::forward<Handler>(handler)));
     }
 
-    /// Ends the run in order. Any thread, any time, also from a handler; returns at once. Sticky: a group that was stopped before
-    /// it ran completes at once without having connected.
-    void stop() noexcept { membership_->stop(); }
+    /// Ends the run in order. Any thread, any time, also from a handler; returns at once. Sticky: a
+    /// group that was stopped before it ran completes at once without having connected.
+    void stop() noexcept { driver_->stop(); }
 
-    /// Closes the gate of these partitions' channels: no receive that begins after this returned delivers a message.
-    /// Nothing is lost or fetched twice; what is fetched already stays. Any thread, any time.
+    /// Closes the gate of these partitions' channels: no receive that begins after this returned
+    /// delivers a message. Nothing is lost or fetched twice; what is fetched already stays. Any
+    /// thread, any time.
     ///
-    /// A pause lasts until `resume` or as long as this member owns the partition, also when a session ends and another
-    /// begins over it, and before its handler has started: from `event_kind::claims_added` on. What a cooperative
-    /// rebalance leaves here stays paused; what is revoked or lost and comes back is not. Partitions that are not
-    /// owned are passed over, and what is assigned later is not paused, whatever the form of the call.
-    void pause(std::span<topic_partition const> which) { membership_->pause(which); }
+    /// A pause lasts until `resume` or as long as this member owns the partition, also when a
+    /// session ends and another begins over it, and before its handler has started: from
+    /// `event_kind::claims_added` on. What a cooperative rebalance leaves here stays paused; what
+    /// is revoked or lost and comes back is not. Partitions that are not owned are passed over, and
+    /// what is assigned later is not paused, whatever the form of the call.
+    void pause(std::span<topic_partition const> which) { driver_->pause(which); }
     /// Opens them again.
-    void resume(std::span<topic_partition const> which) { membership_->resume(which); }
+    void resume(std::span<topic_partition const> which) { driver_->resume(which); }
     /// `pause` for the partitions of this topic that are owned now.
-    void pause(std::string_view topic) { membership_->pause(topic); }
+    void pause(std::string_view topic) { driver_->pause(topic); }
     /// `resume` for the partitions of this topic that are owned now.
-    void resume(std::string_view topic) { membership_->resume(topic); }
+    void resume(std::string_view topic) { driver_->resume(topic); }
     /// `pause` for everything that is owned now.
-    void pause_all() { membership_->pause_all(); }
+    void pause_all() { driver_->pause_all(); }
     /// `resume` for everything that is owned now.
-    void resume_all() { membership_->resume_all(); }
+    void resume_all() { driver_->resume_all(); }
 
-    /// Subscribes to these topics instead of the ones before: names, or regular expressions that begin with `^`, as `config::topics`.
-    /// The group rebalances: under an eager protocol this session ends in order (`end_reason::revoked`) and a new one begins; under a
-    /// cooperative one, claims of topics that stay go on. Returns at once; the subscription has changed when the rebalance says so
-    /// (`event_kind::claims_revoked`, `claims_added`). Before the run it replaces `config::topics`; once the group is being
-    /// stopped it has no effect.
+    /// Subscribes to these topics instead of the ones before: names, or regular expressions that
+    /// begin with `^`, as `config::topics`. The group rebalances: under an eager protocol this
+    /// session ends in order (`end_reason::revoked`) and a new one begins; under a cooperative one,
+    /// claims of topics that stay go on. Returns at once; the subscription has changed when the
+    /// rebalance says so
+    /// (`event_kind::claims_revoked`, `claims_added`). Before the run it replaces `config::topics`;
+    /// once the group is being stopped it has no effect.
     ///
-    /// @throws std::system_error `errc::invalid_config`, naming the topic and what is wrong; then nothing has changed. (What is wrong with a
-    /// regular expression under `group_protocol::consumer` is for the broker to say: an event.)
-    void subscribe(std::vector<std::string> topics) { membership_->subscribe(std::move(topics)); }
+    /// @throws std::system_error `errc::invalid_config`, naming the topic and what is wrong; then
+    /// nothing has changed. (What is wrong with a regular expression under
+    /// `group_protocol::consumer` is for the broker to say: an event.)
+    void subscribe(std::vector<std::string> topics) { driver_->subscribe(std::move(topics)); }
 
-    /// Finds out, for each of these partitions, which record is the first whose timestamp is not earlier than `time`. They need not be owned.
-    /// Timestamps are what producers or brokers wrote, in milliseconds; times before 1970 are taken for 1970.
+    /// Finds out, for each of these partitions, which record is the first whose timestamp is not
+    /// earlier than `time`. They need not be owned. Timestamps are what producers or brokers wrote,
+    /// in milliseconds; times before 1970 are taken for 1970.
     ///
-    /// Completion signature: `void(std::exception_ptr, std::vector<offset_for_time>)`: one result for each, in this order; a partition
-    /// that does not exist, or whose leader did not answer within 10 seconds, has its error there.
-    /// Errors: `errc::not_running` before the run and when it is over.
-    /// Cancellation: total; the answer is not waited for any more.
-    asio::awaitable<std::vector<offset_for_time>> async_offsets_for_times(std::span<topic_partition const> of,
-                                                                          std::chrono::system_clock::time_point time) {
-        return membership_->offsets_for_times({of.begin(), of.end()}, time);
+    /// Completion signature: `void(std::exception_ptr, std::vector<offset_for_time>)`: one result
+    /// for each, in this order; a partition that does not exist, or whose leader did not answer
+    /// within 10 seconds, has its error there. Errors: `errc::not_running` before the run and when
+    /// it is over. Cancellation: total; the answer is not waited for any more.
+    asio::awaitable<std::vector<offset_for_time>>
+    async_offsets_for_times(std::span<topic_partition const> of,
+                            std::chrono::system_clock::time_point time) {
+        return driver_->offsets_for_times({of.begin(), of.end()}, time);
     }
 
     /// The same with a completion token.
     template <typename CompletionToken>
-    auto async_offsets_for_times(std::span<topic_partition const> of, std::chrono::system_clock::time_point time, CompletionToken&& token) {
-        return asio::co_spawn(asio::make_strand(membership_->executor()),
-                              detail::heed_cancellation(asio::enable_total_cancellation(), async_offsets_for_times(of, time)),
+    auto async_offsets_for_times(std::span<topic_partition const> of,
+                                 std::chrono::system_clock::time_point time,
+                                 CompletionToken&& token) {
+        return asio::co_spawn(asio::make_strand(driver_->executor()),
+                              detail::with_cancellation(asio::enable_total_cancellation(),
+                                                        async_offsets_for_times(of, time)),
                               std::forward<CompletionToken>(token));
     }
 
     /// Counters and gauges, a snapshot.
-    group_stats stats() const { return membership_->stats(); }
+    group_stats stats() const { return driver_->stats(); }
 
 private:
     template <typename Handler>
@@ -183,42 +214,47 @@ private:
     template <typename Handler>
     static std::shared_ptr<detail::handler_binding> bind(std::shared_ptr<Handler> handler) {
         static_assert(detail::explain_handler<Handler>());
-        return std::make_shared<detail::bound_handler<Handler, std::shared_ptr<Handler>>>(std::move(handler));
+        return std::make_shared<detail::bound_handler<Handler, std::shared_ptr<Handler>>>(
+            std::move(handler));
     }
     template <typename Handler>
-        requires(!std::is_lvalue_reference_v<Handler>)
-    static std::shared_ptr<detail::handler_binding> bind(Handler&& handler) {
+    requires(!std::is_lvalue_reference_v<Handler>) static std::shared_ptr<
+        detail::handler_binding> bind(Handler&& handler) {
         return bind(std::make_shared<Handler>(std::forward<Handler>(handler)));
     }
 
     template <typename Completion, typename Complete>
-    static void start(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding, bool once,
+    static void start(std::shared_ptr<detail::group_driver_base> self,
+                      std::shared_ptr<detail::handler_binding> binding, bool once,
                       Completion&& completion, Complete complete) {
         // Cancelling is stopping: the slot must not reach into the middle of the run.
         if (auto slot = asio::get_associated_cancellation_slot(completion); slot.is_connected()) {
-            slot.assign([weak = std::weak_ptr<detail::membership>{self}](asio::cancellation_type) {
-                if (auto const running = weak.lock()) {
-                    running->cancel();
-                }
-            });
+            slot.assign(
+                [weak = std::weak_ptr<detail::group_driver_base>{self}](asio::cancellation_type) {
+                    if (auto const running = weak.lock()) {
+                        running->cancel();
+                    }
+                });
         }
         auto& running = *self;
         auto const executor = asio::get_associated_executor(completion, running.strand());
-        asio::co_spawn(running.strand(), keep(std::move(self), std::move(binding), once),
-                       asio::bind_cancellation_slot(
-                           asio::cancellation_slot{},
-                           asio::bind_executor(executor, [to = std::forward<Completion>(completion), complete](
-                                                             std::exception_ptr e, end_reason why) mutable {
-                               complete(to, std::move(e), why);
-                           })));
+        asio::co_spawn(
+            running.strand(), keep(std::move(self), std::move(binding), once),
+            asio::bind_cancellation_slot(
+                asio::cancellation_slot{},
+                asio::bind_executor(executor, [to = std::forward<Completion>(completion), complete](
+                                                  std::exception_ptr e, end_reason why) mutable {
+                    complete(to, std::move(e), why);
+                })));
     }
 
-    static asio::awaitable<end_reason> keep(std::shared_ptr<detail::membership> self, std::shared_ptr<detail::handler_binding> binding,
+    static asio::awaitable<end_reason> keep(std::shared_ptr<detail::group_driver_base> self,
+                                            std::shared_ptr<detail::handler_binding> binding,
                                             bool once) {
         co_return co_await self->run(std::move(binding), once);
     }
 
-    std::shared_ptr<detail::membership> membership_;
+    std::shared_ptr<detail::group_driver_base> driver_;
 };
 
 /// A member of a consumer group on librdkafka.
@@ -227,6 +263,6 @@ using consumer_group = basic_consumer_group<detail::rdkafka_client>;
 } // namespace kgroup
 
 #ifndef KGROUP_SEPARATE_COMPILATION
-#include <kgroup/detail/group_run.hpp>
-#include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/detail/group/group_driver.hpp>
+#include <kgroup/detail/rdkafka/client.hpp>
 #endif

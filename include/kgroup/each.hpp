@@ -23,7 +23,9 @@ class each {
 public:
     /// @param options for each claim.
     /// @param function moved in; see `for_each` for its shape.
-    each(for_each_options options, F function) : options_(options), function_(std::move(function)) {}
+    each(for_each_options options, F function)
+        : options_(options),
+          function_(std::move(function)) {}
 
     asio::awaitable<void> consume_claim(session&, claim& claim) {
         return for_each(claim, options_, function_);

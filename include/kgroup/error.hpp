@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/error_table.hpp>
+#include <kgroup/detail/group/error_table.hpp>
 #include <kgroup/error_effect.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -13,15 +13,19 @@
 
 namespace kgroup {
 
-/// The errors of kgroup's own. Kafka's and librdkafka's codes have a category of their own: `kafka_category`.
+/// The errors of kgroup's own. Kafka's and librdkafka's codes have a category of their own:
+/// `kafka_category`.
 enum class errc {
     /// A field of `config` is missing, malformed, or contradicts another; the message names it.
     invalid_config = 1,
-    /// The librdkafka found at run time is too old for what was asked; the message names the version needed.
+    /// The librdkafka found at run time is too old for what was asked; the message names the
+    /// version needed.
     unsupported_by_librdkafka,
-    /// A group runs once: `async_run` or `async_consume` was called on a group that runs or has run.
+    /// A group runs once: `async_run` or `async_consume` was called on a group that runs or has
+    /// run.
     already_running,
-    /// A handler had not ended when `close_timeout` was over; its frame lives on, owns what it can touch, and
+    /// A handler had not ended when `close_timeout` was over; its frame lives on, owns what it can
+    /// touch, and
     /// can commit nothing.
     handler_abandoned,
     /// `initial_offset` is `none` and the group has no committed offset for an assigned partition.
@@ -32,8 +36,10 @@ enum class errc {
     receive_in_progress,
     /// The session is over; there is nothing left to commit through it.
     session_ended,
-    /// A record cannot be read, as far as librdkafka tells: its batch cannot be decompressed, has a codec or a format that librdkafka does
-    /// not know, or a wrong checksum, if they are checked (`check.crcs`). Nothing behind it is delivered or committed. A damaged
+    /// A record cannot be read, as far as librdkafka tells: its batch cannot be decompressed, has a
+    /// codec or a format that librdkafka does
+    /// not know, or a wrong checksum, if they are checked (`check.crcs`). Nothing behind it is
+    /// delivered or committed. A damaged
     /// record length it does not tell.
     record_unreadable,
     /// The broker did not answer a commit within `commit_timeout`.
@@ -52,19 +58,32 @@ inline std::error_category const& error_category() noexcept {
         char const* name() const noexcept override { return "kgroup"; }
         std::string message(int value) const override {
             switch (static_cast<errc>(value)) {
-            case errc::invalid_config: return "invalid configuration";
-            case errc::unsupported_by_librdkafka: return "not supported by the librdkafka found at run time";
-            case errc::already_running: return "the group runs or has run: a group runs once";
-            case errc::handler_abandoned: return "a handler did not end within close_timeout";
-            case errc::no_committed_offset: return "no committed offset, and initial_offset is none";
-            case errc::offset_out_of_range: return "the position is no longer in the log, and initial_offset is none";
-            case errc::receive_in_progress: return "another receive is outstanding on this channel";
-            case errc::session_ended: return "the session has ended";
-            case errc::record_unreadable: return "a record cannot be read";
-            case errc::commit_timed_out: return "the commit was not answered within commit_timeout";
-            case errc::attempt_timed_out: return "the attempt did not end within attempt_timeout";
-            case errc::not_running: return "the group does not run";
-            case errc::not_in_setup: return "only setup can choose where a claim starts";
+            case errc::invalid_config:
+                return "invalid configuration";
+            case errc::unsupported_by_librdkafka:
+                return "not supported by the librdkafka found at run time";
+            case errc::already_running:
+                return "the group runs or has run: a group runs once";
+            case errc::handler_abandoned:
+                return "a handler did not end within close_timeout";
+            case errc::no_committed_offset:
+                return "no committed offset, and initial_offset is none";
+            case errc::offset_out_of_range:
+                return "the position is no longer in the log, and initial_offset is none";
+            case errc::receive_in_progress:
+                return "another receive is outstanding on this channel";
+            case errc::session_ended:
+                return "the session has ended";
+            case errc::record_unreadable:
+                return "a record cannot be read";
+            case errc::commit_timed_out:
+                return "the commit was not answered within commit_timeout";
+            case errc::attempt_timed_out:
+                return "the attempt did not end within attempt_timeout";
+            case errc::not_running:
+                return "the group does not run";
+            case errc::not_in_setup:
+                return "only setup can choose where a claim starts";
             }
             return "unknown error of kgroup";
         }
@@ -96,8 +115,9 @@ inline std::error_code make_error_code(rd_kafka_resp_err_t value) noexcept {
     return {static_cast<int>(value), kafka_category()};
 }
 
-/// Whether the same request may succeed when it is repeated without any change: the coordinator is moving or
-/// loading, a rebalance is in progress, a request timed out, no broker is reachable at the moment.
+/// Whether the same request may succeed when it is repeated without any change: the coordinator is
+/// moving or loading, a rebalance is in progress, a request timed out, no broker is reachable at
+/// the moment.
 inline bool is_retriable(std::error_code const& ec) noexcept {
     if (ec.category() == error_category()) {
         return ec == make_error_code(errc::commit_timed_out);
@@ -124,12 +144,15 @@ inline bool is_retriable(std::error_code const& ec) noexcept {
     case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
     case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
     case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT: return true;
-    default: return false;
+    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+        return true;
+    default:
+        return false;
     }
 }
 
-/// Whether a commit was refused because it came from a generation of the group that is over, or between two.
+/// Whether a commit was refused because it came from a generation of the group that is over, or
+/// between two.
 inline bool is_stale(std::error_code const& ec) noexcept {
     if (ec.category() != kafka_category()) {
         return false;
@@ -137,13 +160,17 @@ inline bool is_stale(std::error_code const& ec) noexcept {
     switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
     case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID: return true;
-    default: return static_cast<int>(ec.value()) == 113; // STALE_MEMBER_EPOCH: named by newer headers only
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+        return true;
+    default:
+        return static_cast<int>(ec.value()) ==
+               113; // STALE_MEMBER_EPOCH: named by newer headers only
     }
 }
 
-/// What an error means to a run. A code without a row in the table (docs/errors.md) `heals`; if librdkafka calls such a one fatal all the
-/// same, the run ends with it, and another may succeed. Codes of other categories: as `heals`.
+/// What an error means to a run. A code without a row in the table (docs/errors.md) `heals`; if
+/// librdkafka calls such a one fatal all the same, the run ends with it, and another may succeed.
+/// Codes of other categories: as `heals`.
 inline error_effect effect_of(std::error_code const& ec) noexcept {
     if (ec.category() == error_category()) {
         switch (static_cast<errc>(ec.value())) {
@@ -151,17 +178,23 @@ inline error_effect effect_of(std::error_code const& ec) noexcept {
         case errc::unsupported_by_librdkafka:
         case errc::no_committed_offset:
         case errc::offset_out_of_range:
-        case errc::record_unreadable: return error_effect::ends_application;
-        default: return error_effect::heals;
+        case errc::record_unreadable:
+            return error_effect::ends_application;
+        default:
+            return error_effect::heals;
         }
     }
-    return ec.category() == kafka_category() ? detail::row_of(ec.value()).effect : error_effect::heals;
+    return ec.category() == kafka_category() ? detail::row_of(ec.value()).effect
+                                             : error_effect::heals;
 }
 
-/// Whether the error ends a member for good, so that only a new group object (often: a changed configuration,
-/// a changed permission) can go on: fenced by another member of the same instance id, refused by the cluster,
-/// not supported, or named fatal by librdkafka. `effect_of` says whether a new one may succeed without any change.
-inline bool is_fatal(std::error_code const& ec) noexcept { return effect_of(ec) != error_effect::heals; }
+/// Whether the error ends a member for good, so that only a new group object (often: a changed
+/// configuration, a changed permission) can go on: fenced by another member of the same instance
+/// id, refused by the cluster, not supported, or named fatal by librdkafka. `effect_of` says
+/// whether a new one may succeed without any change.
+inline bool is_fatal(std::error_code const& ec) noexcept {
+    return effect_of(ec) != error_effect::heals;
+}
 
 namespace detail {
 

@@ -19,8 +19,8 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-/// Thrown by the function of `for_each`: what it depends on is away for all records. The attempt does
-/// not count, and the claim starts nothing new until one attempt has passed.
+/// Thrown by the function of `for_each`: what it depends on is away for all records. The attempt
+/// does not count, and the claim starts nothing new until one attempt has passed.
 class not_now : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;

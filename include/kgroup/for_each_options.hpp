@@ -29,12 +29,12 @@ struct for_each_options {
     kgroup::limit* limit = nullptr;
 
     /// How many bytes of records may wait, behind a busy key or for a retry; then nothing more is
-    /// taken from the claim. What waits long is copied, so that it does not pin what was fetched with
-    /// it.
+    /// taken from the claim. What waits long is copied, so that it does not pin what was fetched
+    /// with it.
     std::size_t held_bytes = std::size_t{16} << 20;
 
-    /// How far delivery may run ahead of the oldest record that is not done, in records. What was done
-    /// above that one is done again after a rebalance or a restart.
+    /// How far delivery may run ahead of the oldest record that is not done, in records. What was
+    /// done above that one is done again after a rebalance or a restart.
     std::size_t replay = 1'000'000;
 
     /// Which failures are repeated, how often, and what follows.

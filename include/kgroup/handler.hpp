@@ -28,8 +28,8 @@ concept fitting_cleanup = requires(H& h, session& s) {
     { h.cleanup(s) } -> std::same_as<asio::awaitable<void>>;
 };
 
-// A member's name is found whatever its shape by making it ambiguous: a hook that does not fit must not be taken for one
-// that is not there.
+// A member's name is found whatever its shape by making it ambiguous: a hook that does not fit must
+// not be taken for one that is not there.
 struct has_consume_claim {
     int consume_claim;
 };
@@ -43,11 +43,14 @@ template <typename H, typename Name>
 struct both : H, Name {};
 
 template <typename H>
-concept names_consume_claim = fitting_consume_claim<H> || (!std::is_final_v<H> && !requires(both<H, has_consume_claim>& h) { h.consume_claim; });
+concept names_consume_claim = fitting_consume_claim<H> ||
+    (!std::is_final_v<H> && !requires(both<H, has_consume_claim> & h) { h.consume_claim; });
 template <typename H>
-concept names_setup = fitting_setup<H> || (!std::is_final_v<H> && !requires(both<H, has_setup>& h) { h.setup; });
+concept names_setup = fitting_setup<H> ||
+    (!std::is_final_v<H> && !requires(both<H, has_setup> & h) { h.setup; });
 template <typename H>
-concept names_cleanup = fitting_cleanup<H> || (!std::is_final_v<H> && !requires(both<H, has_cleanup>& h) { h.cleanup; });
+concept names_cleanup = fitting_cleanup<H> ||
+    (!std::is_final_v<H> && !requires(both<H, has_cleanup> & h) { h.cleanup; });
 
 } // namespace detail
 
@@ -57,7 +60,8 @@ concept names_cleanup = fitting_cleanup<H> || (!std::is_final_v<H> && !requires(
 ///     asio::awaitable<void> setup(kgroup::session&);                           // optional
 ///     asio::awaitable<void> cleanup(kgroup::session&);                         // optional
 ///
-/// A `setup` or `cleanup` of another shape is a compile error, not a hook that is never called. (In a `final` class it is taken for absent.)
+/// A `setup` or `cleanup` of another shape is a compile error, not a hook that is never called. (In
+/// a `final` class it is taken for absent.)
 ///
 /// | call | when | on | beside it |
 /// |---|---|---|---|
@@ -65,45 +69,55 @@ concept names_cleanup = fitting_cleanup<H> || (!std::is_final_v<H> && !requires(
 /// | `consume_claim` | once a claim: for each partition that is assigned, also later in the session | a strand of the claim's, over the group's executor | the other claims': what they share needs care when the executor has several threads |
 /// | `cleanup` | once a session, after its claims' handlers have ended (or were abandoned), before the last commit | the session's strand | nothing of this session but abandoned handlers |
 ///
-/// *`setup` takes its time.* Nothing of the session is read before it has ended, and it is not cancelled for taking long: librdkafka tells of no
-/// newer rebalance until the assignment is answered, which happens then. It should end well within `max.poll.interval.ms`: in a rebalance the
-/// group waits for the member so long, and then goes on without it. After 30 seconds, and each 30 more, there is an event
+/// *`setup` takes its time.* Nothing of the session is read before it has ended, and it is not
+/// cancelled for taking long: librdkafka tells of no newer rebalance until the assignment is
+/// answered, which happens then. It should end well within `max.poll.interval.ms`: in a rebalance
+/// the group waits for the member so long, and then goes on without it. After 30 seconds, and each
+/// 30 more, there is an event
 /// (`event_kind::setup_stalled`).
 ///
-/// *Endings.* `consume_claim` returns when its channel has ended (`async_receive` gives nullopt). Returning earlier while the claim is live
-/// is an event, and ends the session or not as `config::on_claim_exit` says. An exception from any of the three ends the
-/// session in order (the other claims finish, what is marked is committed) and comes out of `async_run`; if `setup` failed, `cleanup`
-/// still runs.
+/// *Endings.* `consume_claim` returns when its channel has ended (`async_receive` gives nullopt).
+/// Returning earlier while the claim is live is an event, and ends the session or not as
+/// `config::on_claim_exit` says. An exception from any of the three ends the session in order (the
+/// other claims finish, what is marked is committed) and comes out of `async_run`; if `setup`
+/// failed, `cleanup` still runs.
 ///
-/// *Cancellation.* When partitions are revoked, or the group is stopped, the claim's coroutine is cancelled with
-/// `asio::cancellation_type::total`, unless a receive gives it the end: a coroutine sees that only if it says so (`asio::this_coro::reset_cancellation_state`), for
-/// instance to cut a backoff short; one that catches the error resets that state before it awaits anything else. When the deadline
-/// is over (`config::rebalance_deadline`), and at once when the claim is lost, it is cancelled with `terminal`. What it awaits fails
-/// with `operation_aborted`, which is not taken for a failure of the handler once its claim has ended. One that does not end even so
-/// is abandoned: the group goes on, its marks are refused.
+/// *Cancellation.* When partitions are revoked, or the group is stopped, the claim's coroutine is
+/// cancelled with `asio::cancellation_type::total`, unless a receive gives it the end: a coroutine
+/// sees that only if it says so (`asio::this_coro::reset_cancellation_state`), for instance to cut
+/// a backoff short; one that catches the error resets that state before it awaits anything else.
+/// When the deadline is over (`config::rebalance_deadline`), and at once when the claim is lost, it
+/// is cancelled with `terminal`. What it awaits fails with `operation_aborted`, which is not taken
+/// for a failure of the handler once its claim has ended. One that does not end even so is
+/// abandoned: the group goes on, its marks are refused.
 ///
-/// *Lifetime.* The session and the claim live until the coroutine's frame is gone. The handler: see `basic_consumer_group::async_run`.
+/// *Lifetime.* The session and the claim live until the coroutine's frame is gone. The handler: see
+/// `basic_consumer_group::async_run`.
 template <typename H>
-concept handler = detail::fitting_consume_claim<H> && (!detail::names_setup<H> || detail::fitting_setup<H>) &&
-                  (!detail::names_cleanup<H> || detail::fitting_cleanup<H>);
+concept handler = detail::fitting_consume_claim<H> &&
+    (!detail::names_setup<H> || detail::fitting_setup<H>)&&(!detail::names_cleanup<H> ||
+                                                            detail::fitting_cleanup<H>);
 
 namespace detail {
 
 /// The same in sentences, for those whose handler does not fit.
 template <typename H>
 constexpr bool explain_handler() {
-    static_assert(names_consume_claim<H>,
-                  "kgroup: the handler has no consume_claim. Write: "
-                  "asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim)");
-    static_assert(!names_consume_claim<H> || fitting_consume_claim<H>,
-                  "kgroup: the handler's consume_claim has other parameters or another result. Write: "
-                  "asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim)");
+    static_assert(
+        names_consume_claim<H>,
+        "kgroup: the handler has no consume_claim. Write: "
+        "asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim)");
+    static_assert(
+        !names_consume_claim<H> || fitting_consume_claim<H>,
+        "kgroup: the handler's consume_claim has other parameters or another result. Write: "
+        "asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim)");
     static_assert(!names_setup<H> || fitting_setup<H>,
                   "kgroup: the handler's setup has other parameters or another result. Write: "
                   "asio::awaitable<void> setup(kgroup::session& session), or give it another name");
-    static_assert(!names_cleanup<H> || fitting_cleanup<H>,
-                  "kgroup: the handler's cleanup has other parameters or another result. Write: "
-                  "asio::awaitable<void> cleanup(kgroup::session& session), or give it another name");
+    static_assert(
+        !names_cleanup<H> || fitting_cleanup<H>,
+        "kgroup: the handler's cleanup has other parameters or another result. Write: "
+        "asio::awaitable<void> cleanup(kgroup::session& session), or give it another name");
     return true;
 }
 
@@ -129,7 +143,9 @@ public:
             return nothing();
         }
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) override { return to_->consume_claim(in, of); }
+    asio::awaitable<void> consume_claim(session& in, claim& of) override {
+        return to_->consume_claim(in, of);
+    }
     asio::awaitable<void> cleanup(session& in) override {
         if constexpr (names_cleanup<H>) {
             return to_->cleanup(in);

@@ -2,19 +2,19 @@
 
 /// The whole library, in reading order.
 
-#include <kgroup/topic_partition.hpp>
+#include <kgroup/claim.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/consumer_group.hpp>
+#include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
-#include <kgroup/print.hpp>
-#include <kgroup/oauth_token.hpp>
-#include <kgroup/config.hpp>
-#include <kgroup/message.hpp>
-#include <kgroup/offset_tracker.hpp>
-#include <kgroup/message_channel.hpp>
-#include <kgroup/end_reason.hpp>
-#include <kgroup/claim.hpp>
-#include <kgroup/session.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/message.hpp>
+#include <kgroup/message_channel.hpp>
+#include <kgroup/oauth_token.hpp>
 #include <kgroup/offset_for_time.hpp>
-#include <kgroup/consumer_group.hpp>
+#include <kgroup/offset_tracker.hpp>
+#include <kgroup/print.hpp>
+#include <kgroup/session.hpp>
+#include <kgroup/topic_partition.hpp>
 #include <kgroup/version.hpp>

@@ -24,8 +24,8 @@ public:
 /// A bound on how many attempts run at the same time, over all claims that name it
 /// (`for_each_options::limit`): for a pool of connections, say. Claims that wait take turns.
 ///
-/// *Thread safety.* Safe from any thread, construction and destruction aside. A record takes a mutex
-/// twice.
+/// *Thread safety.* Safe from any thread, construction and destruction aside. A record takes a
+/// mutex twice.
 ///
 /// *Lifetime.* It outlives every `for_each` that names it.
 class limit {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -41,16 +41,18 @@ struct owned_message {
 
 /// One record, as a claim's channel delivers it.
 ///
-/// The views it gives out (`topic`, `key`, `value`, `headers`) point into the buffer that came from the broker:
-/// nothing is copied, and they are valid for as long as the message lives.
+/// The views it gives out (`topic`, `key`, `value`, `headers`) point into the buffer that came from
+/// the broker: nothing is copied, and they are valid for as long as the message lives.
 ///
-/// *Lifetime.* A message is to be destroyed before the `consume_claim` it was delivered to returns; `copy()` makes
-/// one to keep. One that is kept longer does no harm (it keeps its buffer and the connection's state alive) and is
-/// counted in `group_stats::late_messages` and reported once a claim; but the executor's context must outlive it. A message
-/// pins the records that were fetched together with it: hold few of them for long.
+/// *Lifetime.* A message is to be destroyed before the `consume_claim` it was delivered to returns;
+/// `copy()` makes one to keep. One that is kept longer does no harm (it keeps its buffer and the
+/// connection's state alive) and is counted in `group_stats::late_messages` and reported once a
+/// claim; but the executor's context must outlive it. A message pins the records that were fetched
+/// together with it: hold few of them for long.
 ///
-/// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A shared message:
-/// reading is safe, but for `headers()`, `header()` and `copy()`, which are not: use them from one thread at a time.
+/// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A
+/// shared message: reading is safe, but for `headers()`, `header()` and `copy()`, which are not:
+/// use them from one thread at a time.
 class message {
 public:
     message(message&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
@@ -71,17 +73,19 @@ public:
     /// The record's offset in its partition. Offsets ascend within a claim and may have gaps.
     std::int64_t offset() const noexcept { return record_->offset; }
 
-    /// The record's key: any bytes, not NUL-terminated; empty when it is null or empty (see `has_key`).
+    /// The record's key: any bytes, not NUL-terminated; empty when it is null or empty (see
+    /// `has_key`).
     std::string_view key() const noexcept { return {record_->key, record_->key_size}; }
-    /// The record's value: any bytes, not NUL-terminated; empty when it is null or empty (see `has_value`).
+    /// The record's value: any bytes, not NUL-terminated; empty when it is null or empty (see
+    /// `has_value`).
     std::string_view value() const noexcept { return {record_->value, record_->value_size}; }
     /// Whether the record has a key; an empty key is one.
     bool has_key() const noexcept { return record_->key != nullptr; }
     /// Whether the record has a value. A null value is a tombstone in a compacted topic.
     bool has_value() const noexcept { return record_->value != nullptr; }
 
-    /// The record's timestamp, in milliseconds since the epoch: the producer's or the broker's, as the topic is
-    /// configured. nullopt: the record has none.
+    /// The record's timestamp, in milliseconds since the epoch: the producer's or the broker's, as
+    /// the topic is configured. nullopt: the record has none.
     std::optional<std::chrono::system_clock::time_point> timestamp() const noexcept {
         auto const milliseconds = record_->block->from().timestamp(record_->native);
         if (milliseconds < 0) {
@@ -90,23 +94,24 @@ public:
         return std::chrono::system_clock::time_point{std::chrono::milliseconds{milliseconds}};
     }
 
-    /// The record's headers in the order in which the producer set them; parsed by this call, which allocates.
-    /// The views in it are valid for as long as the message.
+    /// The record's headers in the order in which the producer set them; parsed by this call, which
+    /// allocates. The views in it are valid for as long as the message.
     ///
     /// @throws std::system_error (category `kafka`) when the record's header block is malformed.
     std::vector<kgroup::header> headers() const {
         std::vector<kgroup::header> result;
-        record_->block->from().headers(record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
-            result.push_back({name, value});
-        });
+        record_->block->from().headers(
+            record_->native, [&](std::string_view name, std::optional<std::string_view> value) {
+                result.push_back({name, value});
+            });
         return result;
     }
 
-    /// The value of the last header of this name: where names repeat it is the last that counts, as in
-    /// Kafka's `lastHeader`. Builds no list; the view in it is valid for as long as the message.
+    /// The value of the last header of this name: where names repeat it is the last that counts, as
+    /// in Kafka's `lastHeader`. Builds no list; the view in it is valid for as long as the message.
     ///
-    /// @return nullopt: there is no such header. A null value is an empty optional inside the other;
-    /// `header("trace").value_or(std::nullopt)` takes both alike.
+    /// @return nullopt: there is no such header. A null value is an empty optional inside the
+    /// other; `header("trace").value_or(std::nullopt)` takes both alike.
     /// @throws std::system_error as `headers`.
     std::optional<std::optional<std::string_view>> header(std::string_view name) const {
         std::optional<std::optional<std::string_view>> found;
@@ -173,7 +178,9 @@ struct record_access {
         static_assert(sizeof(message) == sizeof(in.lent));
         ::new (static_cast<void*>(in.lent)) message{&in};
     }
-    static message& lent(record& in) noexcept { return *std::launder(reinterpret_cast<message*>(in.lent)); }
+    static message& lent(record& in) noexcept {
+        return *std::launder(reinterpret_cast<message*>(in.lent));
+    }
     /// Destroys what stands in the place. true: it was the record's own message, and is left to be
     /// released with others.
     static bool leave_own(record& in) noexcept {

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
-#include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/message.hpp>
 
@@ -26,14 +26,14 @@ struct claim_access;
 
 /// Some messages of one claim, in order: what `message_channel::async_receive_batch` delivers.
 ///
-/// A move-only range of `message&`, with random access. A message may be moved out of it or into it,
-/// or swapped with any other, of this claim or another: it stays the message of its record wherever it
-/// stands. What stands in the batch at its end is destroyed with it; messages in the places in which
-/// they were delivered are released together, at the cost of one. The storage belongs to the claim and
-/// is used again.
+/// A move-only range of `message&`, with random access. A message may be moved out of it or into
+/// it, or swapped with any other, of this claim or another: it stays the message of its record
+/// wherever it stands. What stands in the batch at its end is destroyed with it; messages in the
+/// places in which they were delivered are released together, at the cost of one. The storage
+/// belongs to the claim and is used again.
 ///
-/// *Lifetime* and *thread safety*: as `message`. A batch pins its records also when all its messages
-/// were moved out.
+/// *Lifetime* and *thread safety*: as `message`. A batch pins its records also when all its
+/// messages were moved out.
 class message_batch {
 public:
     class iterator {
@@ -47,7 +47,9 @@ public:
         iterator() noexcept = default;
         reference operator*() const noexcept { return detail::record_access::lent(*record_); }
         pointer operator->() const noexcept { return &**this; }
-        reference operator[](difference_type distance) const noexcept { return *(*this + distance); }
+        reference operator[](difference_type distance) const noexcept {
+            return *(*this + distance);
+        }
         iterator& operator++() noexcept { return *this += 1; }
         iterator& operator--() noexcept { return *this -= 1; }
         iterator operator++(int) noexcept { return std::exchange(*this, *this + 1); }
@@ -57,10 +59,18 @@ public:
             return *this;
         }
         iterator& operator-=(difference_type distance) noexcept { return *this += -distance; }
-        friend iterator operator+(iterator from, difference_type distance) noexcept { return from += distance; }
-        friend iterator operator+(difference_type distance, iterator from) noexcept { return from += distance; }
-        friend iterator operator-(iterator from, difference_type distance) noexcept { return from -= distance; }
-        friend difference_type operator-(iterator to, iterator from) noexcept { return to.record_ - from.record_; }
+        friend iterator operator+(iterator from, difference_type distance) noexcept {
+            return from += distance;
+        }
+        friend iterator operator+(difference_type distance, iterator from) noexcept {
+            return from += distance;
+        }
+        friend iterator operator-(iterator from, difference_type distance) noexcept {
+            return from -= distance;
+        }
+        friend difference_type operator-(iterator to, iterator from) noexcept {
+            return to.record_ - from.record_;
+        }
         friend auto operator<=>(iterator, iterator) noexcept = default;
 
     private:
@@ -72,7 +82,8 @@ public:
     /// An empty batch.
     message_batch() noexcept = default;
     message_batch(message_batch&& other) noexcept
-        : first_(std::exchange(other.first_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+        : first_(std::exchange(other.first_, nullptr)),
+          size_(std::exchange(other.size_, 0)) {}
     message_batch& operator=(message_batch&& other) noexcept {
         if (this != &other) {
             drop();
@@ -85,14 +96,17 @@ public:
     message_batch& operator=(message_batch const&) = delete;
     ~message_batch() { drop(); }
 
-    message& operator[](std::size_t index) const noexcept { return detail::record_access::lent(first_[index]); }
+    message& operator[](std::size_t index) const noexcept {
+        return detail::record_access::lent(first_[index]);
+    }
     iterator begin() const noexcept { return iterator{first_}; }
     iterator end() const noexcept { return iterator{first_ + size_}; }
     std::size_t size() const noexcept { return size_; }
-    /// Whether there is no message in it. A batch that was received is empty only when its claim has ended.
+    /// Whether there is no message in it. A batch that was received is empty only when its claim
+    /// has ended.
     bool empty() const noexcept { return size_ == 0; }
-    /// The last message, which as long as none was moved is the one to mark when all are done; not when
-    /// the batch is empty.
+    /// The last message, which as long as none was moved is the one to mark when all are done; not
+    /// when the batch is empty.
     message& back() const noexcept { return (*this)[size_ - 1]; }
 
 private:
@@ -117,20 +131,21 @@ private:
 
 /// The messages of one claim, in the order of their offsets: what a handler awaits.
 ///
-/// The channel pulls. When the handler asks and nothing is at hand, the channel takes what waits in the partition's
-/// queue; not asking is the backpressure, and no message is ever shed. It ends (`std::nullopt`, an empty batch) when the
-/// partition is revoked or lost, when the session ends and when the group is stopped; then the handler
-/// finishes what it holds, and returns.
+/// The channel pulls. When the handler asks and nothing is at hand, the channel takes what waits in
+/// the partition's queue; not asking is the backpressure, and no message is ever shed. It ends
+/// (`std::nullopt`, an empty batch) when the partition is revoked or lost, when the session ends
+/// and when the group is stopped; then the handler finishes what it holds, and returns.
 ///
-/// *Cancellation.* Every asynchronous operation here is total: cancelled with any type, it fails with
-/// `asio::error::operation_aborted` and no message has been taken; when the claim has ended by then, it gives the end instead. (A coroutine passes on only `terminal` unless it says
-/// otherwise: see `asio::this_coro::reset_cancellation_state`.) But a message that *was* delivered belongs to the
-/// receiver: combining `async_receive() || timer` discards the loser's result, and if both were ready that is a message.
-/// Put `async_wait()` beside a timer instead, or use `async_receive_for`.
+/// *Cancellation.* Every asynchronous operation here is total: cancelled with any type, it fails
+/// with `asio::error::operation_aborted` and no message has been taken; when the claim has ended by
+/// then, it gives the end instead. (A coroutine passes on only `terminal` unless it says otherwise:
+/// see `asio::this_coro::reset_cancellation_state`.) But a message that *was* delivered belongs to
+/// the receiver: combining `async_receive() || timer` discards the loser's result, and if both were
+/// ready that is a message. Put `async_wait()` beside a timer instead, or use `async_receive_for`.
 ///
-/// *Thread safety.* Unsafe: it is used from the coroutine that `consume_claim` is, on its strand. The forms that take a
-/// completion token start on that strand by themselves and may be called from any thread. One operation at a time: a second
-/// one fails with `errc::receive_in_progress`.
+/// *Thread safety.* Unsafe: it is used from the coroutine that `consume_claim` is, on its strand.
+/// The forms that take a completion token start on that strand by themselves and may be called from
+/// any thread. One operation at a time: a second one fails with `errc::receive_in_progress`.
 ///
 /// *Lifetime.* It belongs to the claim.
 class message_channel {
@@ -138,65 +153,81 @@ public:
     message_channel(message_channel const&) = delete;
     message_channel& operator=(message_channel const&) = delete;
 
-    /// Waits for the next message. Completes at once, without going through the executor, when one is at hand; every
-    /// 256 messages it lets others on the executor run.
+    /// Waits for the next message. Completes at once, without going through the executor, when one
+    /// is at hand; every 256 messages it lets others on the executor run.
     ///
     /// @return the message, or nullopt: the claim has ended.
     asio::awaitable<std::optional<message>> async_receive();
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// std::optional<message>)`.
     template <typename CompletionToken>
     auto async_receive(CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive()),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            state_.strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_receive()),
+            std::forward<CompletionToken>(token));
     }
 
-    /// Waits for the next message, for as long as `limit` at most. A message that arrives at the limit is delivered or
-    /// stays in the channel; it is not lost.
+    /// Waits for the next message, for as long as `limit` at most. A message that arrives at the
+    /// limit is delivered or stays in the channel; it is not lost.
     ///
-    /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells which).
+    /// @return the message; nullopt: the limit is over, or the claim has ended (`ended()` tells
+    /// which).
     asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit);
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr, std::optional<message>)`.
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// std::optional<message>)`.
     template <typename CompletionToken>
     auto async_receive_for(std::chrono::nanoseconds limit, CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive_for(limit)),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            state_.strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_receive_for(limit)),
+            std::forward<CompletionToken>(token));
     }
 
-    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most whatever is asked; 0 is taken for 1).
-    /// It does not wait for the batch to fill.
+    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most
+    /// whatever is asked; 0 is taken for 1). It does not wait for the batch to fill.
     ///
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_batch(std::size_t max);
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr, message_batch)`.
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// message_batch)`.
     template <typename CompletionToken>
     auto async_receive_batch(std::size_t max, CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_receive_batch(max)),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            state_.strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_receive_batch(max)),
+            std::forward<CompletionToken>(token));
     }
 
-    /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt, also when the claim has
-    /// ended, is paused, or waits for an acknowledgement (`claim::ack`). Never waits.
+    /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,
+    /// also when the claim has ended, is paused, or waits for an acknowledgement (`claim::ack`).
+    /// Never waits.
     std::optional<message> try_receive();
 
-    /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to put beside a timer.
+    /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to
+    /// put beside a timer.
     asio::awaitable<void> async_wait();
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait(CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(), detail::heed_cancellation(asio::enable_total_cancellation(), async_wait()),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            state_.strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_wait()),
+            std::forward<CompletionToken>(token));
     }
 
     /// Whether the claim has ended: nothing will be delivered any more. Any thread.
     bool ended() const noexcept { return state_.ended(); }
 
-    /// For the library: the channel over a partition that is owned; blocks are filled up to `block_bytes` bytes.
+    /// For the library: the channel over a partition that is owned; blocks are filled up to
+    /// `block_bytes` bytes.
     message_channel(detail::partition_state& state, std::size_t block_bytes) noexcept
-        : state_(state), block_bytes_(block_bytes) {}
+        : state_(state),
+          block_bytes_(block_bytes) {}
     ~message_channel() { drop_rest(); }
 
     /// For the library: gives up what is at hand and was not delivered. On the strand.
@@ -230,5 +261,5 @@ private:
 } // namespace kgroup
 
 #ifndef KGROUP_SEPARATE_COMPILATION
-#include <kgroup/detail/message_channel.ipp>
+#include <kgroup/detail/claim/message_channel.ipp>
 #endif

@@ -8,22 +8,26 @@
 
 namespace kgroup {
 
-/// What a member shows to brokers that demand SASL/OAUTHBEARER (RFC 7628). It holds a secret: kgroup shows `value` and `extensions` to
-/// the brokers and to nobody else.
+/// What a member shows to brokers that demand SASL/OAUTHBEARER (RFC 7628). It holds a secret:
+/// kgroup shows `value` and `extensions` to the brokers and to nobody else.
 struct oauth_token {
-    /// The token, as its issuer made it; mostly a JWT in its compact form. Required; visible ASCII characters.
+    /// The token, as its issuer made it; mostly a JWT in its compact form. Required; visible ASCII
+    /// characters.
     std::string value{};
-    /// Whom it stands for. Brokers take that from the token; here it is for librdkafka's messages. May be empty.
+    /// Whom it stands for. Brokers take that from the token; here it is for librdkafka's messages.
+    /// May be empty.
     std::string principal{};
     /// When it ends. Another is asked for when four fifths of its time are over.
     std::chrono::system_clock::time_point expiry{};
-    /// SASL extensions, by name (letters only, and not `auth`); their values are visible ASCII characters and white space.
+    /// SASL extensions, by name (letters only, and not `auth`); their values are visible ASCII
+    /// characters and white space.
     std::map<std::string, std::string> extensions{};
 };
 
 namespace detail {
 
-/// Why librdkafka would not take a token, in words that show nothing of it (librdkafka's own do); empty: it would.
+/// Why librdkafka would not take a token, in words that show nothing of it (librdkafka's own do);
+/// empty: it would.
 inline std::string flaw_of(oauth_token const& token) {
     auto const visible = [](char c) { return c > 0x20 && c < 0x7f; };
     auto const letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
@@ -46,7 +50,8 @@ inline std::string flaw_of(oauth_token const& token) {
         if (!std::all_of(value.begin(), value.end(), [&](char c) {
                 return visible(c) || std::string_view{" \t\r\n"}.find(c) != std::string_view::npos;
             })) {
-            return "the value of extension '" + name + "' has characters other than visible ASCII and white space";
+            return "the value of extension '" + name +
+                   "' has characters other than visible ASCII and white space";
         }
     }
     return {};

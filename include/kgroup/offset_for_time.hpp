@@ -11,8 +11,9 @@ namespace kgroup {
 /// The first record of a partition that is not earlier than some time.
 struct offset_for_time {
     topic_partition where;
-    std::optional<std::int64_t> offset{}; ///< its offset; nullopt: the log holds none that late, or there was an error
-    std::error_code error{};              ///< why it could not be found out
+    std::optional<std::int64_t>
+        offset{}; ///< its offset; nullopt: the log holds none that late, or there was an error
+    std::error_code error{}; ///< why it could not be found out
 };
 
 } // namespace kgroup

@@ -21,11 +21,13 @@ namespace kgroup {
 
 /// What became of a mark or an acknowledgement. From `refused_ended` on: refusals.
 enum class mark_result {
-    accepted,       ///< It counts.
-    ignored,        ///< Nothing to do: not above what is marked, acknowledged already, or of an older epoch.
-    refused_ended,  ///< The claim is not owned any more.
-    refused_mode,   ///< The claim is acknowledged record by record and this was a mark, or vice versa.
-    refused_range,  ///< Not an offset a partition can have, or a record that was never delivered.
+    accepted, ///< It counts.
+    ignored,  ///< Nothing to do: not above what is marked, acknowledged already, or of an older
+              ///< epoch.
+    refused_ended, ///< The claim is not owned any more.
+    refused_mode,  ///< The claim is acknowledged record by record and this was a mark, or vice
+                   ///< versa.
+    refused_range, ///< Not an offset a partition can have, or a record that was never delivered.
 };
 
 /// What to commit for a partition.
@@ -41,38 +43,41 @@ struct tracked_offset {
 
 /// What a claim has done and what of it may be committed.
 ///
-/// One tracker belongs to one claim of one session and is never used for another. It does no I/O. A claim is
-/// either *marked* (cumulative: everything below an offset is done) or *acknowledged* (each record on its
-/// own, in any order; what may be committed ends where the unbroken run of acknowledged records, in the order
-/// of their delivery, ends). The first mark or acknowledgement after the first delivery settles which; the
-/// other is refused from then on.
+/// One tracker belongs to one claim of one session and is never used for another. It does no I/O. A
+/// claim is either *marked* (cumulative: everything below an offset is done) or *acknowledged*
+/// (each record on its own, in any order; what may be committed ends where the unbroken run of
+/// acknowledged records, in the order of their delivery, ends). The first mark or acknowledgement
+/// after the first delivery settles which; the other is refused from then on.
 ///
-/// Offsets within a partition may have gaps, and may go backward (a topic made anew, a truncated log, a seek,
-/// a record delivered twice). From a backward step on a new *epoch* counts: marks of earlier records are
-/// ignored, and what may be committed goes back to where delivery went back to. Acknowledgements of earlier
-/// records are still awaited, so that a record in a handler's hands is never passed over; they do not lift
-/// what may be committed above the place where delivery went back to.
+/// Offsets within a partition may have gaps, and may go backward (a topic made anew, a truncated
+/// log, a seek, a record delivered twice). From a backward step on a new *epoch* counts: marks of
+/// earlier records are ignored, and what may be committed goes back to where delivery went back to.
+/// Acknowledgements of earlier records are still awaited, so that a record in a handler's hands is
+/// never passed over; they do not lift what may be committed above the place where delivery went
+/// back to.
 ///
-/// Where the log goes on without a record (control records, transactions that were aborted), delivery says so
+/// Where the log goes on without a record (control records, transactions that were aborted),
+/// delivery says so
 /// (`pass_over`), and what may be committed goes on behind it when all before it is done.
 ///
-/// Costs: `mark` without metadata is one compare-and-swap; `ack` is one compare-and-swap. Neither waits for
-/// anybody nor allocates in steady state. `ack` takes memory (8 KiB for 1,024 records) when more records are
-/// in flight than ever before; and it takes a lock and some bytes for a record that is `ack_window` or more
-/// ahead of the oldest unacknowledged one, which happens where that many were delivered before the first
-/// acknowledgement, or without asking `window_full()`. An epoch's memory is kept until the tracker goes.
+/// Costs: `mark` without metadata is one compare-and-swap; `ack` is one compare-and-swap. Neither
+/// waits for anybody nor allocates in steady state. `ack` takes memory (8 KiB for 1,024 records)
+/// when more records are in flight than ever before; and it takes a lock and some bytes for a
+/// record that is `ack_window` or more ahead of the oldest unacknowledged one, which happens where
+/// that many were delivered before the first acknowledgement, or without asking `window_full()`. An
+/// epoch's memory is kept until the tracker goes.
 ///
-/// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one thread at a
-/// time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `seal`): one thread at a time.
-/// Everything else: any thread. The roles may run at the same time.
+/// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one
+/// thread at a time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `seal`): one
+/// thread at a time. Everything else: any thread. The roles may run at the same time.
 class offset_tracker {
 public:
     /// No offset.
     static constexpr std::int64_t none = -1;
 
-    /// `ack_window`: how many records may be delivered from the oldest unacknowledged one on, in a claim that
-    /// is acknowledged (at least 1). `committed`: what the group has committed already (any negative offset:
-    /// nothing); marks at or below it are ignored. Throws `std::bad_alloc`.
+    /// `ack_window`: how many records may be delivered from the oldest unacknowledged one on, in a
+    /// claim that is acknowledged (at least 1). `committed`: what the group has committed already
+    /// (any negative offset: nothing); marks at or below it are ignored. Throws `std::bad_alloc`.
     explicit offset_tracker(std::size_t ack_window = 65536, tracked_offset committed = {none, {}})
         : window_{(std::max<std::size_t>)(ack_window, 1)},
           directory_size_{std::bit_ceil((window_ - 1) / segment_size + 2)},
@@ -84,14 +89,15 @@ public:
     offset_tracker(offset_tracker const&) = delete;
     offset_tracker& operator=(offset_tracker const&) = delete;
 
-    /// Delivery: notes that the record at `offset` (>= 0) goes to the handler now. Returns its place in the
-    /// order of delivery, to be carried by the record together with `epoch()` as it is after this call. An
-    /// offset at or below the one before begins a new epoch as `rebase(offset)` does. Throws `std::bad_alloc`
-    /// in that case only; nothing was delivered then.
+    /// Delivery: notes that the record at `offset` (>= 0) goes to the handler now. Returns its
+    /// place in the order of delivery, to be carried by the record together with `epoch()` as it is
+    /// after this call. An offset at or below the one before begins a new epoch as `rebase(offset)`
+    /// does. Throws `std::bad_alloc` in that case only; nothing was delivered then.
     std::uint64_t deliver(std::int64_t offset) { return deliver(offset, offset, 1); }
 
-    /// The same for `count` records (at least 1) whose offsets ascend, with gaps or without, from `first` to
-    /// `last`: all in one epoch, and at places that follow one another. Returns that of the first.
+    /// The same for `count` records (at least 1) whose offsets ascend, with gaps or without, from
+    /// `first` to `last`: all in one epoch, and at places that follow one another. Returns that of
+    /// the first.
     std::uint64_t deliver(std::int64_t first, std::int64_t last, std::size_t count) {
         if (first <= last_offset_) {
             rebase(first);
@@ -101,8 +107,8 @@ public:
         std::uint64_t const end = sequence + count;
         if ((sequence - 1) / segment_size != (end - 1) / segment_size &&
             mode_.load(std::memory_order_relaxed) == mode::acks) {
-            // At each beginning of a segment: keeps the ring as short as what is in flight, rather than as what
-            // is acknowledged between two commits.
+            // At each beginning of a segment: keeps the ring as short as what is in flight, rather
+            // than as what is acknowledged between two commits.
             if (std::unique_lock const lock{mutex_, std::try_to_lock}; lock) {
                 advance();
             }
@@ -111,9 +117,9 @@ public:
         return sequence;
     }
 
-    /// Delivery: no record lies from `from`, the next offset behind what was taken to be delivered, up to `to`: whoever is
-    /// done up to there is done up to `to`. `from` is `none` when nothing was taken at all. Counts until delivery or a
-    /// `reset` goes back. Takes a lock.
+    /// Delivery: no record lies from `from`, the next offset behind what was taken to be delivered,
+    /// up to `to`: whoever is done up to there is done up to `to`. `from` is `none` when nothing
+    /// was taken at all. Counts until delivery or a `reset` goes back. Takes a lock.
     void pass_over(std::int64_t from, std::int64_t to) noexcept {
         std::lock_guard const lock{mutex_};
         fold_gap();
@@ -127,9 +133,9 @@ public:
     /// Any thread: how many records were delivered.
     std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
 
-    /// Delivery: whether the next record has to wait until earlier ones are acknowledged. False for a claim
-    /// that is marked, or neither marked nor acknowledged yet. After `true`, one later `window_opened()` says
-    /// that it is time to go on.
+    /// Delivery: whether the next record has to wait until earlier ones are acknowledged. False for
+    /// a claim that is marked, or neither marked nor acknowledged yet. After `true`, one later
+    /// `window_opened()` says that it is time to go on.
     bool window_full() noexcept {
         if (mode_.load(std::memory_order_relaxed) != mode::acks || !window_used_up()) {
             return false;
@@ -143,9 +149,9 @@ public:
         return full;
     }
 
-    /// Any thread, to be called after each accepted `ack`: whether the caller has to wake the delivery side,
-    /// which was told to wait by `window_full()` and may go on now. True once for each `window_full()` that
-    /// was true.
+    /// Any thread, to be called after each accepted `ack`: whether the caller has to wake the
+    /// delivery side, which was told to wait by `window_full()` and may go on now. True once for
+    /// each `window_full()` that was true.
     bool window_opened() noexcept {
         if (!waiting_.load(std::memory_order_seq_cst)) {
             return false;
@@ -160,17 +166,18 @@ public:
         return !full;
     }
 
-    /// Delivery: the position was set to `offset` (>= 0), at or below records delivered already. Begins a new
-    /// epoch. Throws `std::bad_alloc`; nothing changed then.
+    /// Delivery: the position was set to `offset` (>= 0), at or below records delivered already.
+    /// Begins a new epoch. Throws `std::bad_alloc`; nothing changed then.
     void rebase(std::int64_t offset) {
         assert(offset >= 0);
         std::lock_guard const lock{mutex_};
         if (ended_.load(std::memory_order_relaxed)) {
             last_offset_ = offset - 1;
-            return;  // nothing counts any more
+            return; // nothing counts any more
         }
         log_epoch* const old = current_.load(std::memory_order_relaxed);
-        later_epochs_.push_back(std::make_unique<log_epoch>(old->number + 1, old, 0, directory_size_));
+        later_epochs_.push_back(
+            std::make_unique<log_epoch>(old->number + 1, old, 0, directory_size_));
         log_epoch* const fresh = later_epochs_.back().get();
         last_offset_ = offset - 1;
         advance();
@@ -180,28 +187,33 @@ public:
         std::uint64_t const point = old->point.fetch_or(closed_bit, std::memory_order_acq_rel);
         fresh->point.store((std::min)(point, to_word(offset)), std::memory_order_relaxed);
         if (to_word(offset) < point) {
-            metadata_.next = none;  // or its text would come back with a mark at its offset
+            metadata_.next = none; // or its text would come back with a mark at its offset
         }
-        for (log_epoch* log = scanned_; log != fresh; log = log->next == nullptr ? fresh : log->next) {
+        for (log_epoch* log = scanned_; log != fresh;
+             log = log->next == nullptr ? fresh : log->next) {
             log->limit = (std::min)(log->limit, static_cast<std::uint64_t>(offset));
         }
         old->end = delivered_.load(std::memory_order_relaxed);
         old->next = fresh;
-        current_.store(fresh, std::memory_order_release);  // pairs with the loads of find() and epoch()
+        current_.store(fresh,
+                       std::memory_order_release); // pairs with the loads of find() and epoch()
     }
 
     /// Any thread: the epoch of records delivered now. From 0; one more with each backward step.
-    std::uint32_t epoch() const noexcept { return current_.load(std::memory_order_acquire)->number; }
+    std::uint32_t epoch() const noexcept {
+        return current_.load(std::memory_order_acquire)->number;
+    }
 
-    /// Any thread: everything below `next` is done. Accepted if `next` is above what is marked, however far:
-    /// there is no upper bound, also not that of what was delivered. `epoch`: that of the record, or
-    /// `epoch()` for an offset given by hand. A mark that is accepted is in what `seal()` returns; one that
-    /// comes later is `refused_ended`.
+    /// Any thread: everything below `next` is done. Accepted if `next` is above what is marked,
+    /// however far: there is no upper bound, also not that of what was delivered. `epoch`: that of
+    /// the record, or `epoch()` for an offset given by hand. A mark that is accepted is in what
+    /// `seal()` returns; one that comes later is `refused_ended`.
     mark_result mark(std::int64_t next, std::uint32_t epoch) noexcept {
         if (!in_range(next)) {
             return mark_result::refused_range;
         }
-        // Before the first delivery it says where to start, which leaves open how the records will be done.
+        // Before the first delivery it says where to start, which leaves open how the records will
+        // be done.
         bool const at_start = mode_.load(std::memory_order_relaxed) == mode::open &&
                               delivered_.load(std::memory_order_relaxed) == 0;
         if (!at_start && !settle(mode::marks)) {
@@ -211,9 +223,9 @@ public:
         return log == nullptr ? mark_result::ignored : raise(log->point, to_word(next));
     }
 
-    /// As the other `mark`, with a text to be committed beside the offset, for as long as no higher one is
-    /// marked. Offset and text change together. May wait for the committer's copying of a text. Throws
-    /// `std::bad_alloc`; nothing changed then.
+    /// As the other `mark`, with a text to be committed beside the offset, for as long as no higher
+    /// one is marked. Offset and text change together. May wait for the committer's copying of a
+    /// text. Throws `std::bad_alloc`; nothing changed then.
     mark_result mark(std::int64_t next, std::string_view metadata, std::uint32_t epoch) {
         if (metadata.empty()) {
             return mark(next, epoch);
@@ -229,10 +241,11 @@ public:
     }
 
     /// Any thread: the record at `offset`, delivered as `sequence` in `epoch`, is done. A second
-    /// acknowledgement of the same record has no effect. It is `ignored`, unless it meets the run of
-    /// acknowledged records just passing by, or the first came more than `ack_window` ahead: then it may be
-    /// `accepted`. What is accepted is counted by `seal()`; one that runs at the same time as `seal()` may be
-    /// `refused_ended` although it was counted. Throws `std::bad_alloc`; nothing changed then.
+    /// acknowledgement of the same record has no effect. It is `ignored`, unless it meets the run
+    /// of acknowledged records just passing by, or the first came more than `ack_window` ahead:
+    /// then it may be `accepted`. What is accepted is counted by `seal()`; one that runs at the
+    /// same time as `seal()` may be `refused_ended` although it was counted. Throws
+    /// `std::bad_alloc`; nothing changed then.
     mark_result ack(std::int64_t offset, std::uint64_t sequence, std::uint32_t epoch) {
         if (!in_range(offset)) {
             return mark_result::refused_range;
@@ -243,7 +256,8 @@ public:
         if (ended_.load(std::memory_order_relaxed)) {
             return mark_result::refused_ended;
         }
-        // Pairs with advance(): a segment that was passed has been moved on before its entry's next round.
+        // Pairs with advance(): a segment that was passed has been moved on before its entry's next
+        // round.
         std::uint64_t const head = head_.load(std::memory_order_acquire);
         if (sequence < head) {
             return mark_result::ignored;
@@ -264,9 +278,9 @@ public:
         std::atomic<std::uint64_t>& place = held->place(sequence);
         std::uint64_t seen = place.load(std::memory_order_relaxed);
         while (seen < next) {
-            // seal() and window_full() store a flag and scan then; here and in window_opened() the flag is
-            // loaded after this write. In one order of all four, either the scan sees the write or the load
-            // sees the flag.
+            // seal() and window_full() store a flag and scan then; here and in window_opened() the
+            // flag is loaded after this write. In one order of all four, either the scan sees the
+            // write or the load sees the flag.
             if (place.compare_exchange_weak(seen, next, std::memory_order_seq_cst,
                                             std::memory_order_relaxed)) {
                 bool const ended = ended_.load(std::memory_order_seq_cst);
@@ -276,10 +290,11 @@ public:
         return mark_result::ignored;
     }
 
-    /// Any thread: sets what is to be committed back to `next`, with its text. Accepted if `next` is at or
-    /// below what is marked (acknowledged, committed at the start), or nothing is. Moves no position: later
-    /// marks and acknowledgements count on from there, so that a mark above it holds again. Neither a mark
-    /// nor an acknowledgement. Throws `std::bad_alloc`; nothing changed then.
+    /// Any thread: sets what is to be committed back to `next`, with its text. Accepted if `next`
+    /// is at or below what is marked (acknowledged, committed at the start), or nothing is. Moves
+    /// no position: later marks and acknowledgements count on from there, so that a mark above it
+    /// holds again. Neither a mark nor an acknowledgement. Throws `std::bad_alloc`; nothing changed
+    /// then.
     mark_result reset(std::int64_t next, std::string_view metadata = {}) {
         if (!in_range(next)) {
             return mark_result::refused_range;
@@ -306,9 +321,9 @@ public:
         return mark_result::accepted;
     }
 
-    /// Committer: what to commit now; `nullopt`: nothing that is not committed already. Lower than what was
-    /// committed after a backward step or a `reset`. May be called after `seal()`, to try a commit again.
-    /// Throws `std::bad_alloc`.
+    /// Committer: what to commit now; `nullopt`: nothing that is not committed already. Lower than
+    /// what was committed after a backward step or a `reset`. May be called after `seal()`, to try
+    /// a commit again. Throws `std::bad_alloc`.
     std::optional<tracked_offset> pending() {
         std::lock_guard const lock{mutex_};
         advance();
@@ -327,8 +342,8 @@ public:
         confirmed_.store(next, std::memory_order_relaxed);
     }
 
-    /// Committer: what the broker has is not known any more, so that `pending()` returns what is marked, also if
-    /// it was committed before.
+    /// Committer: what the broker has is not known any more, so that `pending()` returns what is
+    /// marked, also if it was committed before.
     void forget_committed() noexcept {
         std::lock_guard const lock{mutex_};
         committed_ = {none, {}};
@@ -337,22 +352,25 @@ public:
     /// Any thread: the last offset that the broker confirmed (or had at the start), or `none`.
     std::int64_t committed() const noexcept { return confirmed_.load(std::memory_order_relaxed); }
 
-    /// Any thread: the next offset to read as far as is marked, or, in a claim that is acknowledged, as far
-    /// as the run of acknowledged records was known when last looked at (by `pending`, or by delivery now and
-    /// then); or `none`. What was passed over counts when last looked at, too.
+    /// Any thread: the next offset to read as far as is marked, or, in a claim that is
+    /// acknowledged, as far as the run of acknowledged records was known when last looked at (by
+    /// `pending`, or by delivery now and then); or `none`. What was passed over counts when last
+    /// looked at, too.
     std::int64_t marked() const noexcept {
-        return to_offset(current_.load(std::memory_order_acquire)->point.load(std::memory_order_acquire));
+        return to_offset(
+            current_.load(std::memory_order_acquire)->point.load(std::memory_order_acquire));
     }
 
-    /// Committer: the end of ownership. From now on marks, acknowledgements and resets are `refused_ended`.
-    /// Returns what may still be committed, as `pending()` does. Throws `std::bad_alloc`; sealed all the
-    /// same.
+    /// Committer: the end of ownership. From now on marks, acknowledgements and resets are
+    /// `refused_ended`. Returns what may still be committed, as `pending()` does. Throws
+    /// `std::bad_alloc`; sealed all the same.
     std::optional<tracked_offset> seal() {
         std::lock_guard const lock{mutex_};
         // Before the scan: see ack().
         ended_.store(true, std::memory_order_seq_cst);
         advance();
-        current_.load(std::memory_order_relaxed)->point.fetch_or(closed_bit, std::memory_order_acq_rel);
+        current_.load(std::memory_order_relaxed)
+            ->point.fetch_or(closed_bit, std::memory_order_acq_rel);
         return uncommitted();
     }
 
@@ -365,12 +383,13 @@ private:
 
     /// 1,024 places of the ring, for records whose sequences differ in their lower ten bits.
     ///
-    /// A place holds the highest offset + 1 acknowledged in it; 0: none yet. Within an epoch offsets rise
-    /// with sequences, and a record is only admitted to a place when all earlier ones with the same place
-    /// have been passed. So a place acknowledges the record it stands for now if and only if it is above
-    /// everything passed, and whatever a late second acknowledgement of a passed record writes, even into a
-    /// segment that serves other records meanwhile, is not. That is why places need no clearing, segments can
-    /// be used again without asking who still looks at them, and why each epoch has segments of its own.
+    /// A place holds the highest offset + 1 acknowledged in it; 0: none yet. Within an epoch
+    /// offsets rise with sequences, and a record is only admitted to a place when all earlier ones
+    /// with the same place have been passed. So a place acknowledges the record it stands for now
+    /// if and only if it is above everything passed, and whatever a late second acknowledgement of
+    /// a passed record writes, even into a segment that serves other records meanwhile, is not.
+    /// That is why places need no clearing, segments can be used again without asking who still
+    /// looks at them, and why each epoch has segments of its own.
     struct segment {
         std::array<std::atomic<std::uint64_t>, segment_size> places{};
 
@@ -381,7 +400,10 @@ private:
 
     struct log_epoch {
         log_epoch(std::uint32_t epoch, log_epoch* before, std::uint64_t start, std::size_t size)
-            : point{start}, number{epoch}, previous{before}, directory(size) {}
+            : point{start},
+              number{epoch},
+              previous{before},
+              directory(size) {}
 
         ~log_epoch() {
             for (std::atomic<segment*>& entry : directory) {
@@ -396,17 +418,17 @@ private:
             return directory[sequence / segment_size & (directory.size() - 1)];
         }
 
-        /// What may be committed. Lower 63 bits: next offset to read + 1; 0: none. `closed_bit`: no mark
-        /// counts any more, because a newer epoch has begun or the claim has ended. Raised by marks or by
-        /// advance(), lowered by reset().
+        /// What may be committed. Lower 63 bits: next offset to read + 1; 0: none. `closed_bit`: no
+        /// mark counts any more, because a newer epoch has begun or the claim has ended. Raised by
+        /// marks or by advance(), lowered by reset().
         std::atomic<std::uint64_t> point;
 
         std::uint32_t const number;
         log_epoch* const previous;
 
-        /// Null: nothing was acknowledged there yet. Set by whoever needs it, moved on by advance(). One
-        /// segment more than the window needs: an entry is passed wholly before records of the next round are
-        /// admitted to it.
+        /// Null: nothing was acknowledged there yet. Set by whoever needs it, moved on by
+        /// advance(). One segment more than the window needs: an entry is passed wholly before
+        /// records of the next round are admitted to it.
         std::vector<std::atomic<segment*>> directory;
 
         // The rest under the tracker's mutex.
@@ -438,7 +460,8 @@ private:
         mode seen = mode_.load(std::memory_order_relaxed);
         return seen == wanted ||
                (seen == mode::open &&
-                (mode_.compare_exchange_strong(seen, wanted, std::memory_order_relaxed) || seen == wanted));
+                (mode_.compare_exchange_strong(seen, wanted, std::memory_order_relaxed) ||
+                 seen == wanted));
     }
 
     log_epoch* find(std::uint32_t epoch) noexcept {
@@ -454,8 +477,9 @@ private:
 
     mark_result raise(std::atomic<std::uint64_t>& point, std::uint64_t word) noexcept {
         std::uint64_t seen = point.load(std::memory_order_acquire);
-        while (seen < word) {  // never while closed
-            // Release: what the handler did happens before the commit of it (uncommitted() acquires).
+        while (seen < word) { // never while closed
+            // Release: what the handler did happens before the commit of it (uncommitted()
+            // acquires).
             if (point.compare_exchange_weak(seen, word, std::memory_order_release,
                                             std::memory_order_acquire)) {
                 return mark_result::accepted;
@@ -466,13 +490,15 @@ private:
     }
 
     bool window_used_up() const noexcept {
-        return delivered_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed) >= window_;
+        return delivered_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed) >=
+               window_;
     }
 
     static segment* provide(std::atomic<segment*>& entry) {
         std::unique_ptr<segment> fresh = std::make_unique<segment>();
         segment* seen = nullptr;
-        // Whoever finds it finds zeros. In one order with ended_ and waiting_, like what is written into it.
+        // Whoever finds it finds zeros. In one order with ended_ and waiting_, like what is written
+        // into it.
         return entry.compare_exchange_strong(seen, fresh.get(), std::memory_order_seq_cst,
                                              std::memory_order_acquire)
                    ? fresh.release()
@@ -506,7 +532,8 @@ private:
                 continue;
             }
             segment* const held = scanned_->entry(sequence).load(std::memory_order_seq_cst);
-            std::uint64_t next = held == nullptr ? 0 : held->place(sequence).load(std::memory_order_seq_cst);
+            std::uint64_t next =
+                held == nullptr ? 0 : held->place(sequence).load(std::memory_order_seq_cst);
             if (next <= passed_) {
                 next = take_early(sequence);
             }
@@ -521,14 +548,15 @@ private:
         }
         if (sequence != before) {
             raise(current_.load(std::memory_order_relaxed)->point, reached + 1);
-            // Pairs with ack(): segments have been moved on before records are admitted to where they were.
+            // Pairs with ack(): segments have been moved on before records are admitted to where
+            // they were.
             head_.store(sequence, std::memory_order_release);
         }
     }
 
     std::uint64_t take_early(std::uint64_t sequence) noexcept {
         while (!early_.empty() && early_.begin()->first < sequence) {
-            early_.erase(early_.begin());  // acknowledged again in the ring, meanwhile
+            early_.erase(early_.begin()); // acknowledged again in the ring, meanwhile
         }
         if (early_.empty() || early_.begin()->first != sequence) {
             return 0;
@@ -551,14 +579,16 @@ private:
         // Every place ahead has one: it stays for when the ring comes round to it.
     }
 
-    /// Moves what may be committed to the end of the gap if it lies in it, the text beside it included.
+    /// Moves what may be committed to the end of the gap if it lies in it, the text beside it
+    /// included.
     void fold_gap() noexcept {
         std::atomic<std::uint64_t>& point = current_.load(std::memory_order_relaxed)->point;
         std::uint64_t seen = point.load(std::memory_order_acquire);
         while (to_offset(seen) >= gap_begin_ && to_offset(seen) < gap_end_) {
             std::uint64_t const end = to_word(gap_end_) | (seen & closed_bit);
             // Release: see raise().
-            if (point.compare_exchange_weak(seen, end, std::memory_order_acq_rel, std::memory_order_acquire)) {
+            if (point.compare_exchange_weak(seen, end, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
                 if (to_offset(seen) != none && metadata_.next == to_offset(seen)) {
                     metadata_.next = gap_end_;
                 }
@@ -592,7 +622,8 @@ private:
     /// The newest epoch. Set under mutex_.
     std::atomic<log_epoch*> current_{&first_};
 
-    /// `open` until the first mark or acknowledgement of something delivered, then what that was, for good.
+    /// `open` until the first mark or acknowledgement of something delivered, then what that was,
+    /// for good.
     std::atomic<mode> mode_{mode::open};
 
     /// True from seal() on.
@@ -640,4 +671,4 @@ private:
     std::atomic<std::int64_t> confirmed_;
 };
 
-}  // namespace kgroup
+} // namespace kgroup

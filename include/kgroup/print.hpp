@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/event_line.hpp>
+#include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/event.hpp>
 
 #include <cstdio>
@@ -9,7 +9,8 @@
 
 namespace kgroup {
 
-/// An event in one line, without an end of line: kind, topic and partition, text, the error's message, how many were suppressed.
+/// An event in one line, without an end of line: kind, topic and partition, text, the error's
+/// message, how many were suppressed.
 inline std::string line_of(event const& what) {
     std::string line{to_string(what.kind)};
     if (what.where) {
@@ -27,11 +28,12 @@ inline std::string line_of(event const& what) {
     return detail::one_line(std::move(line));
 }
 
-/// What is done with events when `config::on_event` is unset: warnings, errors and librdkafka's log go to standard error, a line each, and the
-/// rest nowhere.
-/// An `on_event` that adds to that calls it:
+/// What is done with events when `config::on_event` is unset: warnings, errors and librdkafka's log
+/// go to standard error, a line each, and the rest nowhere. An `on_event` that adds to that calls
+/// it:
 ///
-///     .on_event = [&](kgroup::event const& event) { kgroup::print(event, "billing"); failures += event.level == kgroup::severity::error; }
+///     .on_event = [&](kgroup::event const& event) { kgroup::print(event, "billing"); failures +=
+///     event.level == kgroup::severity::error; }
 ///
 /// @param group_id begins the line, if it is not empty.
 /// *Thread safety.* Safe: a line is written by one call.
@@ -39,7 +41,10 @@ inline void print(event const& what, std::string_view group_id = {}) {
     if (what.level < severity::warning && what.kind != event_kind::client_log) {
         return;
     }
-    auto const line = "kgroup" + (group_id.empty() ? std::string{} : " " + detail::one_line(std::string{group_id})) + ": " + line_of(what) + "\n";
+    auto const line =
+        "kgroup" +
+        (group_id.empty() ? std::string{} : " " + detail::one_line(std::string{group_id})) + ": " +
+        line_of(what) + "\n";
     std::fputs(line.c_str(), stderr);
 }
 

@@ -9,19 +9,20 @@
 
 namespace kgroup {
 
-/// How long to wait before the next attempt: `initial`, then `factor` times as long each time, `max`
-/// at most. Each wait is shortened by a random part, up to `jitter` of it, so that records that failed
-/// together are not tried together.
+/// How long to wait before the next attempt: `initial`, then `factor` times as long each time,
+/// `max` at most. Each wait is shortened by a random part, up to `jitter` of it, so that records
+/// that failed together are not tried together.
 struct backoff_options {
     std::chrono::milliseconds initial{100};
     std::chrono::milliseconds max{30'000};
-    double factor = 2; ///< 1 or more
+    double factor = 2;   ///< 1 or more
     double jitter = 0.2; ///< 0 to 1
 };
 
 /// What `for_each` does with a record whose attempts are used up, or that no repetition helps.
 enum class give_up {
-    end,  ///< The exception comes out of `for_each`, so the session ends and it comes out of `async_run`.
+    end,  ///< The exception comes out of `for_each`, so the session ends and it comes out of
+          ///< `async_run`.
     skip, ///< An event tells it (`event_kind::record_skipped`), the record counts as done.
 };
 
@@ -35,8 +36,8 @@ struct retry_options {
     /// One attempt may take this long; then it is cancelled (`terminal`) and has failed, unless it
     /// returns normally all the same. 0: no limit.
     std::chrono::milliseconds attempt_timeout{0};
-    /// Says what a failure means. A plain function: a lambda without captures converts to it. It must
-    /// not throw.
+    /// Says what a failure means. A plain function: a lambda without captures converts to it. It
+    /// must not throw.
     failure_class (*classify)(std::exception_ptr const& failure) = classify_failure;
     /// What becomes of a record that is given up.
     kgroup::give_up give_up = kgroup::give_up::end;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <kgroup/detail/heed_cancellation.hpp>
-#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/message.hpp>
@@ -26,7 +26,8 @@ namespace kgroup {
 /// What became of one partition's offset in a commit.
 enum class commit_status {
     committed,        ///< the group has it
-    stale_generation, ///< a rebalance was going on or the member's generation is over; it stays marked
+    stale_generation, ///< a rebalance was going on or the member's generation is over; it stays
+                      ///< marked
     lost,             ///< the partition is not owned any more; nothing will commit it
     retriable,        ///< not now; it stays marked and goes with the next commit
     failed,           ///< refused; `commit_result::error` says why
@@ -35,9 +36,9 @@ enum class commit_status {
 /// One partition's part of a commit.
 struct commit_result {
     topic_partition where;
-    std::int64_t offset = -1;  ///< the next offset to read that was, or was to be, committed
+    std::int64_t offset = -1; ///< the next offset to read that was, or was to be, committed
     commit_status status = commit_status::committed;
-    std::error_code error{};   ///< the broker's answer, where there is one
+    std::error_code error{}; ///< the broker's answer, where there is one
 };
 
 namespace detail {
@@ -51,82 +52,96 @@ public:
     virtual std::string member_id() = 0;
     virtual std::int32_t generation_id() = 0;
     /// Commits what is marked in the claims of this session now. Any executor.
-    virtual asio::awaitable<std::vector<commit_result>> commit_marked(std::shared_ptr<session_state const> of) = 0;
+    virtual asio::awaitable<std::vector<commit_result>>
+    commit_marked(std::shared_ptr<session_state const> of) = 0;
 };
 
 } // namespace detail
 
-/// The time from an assignment until everything of it is revoked or lost, or the run ends. With a cooperative protocol its set of
-/// claims and its generation change while it lives.
+/// The time from an assignment until everything of it is revoked or lost, or the run ends. With a
+/// cooperative protocol its set of claims and its generation change while it lives.
 ///
 /// *Thread safety.* Safe from any thread.
 ///
-/// *Lifetime.* It lives until the frames of the hooks and handlers that were given it are gone; a reference must not be kept
-/// beyond. Once it has ended, marks are refused and counted, and `async_commit` fails with `errc::session_ended`.
+/// *Lifetime.* It lives until the frames of the hooks and handlers that were given it are gone; a
+/// reference must not be kept beyond. Once it has ended, marks are refused and counted, and
+/// `async_commit` fails with `errc::session_ended`.
 class session {
 public:
     session(session const&) = delete;
     session& operator=(session const&) = delete;
 
-    /// The partitions this member owns now, in order; also those whose handler starts later (`event_kind::start_delayed`).
+    /// The partitions this member owns now, in order; also those whose handler starts later
+    /// (`event_kind::start_delayed`).
     std::vector<topic_partition> claims() const;
 
     /// This member's id as the group's coordinator gave it; empty: not known.
     std::string member_id() const;
 
-    /// The group's generation (with KIP-848: the member epoch) as of now; it changes during a cooperative session.
-    /// -1: not known (librdkafka tells it from 2.8 on).
+    /// The group's generation (with KIP-848: the member epoch) as of now; it changes during a
+    /// cooperative session. -1: not known (librdkafka tells it from 2.8 on).
     std::int32_t generation_id() const;
 
     /// Everything up to and with this message is done: as `claim::mark`.
     void mark_message(message const& done, std::string_view metadata = {});
 
-    /// Everything below `next` is done in this partition: `next` is the offset to read first when the group resumes, like Kafka's
-    /// commit. No effect when it is not above what is marked already. In `setup`, it moves the start of the claim.
-    /// A partition that is not claimed: refused, counted and reported. Beyond the end of the log, as far
-    /// as that is known from the last fetch: it counts, as with any other client, and is reported as
+    /// Everything below `next` is done in this partition: `next` is the offset to read first when
+    /// the group resumes, like Kafka's commit. No effect when it is not above what is marked
+    /// already. In `setup`, it moves the start of the claim. A partition that is not claimed:
+    /// refused, counted and reported. Beyond the end of the log, as far as that is known from the
+    /// last fetch: it counts, as with any other client, and is reported as
     /// `event_kind::mark_beyond_end`.
     ///
     /// @throws std::bad_alloc when there is metadata; then nothing was marked.
-    void mark_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
+    void mark_offset(topic_partition const& where, std::int64_t next,
+                     std::string_view metadata = {});
 
-    /// Takes the marks of this partition back to `next`, which is what the next commit writes: also when it is equal to what is
-    /// marked (with other metadata) and when nothing is committed yet. No effect when it is above what is marked.
-    /// In `setup`, it moves the start of the claim; a claim that runs keeps reading where it is.
-    /// A partition that is not claimed: refused, counted and reported.
+    /// Takes the marks of this partition back to `next`, which is what the next commit writes: also
+    /// when it is equal to what is marked (with other metadata) and when nothing is committed yet.
+    /// No effect when it is above what is marked. In `setup`, it moves the start of the claim; a
+    /// claim that runs keeps reading where it is. A partition that is not claimed: refused, counted
+    /// and reported.
     ///
     /// @throws std::bad_alloc; then nothing was changed.
-    void reset_offset(topic_partition const& where, std::int64_t next, std::string_view metadata = {});
+    void reset_offset(topic_partition const& where, std::int64_t next,
+                      std::string_view metadata = {});
 
-    /// In `setup`: the claim of this partition starts at exactly this offset, whatever is committed or marked, and whether its
-    /// start is known already or not: one that waits for it (`event_kind::start_delayed`) waits no longer. As a mark and a reset
-    /// would, it counts as what is done: the offset is committed with the next commit. Thread-safe.
-    /// A partition that is not claimed (any more), and an offset that a partition cannot have: refused, counted and reported
+    /// In `setup`: the claim of this partition starts at exactly this offset, whatever is committed
+    /// or marked, and whether its start is known already or not: one that waits for it
+    /// (`event_kind::start_delayed`) waits no longer. As a mark and a reset would, it counts as
+    /// what is done: the offset is committed with the next commit. Thread-safe. A partition that is
+    /// not claimed (any more), and an offset that a partition cannot have: refused, counted and
+    /// reported
     /// (`event_kind::mark_refused`).
     ///
     /// @param next the offset to read first.
-    /// @throws std::system_error `errc::not_in_setup` when `setup` does not run: `consume_claim` begins where its claim begins, and
-    /// a claim that a cooperative group adds later starts where it was committed. std::bad_alloc; nothing was changed then.
+    /// @throws std::system_error `errc::not_in_setup` when `setup` does not run: `consume_claim`
+    /// begins where its claim begins, and a claim that a cooperative group adds later starts where
+    /// it was committed. std::bad_alloc; nothing was changed then.
     void start_at(topic_partition const& where, std::int64_t next);
 
-    /// Commits what is marked in all claims of this session, in one request; where the broker refuses some partitions, these are told apart
-    /// by requests of their own. Requests never overlap: callers that come while one is under way share the next.
+    /// Commits what is marked in all claims of this session, in one request; where the broker
+    /// refuses some partitions, these are told apart by requests of their own. Requests never
+    /// overlap: callers that come while one is under way share the next.
     ///
-    /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for each claim in which something
-    /// is or was marked.
-    /// Errors: `errc::commit_timed_out` when the broker has not answered the request within `config::commit_timeout` (which begins
-    /// when it is sent, behind one that is under way; once some partitions have their answer it is the result of the others),
-    /// `errc::session_ended`, and the category `kafka` when the request failed as a whole. What was not committed stays marked.
-    /// A request that timed out may still take effect. Nothing newer is sent for its partitions until it is answered, and a call
-    /// waits for that within its own time; what is newest is committed once more then.
-    /// Cancellation: terminal and partial; the request may have been sent and take effect.
+    /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for
+    /// each claim in which something is or was marked. Errors: `errc::commit_timed_out` when the
+    /// broker has not answered the request within `config::commit_timeout` (which begins when it is
+    /// sent, behind one that is under way; once some partitions have their answer it is the result
+    /// of the others), `errc::session_ended`, and the category `kafka` when the request failed as a
+    /// whole. What was not committed stays marked. A request that timed out may still take effect.
+    /// Nothing newer is sent for its partitions until it is answered, and a call waits for that
+    /// within its own time; what is newest is committed once more then. Cancellation: terminal and
+    /// partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();
 
     /// The same with a completion token.
     template <typename CompletionToken>
     auto async_commit(CompletionToken&& token) {
-        return asio::co_spawn(asio::make_strand(executor_), detail::heed_cancellation(asio::enable_partial_cancellation(), async_commit()),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            asio::make_strand(executor_),
+            detail::with_cancellation(asio::enable_partial_cancellation(), async_commit()),
+            std::forward<CompletionToken>(token));
     }
 
     /// Whether the session is coming to its end: handlers are to finish what they hold.
@@ -135,8 +150,9 @@ public:
     /// Why the session is ending; `running` as long as it is not.
     kgroup::end_reason end_reason() const noexcept;
 
-    /// Waits until the session is coming to its end; completes at once if it is. For a retry loop in a handler that must not outlast
-    /// a rebalance. (A single claim may be taken away while the session lives: `claim::async_wait_ended`.)
+    /// Waits until the session is coming to its end; completes at once if it is. For a retry loop
+    /// in a handler that must not outlast a rebalance. (A single claim may be taken away while the
+    /// session lives: `claim::async_wait_ended`.)
     ///
     /// Cancellation: total.
     asio::awaitable<void> async_wait_stopping();
@@ -144,20 +160,28 @@ public:
     /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
     template <typename CompletionToken>
     auto async_wait_stopping(CompletionToken&& token) {
-        return asio::co_spawn(asio::make_strand(executor_), detail::heed_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
-                              std::forward<CompletionToken>(token));
+        return asio::co_spawn(
+            asio::make_strand(executor_),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
+            std::forward<CompletionToken>(token));
     }
 
     /// For the library.
-    session(std::shared_ptr<detail::session_state> state, std::weak_ptr<detail::session_services> group,
+    session(std::shared_ptr<detail::session_state> state,
+            std::weak_ptr<detail::session_services> group,
             std::weak_ptr<detail::claim_observer> observer, asio::any_io_executor executor)
-        : state_(std::move(state)), group_(std::move(group)), observer_(std::move(observer)), executor_(std::move(executor)) {}
+        : state_(std::move(state)),
+          group_(std::move(group)),
+          observer_(std::move(observer)),
+          executor_(std::move(executor)) {}
 
 private:
-    static mark_result mark(detail::partition_state& state, std::int64_t next, std::string_view metadata, std::uint32_t epoch);
+    static mark_result mark(detail::partition_state& state, std::int64_t next,
+                            std::string_view metadata, std::uint32_t epoch);
     void refuse_unowned(topic_partition const& where) const;
-    static asio::awaitable<std::vector<commit_result>> commit(std::shared_ptr<detail::session_services> group,
-                                                              std::shared_ptr<detail::session_state const> of);
+    static asio::awaitable<std::vector<commit_result>>
+    commit(std::shared_ptr<detail::session_services> group,
+           std::shared_ptr<detail::session_state const> of);
     static asio::awaitable<void> wait_stopping(std::shared_ptr<detail::session_state> state);
 
     std::shared_ptr<detail::session_state> state_;
@@ -169,5 +193,5 @@ private:
 } // namespace kgroup
 
 #ifndef KGROUP_SEPARATE_COMPILATION
-#include <kgroup/detail/session.ipp>
+#include <kgroup/detail/group/session.ipp>
 #endif

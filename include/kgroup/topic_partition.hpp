@@ -9,7 +9,8 @@
 
 namespace kgroup {
 
-/// A partition of a topic, by name and number: a value, ordered by topic, then partition, and hashable.
+/// A partition of a topic, by name and number: a value, ordered by topic, then partition, and
+/// hashable.
 ///
 /// Thread safety: distinct objects: safe. Shared objects: unsafe.
 struct topic_partition {
@@ -26,10 +27,11 @@ struct topic_partition {
     topic_partition(std::string_view name, std::int32_t number) : topic{name}, partition{number} {}
 
     friend bool operator==(topic_partition const&, topic_partition const&) = default;
-    friend std::strong_ordering operator<=>(topic_partition const&, topic_partition const&) = default;
+    friend std::strong_ordering operator<=>(topic_partition const&,
+                                            topic_partition const&) = default;
 };
 
-}  // namespace kgroup
+} // namespace kgroup
 
 /// Makes `topic_partition` a key of the unordered containers.
 template <>
@@ -37,8 +39,8 @@ struct std::hash<kgroup::topic_partition> {
     std::size_t operator()(kgroup::topic_partition const& value) const noexcept {
         std::size_t const topic = std::hash<std::string>{}(value.topic);
         std::size_t const partition = std::hash<std::int32_t>{}(value.partition);
-        // Standard libraries hash a number to itself: without the multiplication, neighbouring partitions
-        // would differ in their lowest bits only.
+        // Standard libraries hash a number to itself: without the multiplication, neighbouring
+        // partitions would differ in their lowest bits only.
         return topic ^ (partition + 1) * static_cast<std::size_t>(0x9e3779b97f4a7c15ULL);
     }
 };

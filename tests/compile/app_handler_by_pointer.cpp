@@ -1,4 +1,5 @@
-// expect: kgroup: consumer_app owns its handler: give it the handler itself, not a pointer, a reference or something const
+// expect: kgroup: consumer_app owns its handler: give it the handler itself, not a pointer, a
+// reference or something const
 
 #include <kgroup/app.hpp>
 

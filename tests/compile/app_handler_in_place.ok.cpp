@@ -14,6 +14,8 @@ struct plain_handler {
 };
 
 int use(kgroup::app_config given, plain_handler kept) {
-    return kgroup::consumer_app<fixed_handler>{given, std::in_place, 7}.run() + kgroup::consumer_app{given, kept}.run() +
-           kgroup::consumer_app{given, std::move(kept)}.run() + kgroup::consumer_app<plain_handler>{given, {.number = 7}}.run();
+    return kgroup::consumer_app<fixed_handler>{given, std::in_place, 7}.run() +
+           kgroup::consumer_app{given, kept}.run() +
+           kgroup::consumer_app{given, std::move(kept)}.run() +
+           kgroup::consumer_app<plain_handler>{given, {.number = 7}}.run();
 }

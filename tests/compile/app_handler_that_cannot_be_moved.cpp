@@ -1,4 +1,5 @@
-// expect: kgroup: the handler can neither be copied nor moved into consumer_app \(or it needs std::move\)\. Make it in place: consumer_app<Handler>\{config, std::in_place, arguments\.\.\.\}
+// expect: kgroup: the handler can neither be copied nor moved into consumer_app \(or it needs
+// std::move\)\. Make it in place: consumer_app<Handler>\{config, std::in_place, arguments\.\.\.\}
 
 #include <kgroup/app.hpp>
 
@@ -8,6 +9,4 @@ struct fixed_handler {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim&);
 };
 
-int use(kgroup::app_config given) {
-    return kgroup::consumer_app{given, fixed_handler{}}.run();
-}
+int use(kgroup::app_config given) { return kgroup::consumer_app{given, fixed_handler{}}.run(); }

@@ -1,4 +1,5 @@
-// expect: kgroup: the handler's cleanup has other parameters or another result\. Write: asio::awaitable<void> cleanup\(kgroup::session& session\), or give it another name
+// expect: kgroup: the handler's cleanup has other parameters or another result\. Write:
+// asio::awaitable<void> cleanup\(kgroup::session& session\), or give it another name
 
 #include <kgroup/kgroup.hpp>
 

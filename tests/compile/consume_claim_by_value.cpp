@@ -1,4 +1,5 @@
-// expect: kgroup: the handler's consume_claim has other parameters or another result\. Write: asio::awaitable<void> consume_claim
+// expect: kgroup: the handler's consume_claim has other parameters or another result\. Write:
+// asio::awaitable<void> consume_claim
 
 #include <kgroup/kgroup.hpp>
 

@@ -22,7 +22,9 @@ struct final_handler final {
 template <typename Work>
 struct generic_handler {
     Work work;
-    asio::awaitable<void> consume_claim(auto& session, auto& claim) { co_await work(session, claim); }
+    asio::awaitable<void> consume_claim(auto& session, auto& claim) {
+        co_await work(session, claim);
+    }
 };
 
 struct virtual_handler {
@@ -44,14 +46,18 @@ static_assert(kgroup::handler<final_handler>);
 static_assert(kgroup::handler<virtual_handler>);
 static_assert(kgroup::handler<with_a_member_of_that_name>);
 
-void use(kgroup::consumer_group& group, minimal_handler& minimal, virtual_handler& by_reference, std::shared_ptr<full_handler> shared) {
+void use(kgroup::consumer_group& group, minimal_handler& minimal, virtual_handler& by_reference,
+         std::shared_ptr<full_handler> shared) {
     auto const ended = [](std::exception_ptr) {};
     group.async_run(minimal, ended);
     group.async_run(by_reference, ended);
     group.async_run(shared, ended);
     group.async_run(std::move(shared), ended);
     group.async_run(final_handler{}, ended);
-    group.async_run(generic_handler{[](kgroup::session&, kgroup::claim&) -> asio::awaitable<void> { co_return; }}, ended);
+    group.async_run(generic_handler{[](kgroup::session&, kgroup::claim&) -> asio::awaitable<void> {
+                        co_return;
+                    }},
+                    ended);
     group.async_consume(minimal, [](std::exception_ptr, kgroup::end_reason) {});
 }
 

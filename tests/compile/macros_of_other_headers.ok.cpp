@@ -1,6 +1,8 @@
-// Macros that <windows.h> and other old headers define: whoever includes those before kgroup can use it all the same.
+// Macros that <windows.h> and other old headers define: whoever includes those before kgroup can
+// use it all the same.
 
 #include <asio.hpp>
+
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <nlohmann/json.hpp>
@@ -61,7 +63,8 @@
 // <windows.h>, as it is without NOMINMAX
 #define min(a, b) (((a) < (b)) ? (a) : (b))
 #define max(a, b) (((a) > (b)) ? (a) : (b))
-// <rpcndr.h>, <minwindef.h>, <combaseapi.h>, <winnt.h>, <wingdi.h>, <winerror.h>, <winuser.h>, <winbase.h>
+// <rpcndr.h>, <minwindef.h>, <combaseapi.h>, <winnt.h>, <wingdi.h>, <winerror.h>, <winuser.h>,
+// <winbase.h>
 #define small char
 #define hyper __int64
 #define near
@@ -100,7 +103,8 @@
 // <winsock.h>
 #define h_addr h_addr_list[0]
 #define s_host S_un.S_un_b.s_b2
-// <sys/sysmacros.h>, <X11/X.h>, <X11/Xlib.h>, and what compilers define themselves without -std=c++20
+// <sys/sysmacros.h>, <X11/X.h>, <X11/Xlib.h>, and what compilers define themselves without
+// -std=c++20
 #undef major
 #undef minor
 #define major(device) gnu_dev_major(device)

@@ -2,6 +2,4 @@
 
 #include <kgroup/message.hpp>
 
-kgroup::message keep(kgroup::message const& one) {
-    return one;
-}
+kgroup::message keep(kgroup::message const& one) { return one; }

@@ -1,4 +1,5 @@
-// expect: kgroup: the handler has no consume_claim\. Write: asio::awaitable<void> consume_claim\(kgroup::session& session, kgroup::claim& claim\)
+// expect: kgroup: the handler has no consume_claim\. Write: asio::awaitable<void>
+// consume_claim\(kgroup::session& session, kgroup::claim& claim\)
 
 #include <kgroup/kgroup.hpp>
 

@@ -1,4 +1,5 @@
-// expect: kgroup: the handler's setup has other parameters or another result\. Write: asio::awaitable<void> setup\(kgroup::session& session\), or give it another name
+// expect: kgroup: the handler's setup has other parameters or another result\. Write:
+// asio::awaitable<void> setup\(kgroup::session& session\), or give it another name
 
 #include <kgroup/kgroup.hpp>
 

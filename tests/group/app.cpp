@@ -1,5 +1,3 @@
-#include "support/scripted_group.hpp"
-
 #include <kgroup/app.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -7,7 +5,6 @@
 #include <asio/co_spawn.hpp>
 
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -18,6 +15,9 @@
 #include <map>
 #include <stdexcept>
 #include <tuple>
+#include <unistd.h>
+
+#include "support/scripted_group.hpp"
 
 // consumer_app: what it is told and how it complains, restarts, signals.
 
@@ -39,7 +39,9 @@ using request = fake_cluster::request;
 struct forwarding_handler {
     scripted_handler* to;
     asio::awaitable<void> setup(session& in) { return to->setup(in); }
-    asio::awaitable<void> consume_claim(session& in, claim& of) { return to->consume_claim(in, of); }
+    asio::awaitable<void> consume_claim(session& in, claim& of) {
+        return to->consume_claim(in, of);
+    }
     asio::awaitable<void> cleanup(session& in) { return to->cleanup(in); }
 };
 
@@ -75,7 +77,10 @@ public:
 
     void run() {
         app.emplace(settings, forwarding_handler{&handler});
-        asio::co_spawn(context, app->async_run(), asio::bind_cancellation_slot(cancel.slot(), [this](std::exception_ptr e) { outcome = {true, e}; }));
+        asio::co_spawn(context, app->async_run(),
+                       asio::bind_cancellation_slot(cancel.slot(), [this](std::exception_ptr e) {
+                           outcome = {true, e};
+                       }));
         settle();
     }
     void settle() { kgroup::testing::run_ready(context); }
@@ -102,7 +107,8 @@ public:
     asio::cancellation_signal cancel;
 };
 
-TEST_CASE_FIXTURE(scripted_app, "an error begins the run again after a backoff that grows, with jitter, to a minute, and a long run resets") {
+TEST_CASE_FIXTURE(scripted_app, "an error begins the run again after a backoff that grows, with "
+                                "jitter, to a minute, and a long run resets") {
     handler.on_claim = [](auto&, auto&) -> asio::awaitable<void> {
         throw std::runtime_error{"the database\nis away"}; // in one line, when it is told
         co_return;
@@ -140,7 +146,8 @@ TEST_CASE_FIXTURE(scripted_app, "a fatal error ends it with the reason") {
     run();
     cluster.assign({t0});
     settle();
-    cluster.expel(kgroup::make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID), "somebody else is host-1");
+    cluster.expel(kgroup::make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID),
+                  "somebody else is host-1");
     settle();
     REQUIRE(outcome.completed);
     CHECK(outcome.error() == kgroup::make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID));
@@ -163,7 +170,9 @@ TEST_CASE_FIXTURE(scripted_app, "stop and cancellation, before, in, and between 
     SUBCASE("stopped before it ran") {
         app.emplace(settings, forwarding_handler{&handler});
         app->stop();
-        asio::co_spawn(context, app->async_run(), [this](std::exception_ptr e) { outcome = {true, e}; });
+        asio::co_spawn(context, app->async_run(), [this](std::exception_ptr e) {
+            outcome = {true, e};
+        });
     }
     SUBCASE("stopped in a run: what is marked is committed") {
         cluster.add_records(t0, "one");
@@ -198,11 +207,13 @@ TEST_CASE_FIXTURE(scripted_app, "stop and cancellation, before, in, and between 
     }
     settle();
     REQUIRE(outcome.completed);
-    CHECK(outcome.error() == (cancelled ? std::error_code{asio::error::operation_aborted} : std::error_code{}));
+    CHECK(outcome.error() ==
+          (cancelled ? std::error_code{asio::error::operation_aborted} : std::error_code{}));
     CHECK_FALSE(cluster.has_member());
 }
 
-TEST_CASE_FIXTURE(scripted_app, "a signal stops it in order: the handler finishes, what is marked is committed, the group is left") {
+TEST_CASE_FIXTURE(scripted_app, "a signal stops it in order: the handler finishes, what is marked "
+                                "is committed, the group is left") {
     cluster.add_records(t0, "one");
     run();
     cluster.assign({t0});
@@ -242,7 +253,8 @@ TEST_CASE("a second signal ends the process at once") {
     }
 }
 
-TEST_CASE_FIXTURE(scripted_app, "a group of its own: a suffix of eight characters, the same for all runs, another for each instance") {
+TEST_CASE_FIXTURE(scripted_app, "a group of its own: a suffix of eight characters, the same for "
+                                "all runs, another for each instance") {
     settings.group_id_consistent = false;
     app_type const one{settings, forwarding_handler{&handler}};
     app_type const other{settings, forwarding_handler{&handler}};
@@ -253,9 +265,11 @@ TEST_CASE_FIXTURE(scripted_app, "a group of its own: a suffix of eight character
     CHECK(app_type{settings, forwarding_handler{&handler}}.group_id() == "group");
 }
 
-TEST_CASE_FIXTURE(scripted_app, "a configuration that cannot work is refused when the application is made") {
+TEST_CASE_FIXTURE(scripted_app,
+                  "a configuration that cannot work is refused when the application is made") {
     settings.group.group_id.clear();
-    CHECK_THROWS_WITH(app_type(settings, forwarding_handler{&handler}), doctest::Contains("group_id: must not be empty"));
+    CHECK_THROWS_WITH(app_type(settings, forwarding_handler{&handler}),
+                      doctest::Contains("group_id: must not be empty"));
 }
 
 /// The words with which a text is refused; empty: it is not.
@@ -270,7 +284,8 @@ std::string refusal(std::string const& json) {
 }
 
 TEST_CASE("app_config: what the four keys say") {
-    auto const read = kgroup::parse_app_config(R"({"brokers_address": ["127.0.0.1:9092", "127.0.0.1:9093"], "consumer_group_id": "billing",
+    auto const read = kgroup::parse_app_config(
+        R"({"brokers_address": ["127.0.0.1:9092", "127.0.0.1:9093"], "consumer_group_id": "billing",
         "group_id_consistent": false, "topics": ["invoices", "^orders-.*"], "consumer": {"offset_initial": -2}})");
     CHECK(read.group.brokers == "127.0.0.1:9092,127.0.0.1:9093");
     CHECK(read.group.group_id == "billing");
@@ -284,11 +299,16 @@ TEST_CASE("app_config: what the four keys say") {
 }
 
 TEST_CASE("app_config: every field of config, under its own name") {
-    auto const read = kgroup::parse_app_config(R"({"brokers": "b:1", "group_id": "g", "topics": ["t"], "initial_offset": "none",
-        "initial_time": 1700000000123, "infer_new_partitions": false, "group_instance_id": "host-1", "protocol": "classic", "assignors": ["roundrobin", "range"],
-        "auto_commit_interval": 0, "commit_at_end": false, "rebalance_deadline": 2000, "commit_timeout": 3000, "close_timeout": 4000,
+    auto const read =
+        kgroup::parse_app_config(
+            R"({"brokers": "b:1", "group_id": "g", "topics": ["t"], "initial_offset": "none",
+        "initial_time": 1700000000123, "infer_new_partitions": false,
+         "group_instance_id": "host-1", "protocol": "classic", "assignors": ["roundrobin", "range"],
+        "auto_commit_interval": 0, "commit_at_end": false,
+         "rebalance_deadline": 2000, "commit_timeout": 3000, "close_timeout": 4000,
         "buffer_bytes": 1048576, "expected_partitions": 8, "on_claim_exit": "keep_others",
-        "properties": {"session.timeout.ms": 6000, "client.id": "me", "check.crcs": true}})").group;
+        "properties": {"session.timeout.ms": 6000, "client.id": "me", "check.crcs": true}})")
+            .group;
     CHECK(read.brokers == "b:1");
     CHECK(read.group_id == "g");
     CHECK(read.initial_offset == offset_reset::none);
@@ -305,7 +325,9 @@ TEST_CASE("app_config: every field of config, under its own name") {
     CHECK(read.buffer_bytes == 1048576);
     CHECK(read.expected_partitions == 8);
     CHECK(read.on_claim_exit == kgroup::claim_exit::keep_others);
-    CHECK(read.properties == std::map<std::string, std::string>{{"session.timeout.ms", "6000"}, {"client.id", "me"}, {"check.crcs", "true"}});
+    CHECK(read.properties == std::map<std::string, std::string>{{"session.timeout.ms", "6000"},
+                                                                {"client.id", "me"},
+                                                                {"check.crcs", "true"}});
 }
 
 TEST_CASE("app_config: one error names line, key and what was expected, and shows no value") {
@@ -315,64 +337,95 @@ TEST_CASE("app_config: one error names line, key and what was expected, and show
     };
     for (auto const& [line, sentence] : {
              bad{R"("topic": ["t"])", "push.json: line 3: 'topic' is not known"},
-             bad{R"("topics": [])", "push.json: line 3: 'topics' a list of strings that is not empty was expected"},
-             bad{R"("topics": "t")", "push.json: line 3: 'topics' a list of strings that is not empty was expected"},
-             bad{R"("topics": ["t", 7])", "push.json: line 3: 'topics[1]' a string that is not empty was expected"},
-             bad{R"("brokers_address": "b")", "push.json: line 3: 'brokers_address' a list of strings"},
-             bad{R"("brokers_address": [""])", "push.json: line 3: 'brokers_address[0]' a string that is not empty was expected"},
-             bad{R"("consumer_group_id": 7)", "push.json: line 3: 'consumer_group_id' a string that is not empty was expected"},
-             bad{R"("group_id_consistent": "yes")", "push.json: line 3: 'group_id_consistent' true or false was expected"},
+             bad{R"("topics": [])",
+                 "push.json: line 3: 'topics' a list of strings that is not empty was expected"},
+             bad{R"("topics": "t")",
+                 "push.json: line 3: 'topics' a list of strings that is not empty was expected"},
+             bad{R"("topics": ["t", 7])",
+                 "push.json: line 3: 'topics[1]' a string that is not empty was expected"},
+             bad{R"("brokers_address": "b")",
+                 "push.json: line 3: 'brokers_address' a list of strings"},
+             bad{R"("brokers_address": [""])",
+                 "push.json: line 3: 'brokers_address[0]' a string that is not empty was expected"},
+             bad{R"("consumer_group_id": 7)",
+                 "push.json: line 3: 'consumer_group_id' a string that is not empty was expected"},
+             bad{R"("group_id_consistent": "yes")",
+                 "push.json: line 3: 'group_id_consistent' true or false was expected"},
              bad{R"("consumer": -2)", "push.json: line 3: 'consumer' an object was expected"},
-             bad{R"("consumer": {"offset_initial": 0})", "push.json: line 3: 'consumer.offset_initial' -1 (newest) or -2 (oldest) was expected"},
-             bad{R"("consumer": {"offset_initial": "-1"})", "push.json: line 3: 'consumer.offset_initial' -1 (newest) or -2 (oldest) was expected"},
-             bad{R"("consumer": {"offset": -1})", "push.json: line 3: 'consumer.offset' is not known"},
-             bad{R"("consumer": {})", "'consumer.offset_initial' is missing: -1 (newest) or -2 (oldest) was expected"},
-             bad{R"("commit_timeout": -1)", "push.json: line 3: 'commit_timeout' a number of milliseconds was expected"},
-             bad{R"("initial_time": "yesterday")", "push.json: line 3: 'initial_time' a number of milliseconds was expected"},
-             bad{R"("buffer_bytes": 1.5)", "push.json: line 3: 'buffer_bytes' a whole number from 0 on was expected"},
-             bad{R"("protocol": "share")", R"(push.json: line 3: 'protocol' one of "classic", "consumer" was expected)"},
+             bad{R"("consumer": {"offset_initial": 0})",
+                 "push.json: line 3: 'consumer.offset_initial' -1 (newest) or -2 (oldest) was "
+                 "expected"},
+             bad{R"("consumer": {"offset_initial": "-1"})",
+                 "push.json: line 3: 'consumer.offset_initial' -1 (newest) or -2 (oldest) was "
+                 "expected"},
+             bad{R"("consumer": {"offset": -1})",
+                 "push.json: line 3: 'consumer.offset' is not known"},
+             bad{R"("consumer": {})",
+                 "'consumer.offset_initial' is missing: -1 (newest) or -2 (oldest) was expected"},
+             bad{R"("commit_timeout": -1)",
+                 "push.json: line 3: 'commit_timeout' a number of milliseconds was expected"},
+             bad{R"("initial_time": "yesterday")",
+                 "push.json: line 3: 'initial_time' a number of milliseconds was expected"},
+             bad{R"("buffer_bytes": 1.5)",
+                 "push.json: line 3: 'buffer_bytes' a whole number from 0 on was expected"},
+             bad{R"("protocol": "share")",
+                 R"(push.json: line 3: 'protocol' one of "classic", "consumer" was expected)"},
              bad{R"("assignors": ["range", "sticky"])", "push.json: line 3: 'assignors[1]' one of"},
-             bad{R"("properties": {"sasl.password": ["hunter2"]})", "push.json: line 3: 'properties.sasl.password' a string"},
+             bad{R"("properties": {"sasl.password": ["hunter2"]})",
+                 "push.json: line 3: 'properties.sasl.password' a string"},
              bad{R"("on_event": 1)", "push.json: line 3: 'on_event' is not known"},
          }) {
         auto const key = std::string{line}.substr(0, std::string_view{line}.find(':'));
         std::string text = "{\n";
-        for (auto const* const each : {R"("brokers_address": ["b"])", R"("consumer_group_id": "g")", R"("topics": ["t"])",
-                                       R"("consumer": {"offset_initial": -2})"}) {
+        for (auto const* const each :
+             {R"("brokers_address": ["b"])", R"("consumer_group_id": "g")", R"("topics": ["t"])",
+              R"("consumer": {"offset_initial": -2})"}) {
             if (!std::string_view{each}.starts_with(key)) {
                 text += text.size() == 2 ? each : std::string{", "} + each;
             }
         }
         text += ",\n" + std::string{line} + "\n}\n";
         auto const said = refusal(text);
-        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence, "\nsaid: ", said);
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence,
+                      "\nsaid: ", said);
         CHECK(said.find("hunter2") == std::string::npos);
     }
 }
 
 TEST_CASE("app_config: what is missing, and what is no JSON, is said, too") {
     CHECK(refusal("{}").find("'brokers_address' is missing") != std::string::npos);
-    CHECK(refusal(R"({"brokers_address": ["b"]})").find("'consumer_group_id' is missing") != std::string::npos);
-    CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g"})").find("'topics' is missing") != std::string::npos);
-    CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"]})").find("'consumer' is missing") != std::string::npos);
+    CHECK(refusal(R"({"brokers_address": ["b"]})").find("'consumer_group_id' is missing") !=
+          std::string::npos);
+    CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g"})")
+              .find("'topics' is missing") != std::string::npos);
+    CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"]})")
+              .find("'consumer' is missing") != std::string::npos);
     CHECK(refusal("[]").find("push.json: line 1: an object was expected") != std::string::npos);
     CHECK(refusal("").find("not JSON") != std::string::npos);
-    CHECK(refusal("{\n\"topics\": [\n\"t\",,\n]}").find("push.json: line 3: not JSON") != std::string::npos);
+    CHECK(refusal("{\n\"topics\": [\n\"t\",,\n]}").find("push.json: line 3: not JSON") !=
+          std::string::npos);
     CHECK(refusal("{\"brokers_address\": [\"b\"]").find("not JSON") != std::string::npos);
 }
 
 TEST_CASE("app_config: from a file, or what keeps it from being read") {
-    CHECK_THROWS_WITH_AS(kgroup::load_app_config("no/such/file.json"), doctest::Contains("no/such/file.json"), std::system_error);
-    auto const path = (std::filesystem::temp_directory_path() / ("kgroup-" + std::to_string(::getpid()) + ".json")).string();
-    std::ofstream{path} << R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"], "consumer": {"offset_initial": 3}})";
-    CHECK_THROWS_WITH_AS(kgroup::load_app_config(path), doctest::Contains((path + ": line 1: 'consumer.offset_initial'").c_str()), std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("no/such/file.json"),
+                         doctest::Contains("no/such/file.json"), std::system_error);
+    auto const path = (std::filesystem::temp_directory_path() /
+                       ("kgroup-" + std::to_string(::getpid()) + ".json"))
+                          .string();
+    std::ofstream{path}
+        << R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"], "consumer": {"offset_initial": 3}})";
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config(path),
+                         doctest::Contains((path + ": line 1: 'consumer.offset_initial'").c_str()),
+                         std::system_error);
     std::filesystem::remove(path);
 }
 
-
 /// A text with the needed four, and `rest` behind them on line 3.
 std::string with_rest(std::string const& rest) {
-    return "{\n\"brokers_address\": [\"b\"], \"consumer_group_id\": \"g\", \"topics\": [\"t\"], \"consumer\": {\"offset_initial\": -2}" + rest + "}";
+    return "{\n\"brokers_address\": [\"b\"], \"consumer_group_id\": \"g\", \"topics\": [\"t\"], "
+           "\"consumer\": {\"offset_initial\": -2}" +
+           rest + "}";
 }
 
 TEST_CASE("app_config: what would be taken in silence, or not at all, is refused with the line") {
@@ -381,48 +434,68 @@ TEST_CASE("app_config: what would be taken in silence, or not at all, is refused
         char const* sentence;
     };
     for (auto const& [text, sentence] : std::vector<bad>{
-             {with_rest(",\n\"group_id\": \"h\""), "push.json: line 3: 'group_id' and 'consumer_group_id' on line 2 are two names of one field"},
-             {with_rest(",\n\"initial_offset\": \"latest\""), "push.json: line 3: 'initial_offset' and 'consumer' on line 2 are two names"},
+             {with_rest(",\n\"group_id\": \"h\""),
+              "push.json: line 3: 'group_id' and 'consumer_group_id' on line 2 are two names of "
+              "one field"},
+             {with_rest(",\n\"initial_offset\": \"latest\""),
+              "push.json: line 3: 'initial_offset' and 'consumer' on line 2 are two names"},
              {with_rest(",\n\"brokers\": \"c\""), " are two names of one field"},
-             {with_rest(",\n\"topics\": [\"u\"]"), "push.json: line 3: 'topics' stands twice, on line 2, too"},
-             {with_rest(",\n\"properties\": {\"client.id\": \"a\",\n\"client.id\": \"b\"}"), "push.json: line 4: 'properties.client.id' stands twice, on line 3, too"},
-             {with_rest(",\n\"group_instance_id\": \"a\\u0000b\""), "push.json: line 3: 'group_instance_id' holds a NUL"},
+             {with_rest(",\n\"topics\": [\"u\"]"),
+              "push.json: line 3: 'topics' stands twice, on line 2, too"},
+             {with_rest(",\n\"properties\": {\"client.id\": \"a\",\n\"client.id\": \"b\"}"),
+              "push.json: line 4: 'properties.client.id' stands twice, on line 3, too"},
+             {with_rest(",\n\"group_instance_id\": \"a\\u0000b\""),
+              "push.json: line 3: 'group_instance_id' holds a NUL"},
              {with_rest(",\n\"properties\": {\"client.id\\u0000\": \"a\"}"), "holds a NUL"},
-             {with_rest(",\n\"close_timeout\": 1e400"), "push.json: line 3: 'close_timeout' is a number out of range"},
-             {with_rest(",\n\"close_timeout\": 99999999999999999999"), "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
-             {with_rest(",\n\"close_timeout\": 2.5"), "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
-             {with_rest(",\n\"close_timeout\": 0"), "push.json: line 3: close_timeout: must be positive"},
-             {with_rest(",\n\"commit_timeout\": 3000000000"), "push.json: line 3: commit_timeout: must not be more than"},
-             {with_rest(",\n\"expected_partitions\": -1"), "push.json: line 3: 'expected_partitions' a whole number from 0 on was expected"},
+             {with_rest(",\n\"close_timeout\": 1e400"),
+              "push.json: line 3: 'close_timeout' is a number out of range"},
+             {with_rest(",\n\"close_timeout\": 99999999999999999999"),
+              "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
+             {with_rest(",\n\"close_timeout\": 2.5"),
+              "push.json: line 3: 'close_timeout' a number of milliseconds was expected"},
+             {with_rest(",\n\"close_timeout\": 0"),
+              "push.json: line 3: close_timeout: must be positive"},
+             {with_rest(",\n\"commit_timeout\": 3000000000"),
+              "push.json: line 3: commit_timeout: must not be more than"},
+             {with_rest(",\n\"expected_partitions\": -1"),
+              "push.json: line 3: 'expected_partitions' a whole number from 0 on was expected"},
              {with_rest(",\n\"a\\u001b[31m\": 1"), "push.json: line 3: 'a\\x1b[31m' is not known"},
              {"", "push.json: line 1: not JSON: it is empty"},
              {" \n ", "push.json: line 1: not JSON: it is empty"},
              {"\xef\xbb\xbf{}", "push.json: line 1: not JSON: a byte order mark stands before it"},
              {"{\n\"a\": \"\xff\"}", "push.json: line 2: not JSON: it is not UTF-8"},
              {"{\n\"a\": \"\xed\xa0\x80\"}", "push.json: line 2: not JSON: it is not UTF-8"},
-             {std::string(40000, '['), "push.json: line 1: more than 64 objects and lists within each other"},
+             {std::string(40000, '['),
+              "push.json: line 1: more than 64 objects and lists within each other"},
          }) {
         auto const said = refusal(text);
-        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence, "\nsaid: ", said);
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence,
+                      "\nsaid: ", said);
         CHECK(std::ranges::none_of(said, [](unsigned char each) { return each < 0x20; }));
     }
 }
 
 TEST_CASE("app_config: a property's number is kept as it is") {
-    auto const read = kgroup::parse_app_config(with_rest(",\n\"properties\": {\"a\": 18446744073709551615, \"b\": -7}")).group;
+    auto const read = kgroup::parse_app_config(
+                          with_rest(",\n\"properties\": {\"a\": 18446744073709551615, \"b\": -7}"))
+                          .group;
     CHECK(read.properties.at("a") == "18446744073709551615");
     CHECK(read.properties.at("b") == "-7");
 }
 
-TEST_CASE("app_config: a service's own settings stand beside, under keys that it names, and it finds their lines") {
+TEST_CASE("app_config: a service's own settings stand beside, under keys that it names, and it "
+          "finds their lines") {
     auto const text = with_rest(",\n\"push\": {\"a\": [1,\n2, {\"b\": \"\\u0000\", \"b\": 1}]}");
     CHECK(refusal(text).find("'push.a[1].b' holds a NUL") == std::string::npos);
-    CHECK(refusal(with_rest(",\n\"push\": {}")).find("push.json: line 3: 'push' is not known") == 0);
-    CHECK(kgroup::parse_app_config(text, "push.json", {.other_keys = {"push"}}).group.group_id == "g");
+    CHECK(refusal(with_rest(",\n\"push\": {}")).find("push.json: line 3: 'push' is not known") ==
+          0);
+    CHECK(kgroup::parse_app_config(text, "push.json", {.other_keys = {"push"}}).group.group_id ==
+          "g");
     CHECK(kgroup::json_line_of(with_rest(",\n\"push\": {\"a\": [1,\n2]}"), "push.a[1]") == 4);
     CHECK(kgroup::json_line_of(text, "pull") == 0);
     auto const twice = with_rest(",\n\"push\": {},\n\"push\": {}");
-    CHECK_THROWS_WITH(kgroup::parse_app_config(twice, "push.json", {.other_keys = {"push"}}), doctest::Contains("line 4: 'push' stands twice"));
+    CHECK_THROWS_WITH(kgroup::parse_app_config(twice, "push.json", {.other_keys = {"push"}}),
+                      doctest::Contains("line 4: 'push' stands twice"));
 }
 
 /// Variables for as long as it lives.
@@ -443,12 +516,19 @@ private:
     std::map<std::string, std::string> all_;
 };
 
-TEST_CASE("app_config: environment variables override, or stand for what is missing, and are named in a refusal") {
+TEST_CASE("app_config: environment variables override, or stand for what is missing, and are named "
+          "in a refusal") {
     {
-        environment const set{{{"KGROUP_GROUP_ID", "h"}, {"KGROUP_TOPICS", "u,v"}, {"KGROUP_CLOSE_TIMEOUT", "2000"}, {"KGROUP_COMMIT_AT_END", "false"},
-                               {"KGROUP_INITIAL_OFFSET", "latest"}, {"KGROUP_ASSIGNORS", "roundrobin"},
-                               {"KGROUP_PROPERTIES", "{\"client.id\": \"me\"}"}, {"KGROUP_GROUP_ID_CONSISTENT", "false"}}};
-        auto const read = kgroup::parse_app_config(with_rest(",\n\"properties\": {\"client.id\": \"you\", \"client.rack\": \"a\"}"));
+        environment const set{{{"KGROUP_GROUP_ID", "h"},
+                               {"KGROUP_TOPICS", "u,v"},
+                               {"KGROUP_CLOSE_TIMEOUT", "2000"},
+                               {"KGROUP_COMMIT_AT_END", "false"},
+                               {"KGROUP_INITIAL_OFFSET", "latest"},
+                               {"KGROUP_ASSIGNORS", "roundrobin"},
+                               {"KGROUP_PROPERTIES", "{\"client.id\": \"me\"}"},
+                               {"KGROUP_GROUP_ID_CONSISTENT", "false"}}};
+        auto const read = kgroup::parse_app_config(
+            with_rest(",\n\"properties\": {\"client.id\": \"you\", \"client.rack\": \"a\"}"));
         CHECK(read.group.group_id == "h");
         CHECK(read.group.topics == lines{"u", "v"});
         CHECK(read.group.close_timeout == 2s);
@@ -456,30 +536,44 @@ TEST_CASE("app_config: environment variables override, or stand for what is miss
         CHECK_FALSE(read.group_id_consistent);
         CHECK(read.group.initial_offset == offset_reset::latest);
         CHECK(read.group.assignors == std::vector{kgroup::assignor::roundrobin});
-        CHECK(read.group.properties == std::map<std::string, std::string>{{"client.id", "me"}, {"client.rack", "a"}});
+        CHECK(read.group.properties ==
+              std::map<std::string, std::string>{{"client.id", "me"}, {"client.rack", "a"}});
         CHECK(read.overrides.size() == 8);
-        CHECK(kgroup::parse_app_config(with_rest(""), "push.json", {.environment = false}).group.group_id == "g");
+        CHECK(kgroup::parse_app_config(with_rest(""), "push.json", {.environment = false})
+                  .group.group_id == "g");
     }
     {
-        environment const set{{{"KGROUP_BROKERS", "b:1"}, {"KGROUP_GROUP_ID", "g"}, {"KGROUP_TOPICS", "[\"^a{1,2}\"]"}, {"KGROUP_INITIAL_OFFSET", "earliest"}}};
+        environment const set{{{"KGROUP_BROKERS", "b:1"},
+                               {"KGROUP_GROUP_ID", "g"},
+                               {"KGROUP_TOPICS", "[\"^a{1,2}\"]"},
+                               {"KGROUP_INITIAL_OFFSET", "earliest"}}};
         CHECK(kgroup::parse_app_config("{}").group.topics == lines{"^a{1,2}"});
     }
-    for (auto const& [name, value, sentence] : {std::tuple{"KGROUP_CLOSE_TIMEOUT", "soon", "environment variable KGROUP_CLOSE_TIMEOUT: a number of milliseconds"},
-                                                {"KGROUP_CLOSE_TIMEOUT", "", "environment variable KGROUP_CLOSE_TIMEOUT: "},
-                                                {"KGROUP_CLOSE_TIMEOUT", "0", "close_timeout: must be positive (overridden by the environment: KGROUP_CLOSE_TIMEOUT)"},
-                                                {"KGROUP_TOPICS", "a,,b", "environment variable KGROUP_TOPICS: a string that is not empty was expected"},
-                                                {"KGROUP_PROPERTIES", "{\"sasl.password\": [\"hunter2\"]}", "environment variable KGROUP_PROPERTIES: a string"},
-                                                {"KGROUP_PROPERTIES", "{\"sasl.password\": \"hunter2\"", "environment variable KGROUP_PROPERTIES: not JSON"}}) {
+    for (auto const& [name, value, sentence] :
+         {std::tuple{"KGROUP_CLOSE_TIMEOUT", "soon",
+                     "environment variable KGROUP_CLOSE_TIMEOUT: a number of milliseconds"},
+          {"KGROUP_CLOSE_TIMEOUT", "", "environment variable KGROUP_CLOSE_TIMEOUT: "},
+          {"KGROUP_CLOSE_TIMEOUT", "0",
+           "close_timeout: must be positive (overridden by the environment: KGROUP_CLOSE_TIMEOUT)"},
+          {"KGROUP_TOPICS", "a,,b",
+           "environment variable KGROUP_TOPICS: a string that is not empty was expected"},
+          {"KGROUP_PROPERTIES", "{\"sasl.password\": [\"hunter2\"]}",
+           "environment variable KGROUP_PROPERTIES: a string"},
+          {"KGROUP_PROPERTIES", "{\"sasl.password\": \"hunter2\"",
+           "environment variable KGROUP_PROPERTIES: not JSON"}}) {
         environment const set{{{name, value}}};
         auto const said = refusal(with_rest(""));
-        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence, "\nsaid: ", said);
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence,
+                      "\nsaid: ", said);
         CHECK(said.find("hunter2") == std::string::npos);
     }
     environment const both{{{"KGROUP_GROUP_ID", "a"}, {"KGROUP_CONSUMER_GROUP_ID", "b"}}};
     CHECK(refusal(with_rest("")).find("two names of one field") != std::string::npos);
 }
 
-TEST_CASE_FIXTURE(scripted_app, "app_config: a variable that names no field is a warning when the application runs") {
+TEST_CASE_FIXTURE(
+    scripted_app,
+    "app_config: a variable that names no field is a warning when the application runs") {
     environment const set{{{"KGROUP_GROUPID", "typo"}}};
     auto read = kgroup::parse_app_config(with_rest(""));
     REQUIRE(read.warnings.size() == 1);
@@ -487,26 +581,35 @@ TEST_CASE_FIXTURE(scripted_app, "app_config: a variable that names no field is a
     run();
     REQUIRE(events.size() == 1);
     CHECK(events.front().kind == event_kind::unsafe_setting);
-    CHECK(events.front().text == "environment variable KGROUP_GROUPID names no field of the configuration");
+    CHECK(events.front().text ==
+          "environment variable KGROUP_GROUPID names no field of the configuration");
     app->stop();
     cluster.assign({});
     settle();
 }
 
 TEST_CASE("app_config: a directory, an empty file, one without an end") {
-    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/tmp"), doctest::Contains("/tmp: Is a directory"), std::system_error);
-    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/null"), doctest::Contains("/dev/null: line 1: not JSON: it is empty"), std::system_error);
-    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/zero"), doctest::Contains("/dev/zero: File too large"), std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/tmp"), doctest::Contains("/tmp: Is a directory"),
+                         std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/null"),
+                         doctest::Contains("/dev/null: line 1: not JSON: it is empty"),
+                         std::system_error);
+    CHECK_THROWS_WITH_AS(kgroup::load_app_config("/dev/zero"),
+                         doctest::Contains("/dev/zero: File too large"), std::system_error);
 }
 
-TEST_CASE_FIXTURE(scripted_app, "what the table calls restartable begins again, what it calls final does not, and what has no row begins again") {
+TEST_CASE_FIXTURE(scripted_app, "what the table calls restartable begins again, what it calls "
+                                "final does not, and what has no row begins again") {
     struct told {
         int code;
         bool again;
     };
-    for (auto const& [code, again] : {told{81 /* GROUP_MAX_SIZE_REACHED */, true}, {111 /* UNRELEASED_INSTANCE_ID */, true},
-                                      {RD_KAFKA_RESP_ERR_UNKNOWN, true}, {112 /* UNSUPPORTED_ASSIGNOR */, false},
-                                      {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, false}, {128 /* INVALID_REGULAR_EXPRESSION */, false},
+    for (auto const& [code, again] : {told{81 /* GROUP_MAX_SIZE_REACHED */, true},
+                                      {111 /* UNRELEASED_INSTANCE_ID */, true},
+                                      {RD_KAFKA_RESP_ERR_UNKNOWN, true},
+                                      {112 /* UNSUPPORTED_ASSIGNOR */, false},
+                                      {RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, false},
+                                      {128 /* INVALID_REGULAR_EXPRESSION */, false},
                                       {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, false}}) {
         CAPTURE(code);
         std::error_code const error{code, kgroup::kafka_category()};
@@ -545,7 +648,9 @@ TEST_CASE_FIXTURE(scripted_app, "a handler is made in place, moved or copied") {
     forwarding_handler const kept{&handler};
     consumer_app<forwarding_handler, fake_client> copied{settings, kept};
     CHECK(copied.handler().to == &handler);
-    asio::co_spawn(context, in_place.async_run(), [this](std::exception_ptr e) { outcome = {true, e}; });
+    asio::co_spawn(context, in_place.async_run(), [this](std::exception_ptr e) {
+        outcome = {true, e};
+    });
     cluster.add_records(t0, "one");
     settle();
     cluster.assign({t0});
@@ -589,12 +694,14 @@ TEST_CASE_FIXTURE(scripted_app, "the group that runs now: stats, pause and resum
     CHECK(app->stats().claims == 0);
 }
 
-TEST_CASE_FIXTURE(scripted_app, "subscribe lasts for the runs to come, and one that is refused changes nothing") {
+TEST_CASE_FIXTURE(scripted_app,
+                  "subscribe lasts for the runs to come, and one that is refused changes nothing") {
     run();
     app->subscribe({"u"});
     settle();
     CHECK(cluster.topics() == lines{"u"});
-    CHECK_THROWS_WITH(app->subscribe({"^(a"}), doctest::Contains("topics: '^(a' is not a regular expression"));
+    CHECK_THROWS_WITH(app->subscribe({"^(a"}),
+                      doctest::Contains("topics: '^(a' is not a regular expression"));
     cluster.expel({81, kgroup::kafka_category()}, "full");
     settle();
     advance(4s);

@@ -1,6 +1,3 @@
-#include "support/latch.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
@@ -10,11 +7,14 @@
 #include <asio/use_future.hpp>
 
 #include <array>
-#include <future>
 #include <functional>
+#include <future>
 #include <span>
 #include <utility>
 #include <variant>
+
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
 
 // Promises 7 and 12: how messages come out of a claim, and that none slips away.
 
@@ -32,7 +32,9 @@ TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or t
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         while (!of.messages().ended()) {
             auto const next = co_await of.messages().async_receive_for(5s);
-            seen.push_back(next ? std::string{next->value()} : of.messages().ended() ? "end" : "limit");
+            seen.push_back(next                    ? std::string{next->value()}
+                           : of.messages().ended() ? "end"
+                                                   : "limit");
         }
     };
     run_over({t0});
@@ -48,13 +50,15 @@ TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or t
     CHECK(seen == lines{"limit", "a", "limit", "end"});
 }
 
-TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a limit may be as long as one likes, or over already") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "async_receive_for: a limit may be as long as one likes, or over already") {
     std::vector<std::string> seen;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         for (auto const limit : {-1h, 0h}) {
             CHECK_FALSE(co_await of.messages().async_receive_for(limit));
         }
-        while (auto const next = co_await of.messages().async_receive_for(std::chrono::nanoseconds::max())) {
+        while (auto const next =
+                   co_await of.messages().async_receive_for(std::chrono::nanoseconds::max())) {
             seen.push_back(std::string{next->value()});
         }
     };
@@ -72,7 +76,8 @@ TEST_CASE_FIXTURE(scripted_group, "async_wait beside a timer takes nothing, whoe
         kgroup::detail::timer limit{co_await asio::this_coro::executor};
         for (;;) {
             limit.expires_after(5s);
-            auto const first = co_await (of.messages().async_wait() || limit.async_wait(asio::use_awaitable));
+            auto const first =
+                co_await (of.messages().async_wait() || limit.async_wait(asio::use_awaitable));
             if (first.index() == 1) {
                 seen.push_back("limit");
                 continue;
@@ -99,7 +104,8 @@ TEST_CASE_FIXTURE(scripted_group, "async_wait beside a timer takes nothing, whoe
     CHECK(std::ranges::count(seen, "c") == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a batch is what is there, up to so many, and never empty before the end") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a batch is what is there, up to so many, and never empty before the end") {
     std::vector<std::size_t> sizes;
     std::size_t ended_with = 1;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -175,7 +181,9 @@ TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first go
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto& messages = of.messages();
         auto first = messages.async_receive(asio::use_future);
-        auto const refuse = [&](std::exception_ptr e, auto&&...) { refused.push_back(run_outcome{true, e}.error()); };
+        auto const refuse = [&](std::exception_ptr e, auto&&...) {
+            refused.push_back(run_outcome{true, e}.error());
+        };
         messages.async_receive(refuse);
         messages.async_receive_for(1s, refuse);
         messages.async_receive_batch(1, refuse);
@@ -195,7 +203,8 @@ TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first go
     stop();
 }
 
-// Apart, because some versions of g++ take the callback's optional for uninitialized under a sanitizer.
+// Apart, because some versions of g++ take the callback's optional for uninitialized under a
+// sanitizer.
 asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, run_outcome& done) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     try {
@@ -207,7 +216,8 @@ asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, run_ou
 }
 
 TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
-    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial,
+                               asio::cancellation_type::total};
     std::vector<std::string> seen;
     std::size_t cancelled = 0;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -256,10 +266,13 @@ TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
 }
 
 TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any type") {
-    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial,
+                               asio::cancellation_type::total};
     std::vector<std::error_code> errors;
     handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        auto const note = [&](std::exception_ptr e, auto&&...) { errors.push_back(run_outcome{true, e}.error()); };
+        auto const note = [&](std::exception_ptr e, auto&&...) {
+            errors.push_back(run_outcome{true, e}.error());
+        };
         auto& messages = of.messages();
         for (auto const type : types) {
             asio::cancellation_signal signal;
@@ -295,10 +308,18 @@ TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
     int ended = 0;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         switch (of.partition()) {
-        case 0: CHECK_FALSE(co_await of.messages().async_receive()); break;
-        case 1: CHECK_FALSE(co_await of.messages().async_receive_for(1h)); break;
-        case 2: co_await of.messages().async_wait(); break;
-        default: CHECK((co_await of.messages().async_receive_batch(5)).empty()); break;
+        case 0:
+            CHECK_FALSE(co_await of.messages().async_receive());
+            break;
+        case 1:
+            CHECK_FALSE(co_await of.messages().async_receive_for(1h));
+            break;
+        case 2:
+            co_await of.messages().async_wait();
+            break;
+        default:
+            CHECK((co_await of.messages().async_receive_batch(5)).empty());
+            break;
         }
         CHECK(of.messages().ended());
         CHECK_FALSE(of.messages().try_receive());
@@ -312,7 +333,9 @@ TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the end of a claim is the end also to those who listen to total cancellation, in every form") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "the end of a claim is the end also to those who listen to total cancellation, in every form") {
     lines seen;
     std::function<asio::awaitable<void>(kgroup::message_channel&)> receive;
     bool more_than_the_end = false;
@@ -384,7 +407,8 @@ TEST_CASE_FIXTURE(scripted_group, "the end of a claim is the end also to those w
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fails while the claim is live, and gives the end when it is not") {
+TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fails while the claim "
+                                  "is live, and gives the end when it is not") {
     asio::cancellation_signal own;
     std::vector<std::error_code> seen;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -392,7 +416,8 @@ TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fai
         while (!of.messages().ended()) {
             std::optional<message> next;
             try {
-                next = co_await of.messages().async_receive(asio::bind_cancellation_slot(own.slot(), asio::use_awaitable));
+                next = co_await of.messages().async_receive(
+                    asio::bind_cancellation_slot(own.slot(), asio::use_awaitable));
                 seen.push_back({});
             } catch (std::system_error const& e) {
                 seen.push_back(e.code());
@@ -404,7 +429,8 @@ TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fai
     own.emit(asio::cancellation_type::total);
     settle();
     CHECK(seen == std::vector<std::error_code>{asio::error::operation_aborted});
-    group->pause_all(); // no record: what ends the second is the end, and the cancellation comes with it
+    group->pause_all(); // no record: what ends the second is the end, and the cancellation comes
+                        // with it
     cluster.revoke();
     asio::post(context, [&] { own.emit(asio::cancellation_type::total); });
     settle();
@@ -412,7 +438,8 @@ TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fai
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "pause is a gate: nothing begun after it delivers, and nothing is lost") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "pause is a gate: nothing begun after it delivers, and nothing is lost") {
     std::array const only{t0};
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -436,7 +463,8 @@ TEST_CASE_FIXTURE(scripted_group, "pause is a gate: nothing begun after it deliv
     SUBCASE("resumed") {
         group->resume(only);
         settle();
-        CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
+        CHECK(handler.received ==
+              lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
     }
     SUBCASE("resumed among all") {
         group->pause_all();
@@ -453,7 +481,8 @@ TEST_CASE_FIXTURE(scripted_group, "pause is a gate: nothing begun after it deliv
         CHECK(cluster.committed(t0) == 1);
         cluster.assign({t0});
         settle();
-        CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
+        CHECK(handler.received ==
+              lines{"t[0]@0 a", "t[1]@0 e", "t[0]@1 b", "t[0]@2 c", "t[0]@3 d"});
     }
     SUBCASE("try_receive, batches and waits are gated, too") {
         std::array const all{t0, t1, t2};
@@ -503,7 +532,8 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that never waits lets the others ru
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "messages held beyond the end of their handler do no harm, and are counted") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "messages held beyond the end of their handler do no harm, and are counted") {
     std::vector<message> kept;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         while (auto next = co_await of.messages().async_receive()) {
@@ -544,11 +574,14 @@ TEST_CASE_FIXTURE(scripted_group, "65,536 records in flight: the channel waits f
         auto const second = co_await of.messages().async_receive();
         of.ack(*second);
         received = 2;
-        asio::co_spawn(co_await asio::this_coro::executor, [&]() -> asio::awaitable<void> {
-            co_await go_on.wait();
-            of.ack(*oldest);
-            oldest.reset();
-        }, asio::detached);
+        asio::co_spawn(
+            co_await asio::this_coro::executor,
+            [&]() -> asio::awaitable<void> {
+                co_await go_on.wait();
+                of.ack(*oldest);
+                oldest.reset();
+            },
+            asio::detached);
         while (auto const next = co_await of.messages().async_receive()) {
             ++received;
             of.ack(*next);
@@ -702,7 +735,9 @@ TEST_CASE_FIXTURE(scripted_group, "a topic is paused and resumed as a whole") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a log that was made anew while nobody read it, and is shorter than what was committed") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a log that was made anew while nobody read it, and is shorter than what was committed") {
     cluster.set_committed(t0, 10);
     cluster.add_records(t0, "a", "b");
     run_over({t0});

@@ -1,8 +1,8 @@
-#include "support/latch.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
+
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
 
 // Promise 8 and the truth about commits: what is asked for, what is sent, what came of it.
 
@@ -50,7 +50,9 @@ public:
     }
 };
 
-TEST_CASE_FIXTURE(committing_group, "marks are committed by the clock, all of them in one request, and nothing twice") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "marks are committed by the clock, all of them in one request, and nothing twice") {
     settings.auto_commit_interval = 10min;
     run_over({t0, t1, t2});
     in->mark_offset(t0, 3);
@@ -70,7 +72,8 @@ TEST_CASE_FIXTURE(committing_group, "marks are committed by the clock, all of th
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "without an interval only the end commits, and if told so not even that") {
+TEST_CASE_FIXTURE(committing_group,
+                  "without an interval only the end commits, and if told so not even that") {
     settings.auto_commit_interval = 0ms;
     SUBCASE("at the end") {
         run_over({t0});
@@ -93,7 +96,8 @@ TEST_CASE_FIXTURE(committing_group, "without an interval only the end commits, a
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "never two requests at a time: who asks meanwhile shares the next") {
+TEST_CASE_FIXTURE(committing_group,
+                  "never two requests at a time: who asks meanwhile shares the next") {
     run_over({t0});
     in->mark_offset(t0, 1);
     cluster.hold(request::commit);
@@ -114,7 +118,8 @@ TEST_CASE_FIXTURE(committing_group, "never two requests at a time: who asks mean
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit that is refused for one partition: each has its own result") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a commit that is refused for one partition: each has its own result") {
     cluster.set_committed(t1, 7);
     run_over({t0, t1, t2, {"t", 3}});
     CHECK(commit()->results.empty()); // nothing is marked
@@ -136,7 +141,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit that is refused for one partition:
     CHECK(done->results[2].status == commit_status::failed);
     CHECK(done->results[2].error == refused);
     CHECK(done->results[2].offset == 2);
-    CHECK(commits() == lines{"commit t[0]=1 t[1]=8 t[2]=2", "commit t[0]=1", "commit t[1]=8", "commit t[2]=2"});
+    CHECK(commits() ==
+          lines{"commit t[0]=1 t[1]=8 t[2]=2", "commit t[0]=1", "commit t[1]=8", "commit t[2]=2"});
     CHECK(group->stats().commits == 0);
     CHECK(group->stats().commits_failed == 1);
     CHECK(group->stats().offsets_committed == 2);
@@ -158,7 +164,9 @@ TEST_CASE_FIXTURE(committing_group, "a commit that is refused for one partition:
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, with what is left of it, or with what is lost") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "a commit in several requests ends in time, with what is left of it, or with what is lost") {
     latch slow{context};
     handler.on_claim = [&](session& now, claim&) -> asio::awaitable<void> {
         co_await slow.wait_deaf();
@@ -174,7 +182,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
     cluster.release(request::commit);
     cluster.hold(request::commit);
     settle();
-    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1"}); // the next waits for the answer to this one
+    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1",
+                             "commit t[0]=1"}); // the next waits for the answer to this one
     CHECK_FALSE(done->outcome.completed);
     SUBCASE("out of time") {
         slow.open();
@@ -219,7 +228,9 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests ends in time, 
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "what was refused, or not answered, by itself does not come before the others again") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "what was refused, or not answered, by itself does not come before the others again") {
     settings.commit_timeout = 5s;
     run_over({t0, t1, t2});
     auto const mark = [&](std::int64_t next) {
@@ -246,7 +257,9 @@ TEST_CASE_FIXTURE(committing_group, "what was refused, or not answered, by itsel
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "the last commit is repeated for those whom that may help, whoever else was refused") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "the last commit is repeated for those whom that may help, whoever else was refused") {
     run_over({t0, t1});
     in->mark_offset(t0, 1);
     in->mark_offset(t1, 1);
@@ -269,7 +282,8 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated for those whom 
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to the last one of a claim, and goes on for those that stay") {
+TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to the last one of a "
+                                    "claim, and goes on for those that stay") {
     make_cooperative();
     run_over({t0, t1, t2});
     for (auto const& each : {t0, t1, t2}) {
@@ -285,7 +299,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to t
     settle();
     cluster.release(request::commit);
     settle();
-    CHECK(commits() == lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1", "commit t[2]=1", "commit t[1]=1"});
+    CHECK(commits() ==
+          lines{"commit t[0]=1 t[1]=1 t[2]=1", "commit t[0]=1", "commit t[2]=1", "commit t[1]=1"});
     CHECK(done->outcome.completed);
     CHECK_FALSE(done->outcome.failure);
     REQUIRE(done->results.size() == 2);
@@ -294,7 +309,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to t
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is committed, all stays marked") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a request that fails as a whole: nothing is committed, all stays marked") {
     run_over({t0, t1});
     in->mark_offset(t0, 1);
     in->mark_offset(t1, 1);
@@ -312,7 +328,8 @@ TEST_CASE_FIXTURE(committing_group, "a request that fails as a whole: nothing is
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit that is not answered times out, and a late answer changes nothing") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a commit that is not answered times out, and a late answer changes nothing") {
     run_over({t0});
     in->mark_offset(t0, 1);
     cluster.hold(request::commit);
@@ -351,7 +368,8 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
             cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_NOT_COORDINATOR), 100);
         }
         SUBCASE("for a generation begins when all have joined: commit_timeout") {
-            cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 100);
+            cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS),
+                         100);
             tries = 50u;
         }
         cluster.revoke();
@@ -364,15 +382,21 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
         CHECK(count(event_kind::commit_failed) == 1);
         CHECK(commits().size() == tries);
     }
-    SUBCASE("the topic is said to be gone: one that is made again under its name must not begin there") {
-        cluster.report({event_kind::topic_missing, kgroup::severity::warning, kgroup::topic_partition{t0.topic, -1}, {}, "gone"});
+    SUBCASE("the topic is said to be gone: one that is made again under its name must not begin "
+            "there") {
+        cluster.report({event_kind::topic_missing,
+                        kgroup::severity::warning,
+                        kgroup::topic_partition{t0.topic, -1},
+                        {},
+                        "gone"});
         SUBCASE("and so it is") {
             cluster.revoke();
             settle();
             CHECK(cluster.assigned().empty());
             CHECK(commits().empty());
             CHECK(last(event_kind::commit_failed).where == t0); // not in silence
-            CHECK(last(event_kind::commit_failed).error == make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+            CHECK(last(event_kind::commit_failed).error ==
+                  make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
         }
         SUBCASE("but it is there: what is committed meanwhile succeeds") {
             settle();
@@ -392,7 +416,8 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
         CHECK_FALSE(cluster.committed(t0));
     }
     SUBCASE("it cannot help") {
-        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), 100);
+        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+                     100);
         cluster.revoke();
         settle();
         CHECK(cluster.assigned().empty());
@@ -440,7 +465,9 @@ TEST_CASE_FIXTURE(committing_group, "the last commit comes behind one that is un
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "what becomes of the one under way does not keep the last commit from being sent") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "what becomes of the one under way does not keep the last commit from being sent") {
     run_over({t0, t1});
     in->mark_offset(t0, 1);
     in->mark_offset(t1, 1);
@@ -460,7 +487,8 @@ TEST_CASE_FIXTURE(committing_group, "what becomes of the one under way does not 
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit that is not answered before the end of time is over with the session") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a commit that is not answered before the end of time is over with the session") {
     settings.commit_timeout = 1h;
     settings.close_timeout = 1s;
     run_over({t0});
@@ -478,7 +506,9 @@ TEST_CASE_FIXTURE(committing_group, "a commit that is not answered before the en
     CHECK(waiting->outcome.error() == kgroup::errc::session_ended);
 }
 
-TEST_CASE_FIXTURE(committing_group, "nothing commits what is lost: not a call, not the clock, and it cannot be marked any more") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "nothing commits what is lost: not a call, not the clock, and it cannot be marked any more") {
     settings.auto_commit_interval = 2s;
     settings.rebalance_deadline = 1min;
     std::vector<commit_result> results;
@@ -573,14 +603,17 @@ TEST_CASE_FIXTURE(committing_group, "a session that is over commits nothing, and
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "a commit may be cancelled, and may have taken effect all the same") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a commit may be cancelled, and may have taken effect all the same") {
     run_over({t0});
     in->mark_offset(t0, 1);
     cluster.hold(request::commit);
     asio::cancellation_signal signal;
     run_outcome done;
     in->async_commit(asio::bind_cancellation_slot(
-        signal.slot(), [&](std::exception_ptr e, std::vector<commit_result>) { done = {true, e}; }));
+        signal.slot(), [&](std::exception_ptr e, std::vector<commit_result>) {
+            done = {true, e};
+        }));
     settle();
     signal.emit(asio::cancellation_type::terminal);
     settle();
@@ -606,7 +639,8 @@ TEST_CASE_FIXTURE(committing_group, "a handler commits for itself, and awaits it
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "the last commit is not repeated once its partition was given away") {
+TEST_CASE_FIXTURE(committing_group,
+                  "the last commit is not repeated once its partition was given away") {
     auto const refuse_last_commit = [this] {
         run_over({t0, t1});
         in->mark_offset(t0, 2);
@@ -659,7 +693,9 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is not repeated once its pa
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "a last commit that is refused is repeated for what an overtaking assignment gives back") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "a last commit that is refused is repeated for what an overtaking assignment gives back") {
     run_over({t0, t1});
     in->mark_offset(t0, 2);
     in->mark_offset(t1, 2);
@@ -676,7 +712,9 @@ TEST_CASE_FIXTURE(committing_group, "a last commit that is refused is repeated f
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "nothing is sent for what was given away: not after a timeout, not what is left of a batch") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "nothing is sent for what was given away: not after a timeout, not what is left of a batch") {
     make_cooperative();
     settings.auto_commit_interval = 10s;
     run_over({t0, t1});
@@ -739,7 +777,8 @@ TEST_CASE_FIXTURE(committing_group, "an older commit does not land behind a newe
         CHECK(commits() == lines{"commit t[0]=20"});
         CHECK(cluster.assigned().empty());
     }
-    SUBCASE("by the last one, whose time is nearly over: sent all the same, and once more when the old one has landed") {
+    SUBCASE("by the last one, whose time is nearly over: sent all the same, and once more when the "
+            "old one has landed") {
         cluster.revoke();
         settle();
         advance(4500ms);
@@ -765,7 +804,9 @@ TEST_CASE_FIXTURE(committing_group, "an older commit does not land behind a newe
     }
 }
 
-TEST_CASE_FIXTURE(committing_group, "the answer to a commit that was given up: the newest position is committed once more") {
+TEST_CASE_FIXTURE(
+    committing_group,
+    "the answer to a commit that was given up: the newest position is committed once more") {
     settings.auto_commit_interval = 0ms;
     run_over({t0});
     in->mark_offset(t0, 10, "text");
@@ -786,7 +827,8 @@ TEST_CASE_FIXTURE(committing_group, "the answer to a commit that was given up: t
     stop();
 }
 
-TEST_CASE_FIXTURE(committing_group, "a topic that was missing: what ends it lets the last commit go") {
+TEST_CASE_FIXTURE(committing_group,
+                  "a topic that was missing: what ends it lets the last commit go") {
     settings.auto_commit_interval = 0ms;
     latch go{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -797,7 +839,11 @@ TEST_CASE_FIXTURE(committing_group, "a topic that was missing: what ends it lets
     run_over({t0, t1});
     in->mark_offset(t1, 1);
     settle();
-    cluster.report({event_kind::topic_missing, kgroup::severity::warning, kgroup::topic_partition{t0.topic, -1}, {}, "gone"});
+    cluster.report({event_kind::topic_missing,
+                    kgroup::severity::warning,
+                    kgroup::topic_partition{t0.topic, -1},
+                    {},
+                    "gone"});
     SUBCASE("a record that came afterwards") {
         cluster.add_records(t0, "b");
         go.open();
@@ -819,7 +865,8 @@ TEST_CASE_FIXTURE(committing_group, "a topic that was missing: what ends it lets
     }
     SUBCASE("a look at its log") {
         settle();
-        group->async_offsets_for_times(std::vector{t0}, {}, [](std::exception_ptr, std::vector<kgroup::offset_for_time>) {});
+        group->async_offsets_for_times(
+            std::vector{t0}, {}, [](std::exception_ptr, std::vector<kgroup::offset_for_time>) {});
         settle();
         cluster.revoke();
         go.open();
@@ -840,7 +887,9 @@ public:
     }
 };
 
-TEST_CASE_FIXTURE(starting_group, "a start without a committed offset is committed at once, before its handler runs") {
+TEST_CASE_FIXTURE(
+    starting_group,
+    "a start without a committed offset is committed at once, before its handler runs") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         CHECK(cluster.committed({std::string{of.topic()}, of.partition()}).has_value());
         co_await handler.mark_all(of);
@@ -852,7 +901,9 @@ TEST_CASE_FIXTURE(starting_group, "a start without a committed offset is committ
     stop();
 }
 
-TEST_CASE_FIXTURE(starting_group, "a handler waits for the commit of its start, but not for ever, and nobody else does") {
+TEST_CASE_FIXTURE(
+    starting_group,
+    "a handler waits for the commit of its start, but not for ever, and nobody else does") {
     cluster.hold(request::commit);
     run_over({t0, t1});
     CHECK(handler.claims == 1);
@@ -864,7 +915,8 @@ TEST_CASE_FIXTURE(starting_group, "a handler waits for the commit of its start, 
         CHECK(cluster.committed(t0) == 2);
     }
     SUBCASE("refused: it is told, and tried again") {
-        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
+        cluster.fail(request::commit,
+                     make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
         cluster.release(request::commit);
         settle();
         CHECK(handler.claims == 2);
@@ -874,7 +926,8 @@ TEST_CASE_FIXTURE(starting_group, "a handler waits for the commit of its start, 
         CHECK(cluster.committed(t0) == 2);
     }
     SUBCASE("refused for good: it stays marked") {
-        cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+        cluster.fail(request::commit,
+                     make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
         cluster.release(request::commit);
         settle();
         CHECK(handler.claims == 2);
@@ -897,7 +950,9 @@ TEST_CASE_FIXTURE(starting_group, "a handler waits for the commit of its start, 
     stop();
 }
 
-TEST_CASE_FIXTURE(starting_group, "a rebalance or a stop does not wait for a handler that waits for the commit of its start") {
+TEST_CASE_FIXTURE(
+    starting_group,
+    "a rebalance or a stop does not wait for a handler that waits for the commit of its start") {
     cluster.hold(request::commit);
     auto lost = false;
     SUBCASE("revoked, eager") {
@@ -935,7 +990,9 @@ TEST_CASE_FIXTURE(starting_group, "a rebalance or a stop does not wait for a han
     CHECK(handler.claims == 0);
 }
 
-TEST_CASE_FIXTURE(starting_group, "a start that setup has moved is committed at once where there was no committed offset") {
+TEST_CASE_FIXTURE(
+    starting_group,
+    "a start that setup has moved is committed at once where there was no committed offset") {
     handler.on_setup = [this](session& now) -> asio::awaitable<void> {
         in = &now;
         now.mark_offset(t0, 1);

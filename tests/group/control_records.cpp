@@ -1,7 +1,8 @@
 #include "support/latch.hpp"
 #include "support/scripted_group.hpp"
 
-// Where the log goes on without records: what control records and transactions that were aborted leave behind.
+// Where the log goes on without records: what control records and transactions that were aborted
+// leave behind.
 
 namespace {
 
@@ -24,7 +25,9 @@ struct reader {
     }
 };
 
-TEST_CASE_FIXTURE(scripted_group, "at the end of the log the lag is 0 and the commit stands behind what is not delivered") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "at the end of the log the lag is 0 and the commit stands behind what is not delivered") {
     reader one{*this};
     cluster.add_records(t0, "a", "b");
     cluster.add_control_records(t0, 1);
@@ -39,7 +42,9 @@ TEST_CASE_FIXTURE(scripted_group, "at the end of the log the lag is 0 and the co
     CHECK(count(event_kind::position_reset) == 0);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "what is not delivered may come later, alone, and is committed without a further mark") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "what is not delivered may come later, alone, and is committed without a further mark") {
     reader one{*this};
     cluster.add_records(t0, "a", "b");
     run_over({t0});
@@ -58,7 +63,9 @@ TEST_CASE_FIXTURE(scripted_group, "what is not delivered may come later, alone, 
     CHECK(cluster.committed(t0) == 7);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "between records it is nothing unusual, also when the log does not hold it any more") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "between records it is nothing unusual, also when the log does not hold it any more") {
     cluster.add_records(t0, "a");
     cluster.add_control_records(t0, 4);
     run_over({t0});
@@ -79,7 +86,8 @@ TEST_CASE_FIXTURE(scripted_group, "what is delivered and not marked is not passe
         auto const first = co_await of.messages().async_receive();
         auto const second = co_await of.messages().async_receive();
         of.mark(*first);
-        static_cast<void>(of.messages().try_receive()); // nothing is there, and the position is known
+        static_cast<void>(
+            of.messages().try_receive()); // nothing is there, and the position is known
         lag = of.lag();
         co_await go_on.wait();
         of.mark(*second);
@@ -122,7 +130,8 @@ TEST_CASE_FIXTURE(scripted_group, "acknowledged out of order: committed behind i
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a log that holds nothing else: nothing was delivered, and the next session does not look at it again") {
+TEST_CASE_FIXTURE(scripted_group, "a log that holds nothing else: nothing was delivered, and the "
+                                  "next session does not look at it again") {
     for (auto const reset : {offset_reset::earliest, offset_reset::latest}) {
         kgroup::topic_partition const where{"t", reset == offset_reset::latest ? 1 : 0};
         settings.initial_offset = reset;
@@ -153,7 +162,8 @@ TEST_CASE_FIXTURE(scripted_group, "a reset of what is committed is kept to the l
     CHECK(cluster.committed(t0) == 2);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the log was made anew behind what was not delivered: its records are handled") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "the log was made anew behind what was not delivered: its records are handled") {
     cluster.add_records(t0, "a");
     cluster.add_control_records(t0, 9);
     run_over({t0});
@@ -168,7 +178,8 @@ TEST_CASE_FIXTURE(scripted_group, "the log was made anew behind what was not del
     CHECK(cluster.committed(t0) == 2);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile: the position goes on, nothing stalls, and no record is taken from it") {
+TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile: the position goes "
+                                  "on, nothing stalls, and no record is taken from it") {
     latch go_on{context};
     claim* of = nullptr;
     handler.on_claim = [&](session&, claim& given) -> asio::awaitable<void> {
@@ -180,7 +191,8 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile:
     cluster.add_records(t0, "a");
     run_over({t0});
     cluster.add_control_records(t0, 4);
-    advance(1s); // it is looked at twice a second, when it rests: nothing was taken since the last time
+    advance(
+        1s); // it is looked at twice a second, when it rests: nothing was taken since the last time
     advance(1s);
     CHECK(of->lag() == 0);
     advance(1min);
@@ -200,7 +212,8 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile:
     CHECK(cluster.committed(t0) == 8);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "records at hand that are not delivered are not passed over when what is behind them is looked at") {
+TEST_CASE_FIXTURE(scripted_group, "records at hand that are not delivered are not passed over when "
+                                  "what is behind them is looked at") {
     latch go_on{context};
     handler.on_claim = [&](session&, claim& given) -> asio::awaitable<void> {
         given.mark(*co_await given.messages().async_receive());

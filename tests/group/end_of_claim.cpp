@@ -1,5 +1,3 @@
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
@@ -11,7 +9,10 @@
 
 #include <future>
 
-// What a handler, and what hangs off it, is told of the end of its claim; and marks beyond the end of the log.
+#include "support/scripted_group.hpp"
+
+// What a handler, and what hangs off it, is told of the end of its claim; and marks beyond the end
+// of the log.
 
 namespace {
 
@@ -30,9 +31,12 @@ struct end_of_claim : scripted_group {
         settings.close_timeout = 30s;
     }
 
-    static std::string name(claim const& of) { return "t" + std::to_string(of.partition()) + " " + std::string{to_string(of.end_reason())}; }
+    static std::string name(claim const& of) {
+        return "t" + std::to_string(of.partition()) + " " + std::string{to_string(of.end_reason())};
+    }
     static std::chrono::seconds time_left(claim const& of) {
-        return std::chrono::round<std::chrono::seconds>(*of.finish_by() - std::chrono::steady_clock::now());
+        return std::chrono::round<std::chrono::seconds>(*of.finish_by() -
+                                                        std::chrono::steady_clock::now());
     }
 
     /// Tells the end of a claim from a coroutine beside its handler.
@@ -65,7 +69,8 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a claim that is taken away al
 }
 
 // As docs/from-sarama.md shows it.
-TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a retry loop ends with its claim, and the others go on") {
+TEST_CASE_FIXTURE(end_of_claim,
+                  "async_wait_ended: a retry loop ends with its claim, and the others go on") {
     make_cooperative();
     auto const push = [this](claim& of) -> asio::awaitable<bool> {
         using namespace asio::experimental::awaitable_operators;
@@ -110,7 +115,8 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a loss leaves no time") {
     stop();
 }
 
-TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: cancelled with any type it fails, and the claim goes on") {
+TEST_CASE_FIXTURE(end_of_claim,
+                  "async_wait_ended: cancelled with any type it fails, and the claim goes on") {
     asio::cancellation_signal signal;
     std::vector<std::error_code> ended;
     claim* running = nullptr;
@@ -119,15 +125,20 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: cancelled with any type it fa
         co_await handler.mark_all(of);
     };
     run_over({t0});
-    for (auto const type : {asio::cancellation_type::total, asio::cancellation_type::partial, asio::cancellation_type::terminal}) {
-        running->async_wait_ended(asio::bind_cancellation_slot(
-            signal.slot(), [&](std::exception_ptr e) { ended.push_back(run_outcome{true, e}.error()); }));
+    for (auto const type : {asio::cancellation_type::total, asio::cancellation_type::partial,
+                            asio::cancellation_type::terminal}) {
+        running->async_wait_ended(
+            asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr e) {
+                ended.push_back(run_outcome{true, e}.error());
+            }));
         settle();
         signal.emit(type);
         settle();
     }
     CHECK(ended == std::vector<std::error_code>(3, asio::error::operation_aborted));
-    running->async_wait_ended([&](std::exception_ptr e) { ended.push_back(run_outcome{true, e}.error()); });
+    running->async_wait_ended([&](std::exception_ptr e) {
+        ended.push_back(run_outcome{true, e}.error());
+    });
     settle();
     stop();
     CHECK(ended.size() == 4);
@@ -151,13 +162,16 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: on another executor, and beyo
     pool.join();
 }
 
-TEST_CASE_FIXTURE(end_of_claim, "finish_by: at that time the handler is cancelled, and not before") {
+TEST_CASE_FIXTURE(end_of_claim,
+                  "finish_by: at that time the handler is cancelled, and not before") {
     std::optional<std::chrono::milliseconds> promised;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         CHECK_FALSE(of.finish_by());
         co_await of.async_wait_ended();
-        promised = std::chrono::round<std::chrono::milliseconds>(*of.finish_by() - std::chrono::steady_clock::now());
-        kgroup::detail::timer forever{co_await asio::this_coro::executor, kgroup::detail::clock::time_point::max()};
+        promised = std::chrono::round<std::chrono::milliseconds>(*of.finish_by() -
+                                                                 std::chrono::steady_clock::now());
+        kgroup::detail::timer forever{co_await asio::this_coro::executor,
+                                      kgroup::detail::clock::time_point::max()};
         co_await forever.async_wait(asio::use_awaitable);
     };
     auto const run_and = [&](auto&& action) {
@@ -188,9 +202,11 @@ TEST_CASE_FIXTURE(end_of_claim, "finish_by: at that time the handler is cancelle
     CHECK(count(event_kind::handler_cancelled) == 1);
 }
 
-TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss leaves no time any more, and says so as often as asked") {
+TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss leaves no time any "
+                                "more, and says so as often as asked") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        kgroup::detail::timer forever{co_await asio::this_coro::executor, kgroup::detail::clock::time_point::max()};
+        kgroup::detail::timer forever{co_await asio::this_coro::executor,
+                                      kgroup::detail::clock::time_point::max()};
         std::error_code cancelled;
         co_await of.async_wait_ended();
         left.push_back(time_left(of));
@@ -209,7 +225,8 @@ TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss 
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a mark beyond the known end of the log counts, and is told with both offsets") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a mark beyond the known end of the log counts, and is told with both offsets") {
     handler.on_setup = [&](session& in) -> asio::awaitable<void> {
         in.mark_offset(t0, 1); // nothing is known of the end yet
         co_return;

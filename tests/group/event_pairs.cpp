@@ -1,12 +1,11 @@
-#include <support/scripted_group.hpp>
-
-#include <kgroup/detail/timer.hpp>
+#include <kgroup/detail/asio/timer.hpp>
 
 #include <asio/awaitable.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -57,7 +56,8 @@ private:
     using condition_place = std::pair<event_kind, std::optional<topic_partition>>;
 
     static condition_place place_of(event_kind kind, std::optional<topic_partition> where) {
-        auto const whole = kind == event_kind::commit_failed || kind == event_kind::authentication_failed;
+        auto const whole =
+            kind == event_kind::commit_failed || kind == event_kind::authentication_failed;
         return {kind, whole ? std::nullopt : std::move(where)};
     }
     static bool ends_with_session(condition_place const& place) {
@@ -66,9 +66,12 @@ private:
         case event_kind::nothing_comes:
         case event_kind::start_delayed:
         case event_kind::setup_stalled:
-        case event_kind::commit_failed: return true;
-        case event_kind::partition_error: return place.second->partition >= 0;
-        default: return false;
+        case event_kind::commit_failed:
+            return true;
+        case event_kind::partition_error:
+            return place.second->partition >= 0;
+        default:
+            return false;
         }
     }
     static std::string name(topic_partition const& where) {
@@ -146,42 +149,76 @@ private:
     void step() {
         auto const where = pick({t0, t1, t2});
         auto& cluster = group_.cluster;
-        auto const error = make_error_code(pick({RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR__TRANSPORT,
-                                                 RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
-                                                 RD_KAFKA_RESP_ERR__TIMED_OUT}));
-        auto const kind = pick({request::look_up, request::commit, request::find_ends, request::ask_coordinator});
+        auto const error = make_error_code(
+            pick({RD_KAFKA_RESP_ERR_NOT_COORDINATOR, RD_KAFKA_RESP_ERR__TRANSPORT,
+                  RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR__TIMED_OUT}));
+        auto const kind =
+            pick({request::look_up, request::commit, request::find_ends, request::ask_coordinator});
         auto const times = 1 + below(4);
         switch (below(24)) {
-        case 0: cluster.fail(kind, error, times); break;
-        case 1: cluster.hold(kind); break;
+        case 0:
+            cluster.fail(kind, error, times);
+            break;
+        case 1:
+            cluster.hold(kind);
+            break;
         case 2:
-        case 3: cluster.release(kind); break;
-        case 4: cluster.hold_next(kind, times); break;
-        case 5: cluster.fail_commits_of(where, error, times); break;
+        case 3:
+            cluster.release(kind);
+            break;
+        case 4:
+            cluster.hold_next(kind, times);
+            break;
+        case 5:
+            cluster.fail_commits_of(where, error, times);
+            break;
         case 6:
-            cluster.fail_look_ups_of(where, make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT), times);
+            cluster.fail_look_ups_of(
+                where, make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT), times);
             break;
         case 7:
-            cluster.fail_logs_of(where, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), times);
+            cluster.fail_logs_of(where, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE),
+                                 times);
             break;
-        case 8: cluster.withhold(where); break;
-        case 9: cluster.hand_over(where); break;
-        case 10: report(where); break;
-        case 11: cluster.end_outage(); break;
-        case 12: cluster.drop_wake_ups(where, times); break;
-        case 13: chance(2) ? group_.group->pause(std::vector{where}) : group_.group->resume_all(); break;
+        case 8:
+            cluster.withhold(where);
+            break;
+        case 9:
+            cluster.hand_over(where);
+            break;
+        case 10:
+            report(where);
+            break;
+        case 11:
+            cluster.end_outage();
+            break;
+        case 12:
+            cluster.drop_wake_ups(where, times);
+            break;
+        case 13:
+            chance(2) ? group_.group->pause(std::vector{where}) : group_.group->resume_all();
+            break;
         case 14:
             if (cluster.assigned().contains(where)) {
-                cluster.fail_partition(where, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "no");
+                cluster.fail_partition(
+                    where, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "no");
             }
             break;
         case 15:
         case 16:
-        case 17: rebalance(); break;
-        case 18: group_.advance(std::chrono::seconds{below(40)}); break;
+        case 17:
+            rebalance();
+            break;
+        case 18:
+            group_.advance(std::chrono::seconds{below(40)});
+            break;
         case 19:
-        case 20: group_.advance(std::chrono::milliseconds{below(3000)}); break;
-        default: cluster.add_records(where, "a", "b"); break;
+        case 20:
+            group_.advance(std::chrono::milliseconds{below(3000)});
+            break;
+        default:
+            cluster.add_records(where, "a", "b");
+            break;
         }
         if (!chance(3)) { // else the next comes at the same time
             group_.settle();
@@ -192,19 +229,22 @@ private:
         switch (below(4)) {
         case 0:
             group_.cluster.report({event_kind::brokers_unreachable, severity::error, std::nullopt,
-                                   make_error_code(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN), "no broker"});
+                                   make_error_code(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN),
+                                   "no broker"});
             break;
         case 1:
-            group_.cluster.report({event_kind::topic_missing, severity::warning, topic_partition{where.topic, -1},
-                                   make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no topic"});
+            group_.cluster.report(
+                {event_kind::topic_missing, severity::warning, topic_partition{where.topic, -1},
+                 make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no topic"});
             break;
         case 2:
             group_.cluster.report({event_kind::authentication_failed, severity::error, std::nullopt,
                                    make_error_code(RD_KAFKA_RESP_ERR__AUTHENTICATION), "refused"});
             break;
         default:
-            group_.cluster.report({event_kind::partition_error, severity::warning, topic_partition{where.topic, -1},
-                                   make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "no topic"});
+            group_.cluster.report(
+                {event_kind::partition_error, severity::warning, topic_partition{where.topic, -1},
+                 make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "no topic"});
         }
     }
 
@@ -218,9 +258,16 @@ private:
         auto& cluster = group_.cluster;
         if (!cooperative_) {
             switch (below(3)) {
-            case 0: cluster.revoke(); break;
-            case 1: cluster.lose(); break;
-            default: cluster.assign(some); given_ = {some.begin(), some.end()}; return;
+            case 0:
+                cluster.revoke();
+                break;
+            case 1:
+                cluster.lose();
+                break;
+            default:
+                cluster.assign(some);
+                given_ = {some.begin(), some.end()};
+                return;
             }
             return given_.clear();
         }
@@ -244,7 +291,8 @@ private:
     void heal() {
         auto& cluster = group_.cluster;
         calm_ = true;
-        for (auto const kind : {request::look_up, request::commit, request::find_ends, request::ask_coordinator}) {
+        for (auto const kind :
+             {request::look_up, request::commit, request::find_ends, request::ask_coordinator}) {
             cluster.release(kind);
         }
         cluster.end_outage();

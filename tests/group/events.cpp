@@ -13,7 +13,8 @@ using kgroup::make_error_code;
 using kgroup::session;
 using kgroup::severity;
 
-TEST_CASE_FIXTURE(scripted_group, "no silent stall: a missed wake-up heals itself, and is counted") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "no silent stall: a missed wake-up heals itself, and is counted") {
     run_over({t0});
     cluster.drop_wake_ups(t0);
     cluster.add_records(t0, "a");
@@ -34,7 +35,8 @@ TEST_CASE_FIXTURE(scripted_group, "no silent stall: a missed wake-up heals itsel
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "no silent stall: a setup that does not end is reported, and not cancelled") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "no silent stall: a setup that does not end is reported, and not cancelled") {
     latch held{context};
     handler.on_setup = [&](session&) { return held.wait(); };
     run_over({t0});
@@ -54,7 +56,8 @@ TEST_CASE_FIXTURE(scripted_group, "no silent stall: a setup that does not end is
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "no silent stall: a handler that takes nothing is reported, with its claim") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "no silent stall: a handler that takes nothing is reported, with its claim") {
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         if (of.partition() == 0) {
@@ -86,7 +89,8 @@ TEST_CASE_FIXTURE(scripted_group, "no silent stall: a handler that takes nothing
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a paused claim, and one that has nothing to read, do not stall") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a paused claim, and one that has nothing to read, do not stall") {
     run_over({t0, t1});
     group->pause_all();
     cluster.add_records(t0, "a");
@@ -122,7 +126,9 @@ TEST_CASE_FIXTURE(scripted_group, "a claim whose window is full says what it wai
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a slow handler does not cost the membership: the client is served all the time") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a slow handler does not cost the membership: the client is served all the time") {
     latch hour{context};
     settings.properties["max.poll.interval.ms"] = "6000";
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -145,16 +151,19 @@ TEST_CASE_FIXTURE(scripted_group, "a slow handler does not cost the membership: 
     CHECK(cluster.committed(t0) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "what repeats is told once in ten seconds, with the number of those left out") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "what repeats is told once in ten seconds, with the number of those left out") {
     run_over({t0});
-    event const broken{event_kind::client_error, severity::warning, std::nullopt, make_error_code(RD_KAFKA_RESP_ERR__SSL), "broken"};
+    event const broken{event_kind::client_error, severity::warning, std::nullopt,
+                       make_error_code(RD_KAFKA_RESP_ERR__SSL), "broken"};
     for (int i = 0; i != 10; ++i) {
         cluster.report(broken);
     }
     settle();
     CHECK(count(event_kind::client_error) == 1);
     CHECK(group->stats().events_dropped == 9);
-    cluster.report({event_kind::client_error, severity::warning, std::nullopt, make_error_code(RD_KAFKA_RESP_ERR__RESOLVE), ""});
+    cluster.report({event_kind::client_error, severity::warning, std::nullopt,
+                    make_error_code(RD_KAFKA_RESP_ERR__RESOLVE), ""});
     settle();
     CHECK(count(event_kind::client_error) == 2); // another cause
     advance(10s);
@@ -200,10 +209,13 @@ TEST_CASE_FIXTURE(scripted_group, "an outage is told at its begin and at its end
 // Conditions that last: each begin has one end.
 
 event outage() {
-    return {event_kind::brokers_unreachable, severity::error, std::nullopt, make_error_code(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN), "no broker"};
+    return {event_kind::brokers_unreachable, severity::error, std::nullopt,
+            make_error_code(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN), "no broker"};
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an outage is not over because of records that were there before, nor of a loss") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an outage is not over because of records that were there before, nor of a loss") {
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         co_await held.wait();
@@ -232,7 +244,8 @@ TEST_CASE_FIXTURE(scripted_group, "an outage is not over because of records that
     CHECK(count(event_kind::brokers_reachable) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a member with nothing to read asks every five seconds while there is an outage, and tells its end and the next one") {
+TEST_CASE_FIXTURE(scripted_group, "a member with nothing to read asks every five seconds while "
+                                  "there is an outage, and tells its end and the next one") {
     run_over({t0});
     for (std::size_t outages = 1; outages != 3; ++outages) {
         auto const asked = cluster.coordinator_requests();
@@ -253,7 +266,9 @@ TEST_CASE_FIXTURE(scripted_group, "a member with nothing to read asks every five
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an outage is over when a broker answers a commit, and not when librdkafka does") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an outage is over when a broker answers a commit, and not when librdkafka does") {
     run_over({t0});
     cluster.add_records(t0, "a");
     settle();
@@ -262,7 +277,8 @@ TEST_CASE_FIXTURE(scripted_group, "an outage is over when a broker answers a com
     std::size_t expected = 1;
     SUBCASE("taken") {}
     SUBCASE("refused") {
-        cluster.fail(fake_cluster::request::commit, make_error_code(RD_KAFKA_RESP_ERR_NOT_COORDINATOR));
+        cluster.fail(fake_cluster::request::commit,
+                     make_error_code(RD_KAFKA_RESP_ERR_NOT_COORDINATOR));
     }
     SUBCASE("given up by librdkafka") {
         cluster.fail(fake_cluster::request::commit, make_error_code(RD_KAFKA_RESP_ERR__TRANSPORT));
@@ -273,7 +289,9 @@ TEST_CASE_FIXTURE(scripted_group, "an outage is over when a broker answers a com
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with the step, then each minute, and its end") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "no assignment for ten seconds is told, with the step, then each minute, and its end") {
     run();
     auto expected = std::string{"has not let this member join"};
     SUBCASE("no broker") {
@@ -281,7 +299,8 @@ TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with t
         expected = "no broker has answered";
     }
     SUBCASE("no coordinator") {
-        cluster.fail(fake_cluster::request::ask_coordinator, make_error_code(RD_KAFKA_RESP_ERR__TIMED_OUT), 20);
+        cluster.fail(fake_cluster::request::ask_coordinator,
+                     make_error_code(RD_KAFKA_RESP_ERR__TIMED_OUT), 20);
         expected = "coordinator does not answer";
     }
     SUBCASE("joined") {
@@ -289,7 +308,8 @@ TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with t
         expected = "waits for the other members";
     }
     SUBCASE("the topic is missing") {
-        cluster.report({event_kind::topic_missing, severity::warning, kgroup::topic_partition{"t", -1},
+        cluster.report({event_kind::topic_missing, severity::warning,
+                        kgroup::topic_partition{"t", -1},
                         make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no t"});
         expected = "there is no topic t";
     }
@@ -326,7 +346,9 @@ TEST_CASE_FIXTURE(scripted_group, "no assignment for ten seconds is told, with t
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the client's debug log is listened to before something is told, and its words are shown") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "the client's debug log is listened to before something is told, and its words are shown") {
     cluster.set_debug_log(std::nullopt, "JOINGROUP: refused\n");
     cluster.set_debug_log(t0, "OFFSET: no leader");
     std::optional<event_kind> kind;
@@ -344,13 +366,13 @@ TEST_CASE_FIXTURE(scripted_group, "the client's debug log is listened to before 
         cluster.withhold(t0);
         cluster.add_records(t0, "a");
     }
-    SUBCASE("health") {
-        run_over({t0, t1});
-    }
+    SUBCASE("health") { run_over({t0, t1}); }
     int heard_for = 0;
     for (int repeats = 1; repeats != 3; ++repeats) {
         heard_for = 0;
-        for (int half_seconds = 0; half_seconds != 130 && !(kind && count(*kind) == static_cast<std::size_t>(repeats)); ++half_seconds) {
+        for (int half_seconds = 0;
+             half_seconds != 130 && !(kind && count(*kind) == static_cast<std::size_t>(repeats));
+             ++half_seconds) {
             heard_for += cluster.listening() ? 1 : 0;
             advance(500ms);
         }
@@ -366,7 +388,8 @@ TEST_CASE_FIXTURE(scripted_group, "the client's debug log is listened to before 
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a claim to which nothing comes is told, with the reason, and its end") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a claim to which nothing comes is told, with the reason, and its end") {
     run_over({t0, t1});
     cluster.withhold(t0);
     cluster.add_records(t0, "a", "b");
@@ -397,16 +420,17 @@ TEST_CASE_FIXTURE(scripted_group, "a claim to which nothing comes is told, with 
         stop();
         CHECK(count(event_kind::records_come) == claims);
     };
-    SUBCASE("the log holds more") {
-        told_and_over("the log goes up to offset 2", 1);
-    }
+    SUBCASE("the log holds more") { told_and_over("the log goes up to offset 2", 1); }
     SUBCASE("there is no leader") {
-        cluster.fail(fake_cluster::request::find_ends, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
+        cluster.fail(fake_cluster::request::find_ends,
+                     make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
         told_and_over("LEADER_NOT_AVAILABLE", 2);
     }
 }
 
-TEST_CASE_FIXTURE(scripted_group, "idle partitions are silent, and cost one request a period however many they are") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "idle partitions are silent, and cost one request a period however many they are") {
     std::vector<kgroup::topic_partition> many;
     for (std::int32_t partition = 0; partition != 1000; ++partition) {
         many.emplace_back("t", partition);
@@ -455,14 +479,17 @@ TEST_CASE_FIXTURE(scripted_group, "a partition that is read again after an error
     CHECK(count(event_kind::partition_recovered) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a condition that comes back within ten seconds is told when it lasts") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a condition that comes back within ten seconds is told when it lasts") {
     run_over({t0});
     auto const fail = [&] {
-        cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed");
+        cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+                               "not allowed");
         settle();
         advance(1s);
     };
-    cluster.fail(fake_cluster::request::find_ends, make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
+    cluster.fail(fake_cluster::request::find_ends,
+                 make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), 100);
     fail();
     cluster.add_records(t0, "a");
     advance(1s);
@@ -490,9 +517,11 @@ TEST_CASE_FIXTURE(scripted_group, "a topic that may not be read is told until it
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "what may not be read, and nobody says where, is over when it is not said again, or with an assignment") {
+TEST_CASE_FIXTURE(scripted_group, "what may not be read, and nobody says where, is over when it is "
+                                  "not said again, or with an assignment") {
     event const refused{event_kind::partition_error, severity::error, std::nullopt,
-                        make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "not allowed"};
+                        make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+                        "not allowed"};
     run();
     cluster.report(refused);
     settle();
@@ -523,7 +552,8 @@ TEST_CASE_FIXTURE(scripted_group, "what may not be read, and nobody says where, 
     CHECK(count(event_kind::partition_recovered) == ends);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "under the new protocol a member with an epoch and no partitions is not in trouble, and one that is never answered is") {
+TEST_CASE_FIXTURE(scripted_group, "under the new protocol a member with an epoch and no partitions "
+                                  "is not in trouble, and one that is never answered is") {
     settings.protocol = kgroup::group_protocol::consumer;
     run();
     auto const wait = [&] {
@@ -539,7 +569,8 @@ TEST_CASE_FIXTURE(scripted_group, "under the new protocol a member with an epoch
     SUBCASE("answered late") {
         wait();
         CHECK(count(event_kind::no_assignment) == 1);
-        CHECK(last(event_kind::no_assignment).text.find("has not let this member join") != std::string::npos);
+        CHECK(last(event_kind::no_assignment).text.find("has not let this member join") !=
+              std::string::npos);
         cluster.join();
         wait();
         CHECK(count(event_kind::assignment_received) == 1);
@@ -549,7 +580,8 @@ TEST_CASE_FIXTURE(scripted_group, "under the new protocol a member with an epoch
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a stalled claim and a stalled setup are told when they go on, or end") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a stalled claim and a stalled setup are told when they go on, or end") {
     latch in_setup{context};
     latch in_claim{context};
     handler.on_setup = [&](session&) { return in_setup.wait(); };
@@ -587,8 +619,11 @@ TEST_CASE_FIXTURE(scripted_group, "a stalled claim and a stalled setup are told 
     CHECK(count(event_kind::setup_resumed) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "committed offsets that could be read at last, and a topic that is there, end what was told") {
-    cluster.fail(fake_cluster::request::look_up, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "committed offsets that could be read at last, and a topic that is there, end what was told") {
+    cluster.fail(fake_cluster::request::look_up,
+                 make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS));
     run();
     cluster.report({event_kind::topic_missing, severity::warning, kgroup::topic_partition{"t", -1},
                     make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "no t"});
@@ -612,7 +647,8 @@ TEST_CASE_FIXTURE(scripted_group, "committed offsets that could be read at last,
     CHECK(count(event_kind::topic_found) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a login that works again is told when no broker has refused it for a while") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a login that works again is told when no broker has refused it for a while") {
     run_over({t0});
     event const refused{event_kind::authentication_failed, severity::error, std::nullopt,
                         make_error_code(RD_KAFKA_RESP_ERR__AUTHENTICATION), "host:9092/1: refused"};
@@ -656,8 +692,8 @@ TEST_CASE_FIXTURE(scripted_group, "the events of an ordinary life") {
     for (auto const& each : events) {
         kinds.push_back(std::string{to_string(each.kind)} + ": " + each.text);
     }
-    CHECK(kinds == lines{"claims_added: t[0] t[1]", "session_started: 2 claims", "claims_revoked: t[0] t[1]",
-                         "session_ended: revoked"});
+    CHECK(kinds == lines{"claims_added: t[0] t[1]", "session_started: 2 claims",
+                         "claims_revoked: t[0] t[1]", "session_ended: revoked"});
     stop();
 }
 

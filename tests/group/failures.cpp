@@ -1,9 +1,10 @@
+#include <stdexcept>
+
 #include "support/latch.hpp"
 #include "support/scripted_group.hpp"
 
-#include <stdexcept>
-
-// What ends a run or a session by itself: exceptions, early returns, errors of the group, of a partition, of a look-up.
+// What ends a run or a session by itself: exceptions, early returns, errors of the group, of a
+// partition, of a look-up.
 
 namespace {
 
@@ -17,7 +18,9 @@ using kgroup::make_error_code;
 using kgroup::session;
 using request = fake_cluster::request;
 
-TEST_CASE_FIXTURE(scripted_group, "an exception from consume_claim ends the session in order and comes out of async_run") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an exception from consume_claim ends the session in order and comes out of async_run") {
     latch held{context};
     end_reason seen{};
     handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
@@ -43,8 +46,8 @@ TEST_CASE_FIXTURE(scripted_group, "an exception from consume_claim ends the sess
     CHECK(outcome.what() == "boom");
     CHECK(seen == end_reason::handler_failed);
     CHECK(handler.received == lines{"t[0]@0 a", "t[1]@0 b"});
-    CHECK(said() == lines{"commit t[0]=1 t[1]=1", "> committed", "close", "> revoked t[0] t[1]", "unassign t[0] t[1]", "> closed",
-                          "shut down"});
+    CHECK(said() == lines{"commit t[0]=1 t[1]=1", "> committed", "close", "> revoked t[0] t[1]",
+                          "unassign t[0] t[1]", "> closed", "shut down"});
     CHECK(handler.cleanups == 1);
     CHECK(count(event_kind::handler_failed) == 1);
     CHECK(last(event_kind::handler_failed).where == t0);
@@ -52,7 +55,8 @@ TEST_CASE_FIXTURE(scripted_group, "an exception from consume_claim ends the sess
     CHECK(last(event_kind::session_ended).text == "handler_failed");
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an exception from setup: cleanup still runs, nothing is assigned") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "an exception from setup: cleanup still runs, nothing is assigned") {
     handler.on_setup = [](session& in) -> asio::awaitable<void> {
         in.mark_offset(t0, 3);
         throw std::runtime_error{"boom"};
@@ -95,7 +99,8 @@ TEST_CASE_FIXTURE(scripted_group, "an exception from on_event ends the run in or
     CHECK_FALSE(cluster.has_member());
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the first exception is the one that comes out, of whatever type") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "the first exception is the one that comes out, of whatever type") {
     handler.on_claim = [](session&, claim&) -> asio::awaitable<void> {
         throw 42;
         co_return;
@@ -109,7 +114,8 @@ TEST_CASE_FIXTURE(scripted_group, "the first exception is the one that comes out
     CHECK(count(event_kind::handler_failed) == 2);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a handler that fails at its end, when it is told to end, is a failure") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a handler that fails at its end, when it is told to end, is a failure") {
     handler.on_claim = [](session&, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
         }
@@ -122,7 +128,9 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that fails at its end, when it is t
     CHECK(handler.cleanups == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an early return: a new session over the same assignment, which costs the group nothing") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an early return: a new session over the same assignment, which costs the group nothing") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto const next = co_await of.messages().async_receive();
         if (next) {
@@ -132,8 +140,8 @@ TEST_CASE_FIXTURE(scripted_group, "an early return: a new session over the same 
     };
     cluster.add_records(t0, "a", "b", "c");
     run_over({t0, t1});
-    CHECK(said() == lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets", "assign t[0]@0 t[1]@0", "commit t[0]=1",
-                          "> committed"});
+    CHECK(said() == lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets",
+                          "assign t[0]@0 t[1]@0", "commit t[0]=1", "> committed"});
     CHECK(count(event_kind::handler_returned) == 1);
     CHECK(last(event_kind::handler_returned).where == t0);
     CHECK(last(event_kind::session_ended).text == "claim_exited");
@@ -141,7 +149,8 @@ TEST_CASE_FIXTURE(scripted_group, "an early return: a new session over the same 
     CHECK(handler.setups == 1);
     advance(1ms);
     CHECK(handler.setups == 2);
-    CHECK(said() == lines{"look up t[0] t[1]", "> offsets", "seek t[0]@1", "seek t[1]@0", "commit t[0]=2", "> committed"});
+    CHECK(said() == lines{"look up t[0] t[1]", "> offsets", "seek t[0]@1", "seek t[1]@0",
+                          "commit t[0]=2", "> committed"});
     CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b"});
     CHECK(cluster.assigned() == std::set{t0, t1});
     CHECK(group->stats().rebalances == 1);
@@ -161,7 +170,8 @@ TEST_CASE_FIXTURE(scripted_group, "the backoff between such sessions grows, to h
         }
         waits.push_back(waited);
     }
-    CHECK(waits == std::vector<std::chrono::milliseconds>{250ms, 500ms, 1s, 2s, 4s, 8s, 16s, 30s, 30s});
+    CHECK(waits ==
+          std::vector<std::chrono::milliseconds>{250ms, 500ms, 1s, 2s, 4s, 8s, 16s, 30s, 30s});
     SUBCASE("and a session that lasted begins it anew") {
         handler.on_claim = nullptr;
         advance(30s);
@@ -203,7 +213,9 @@ TEST_CASE_FIXTURE(scripted_group, "a rebalance during the backoff does not wait 
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an early return under keep_others: the others go on, and the orphan is reported each minute") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an early return under keep_others: the others go on, and the orphan is reported each minute") {
     settings.on_claim_exit = claim_exit::keep_others;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         if (of.partition() == 0) {
@@ -239,7 +251,8 @@ TEST_CASE_FIXTURE(scripted_group, "an early return under keep_others: the others
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "under keep_others, a session all of whose handlers have returned still commits and cleans up") {
+TEST_CASE_FIXTURE(scripted_group, "under keep_others, a session all of whose handlers have "
+                                  "returned still commits and cleans up") {
     settings.on_claim_exit = claim_exit::keep_others;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto const next = co_await of.messages().async_receive();
@@ -253,7 +266,9 @@ TEST_CASE_FIXTURE(scripted_group, "under keep_others, a session all of whose han
     CHECK(handler.cleanups == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the end of the membership: handlers are told, nothing is committed, the run fails") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "the end of the membership: handlers are told, nothing is committed, the run fails") {
     auto const fenced = make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     end_reason seen{};
     latch work{context};
@@ -322,8 +337,10 @@ TEST_CASE_FIXTURE(scripted_group, "the end of the membership: handlers are told,
     CHECK_FALSE(cluster.has_member());
 }
 
-TEST_CASE_FIXTURE(scripted_group, "offsets that cannot be looked up yet are looked up again, and it is said once") {
-    cluster.fail(request::look_up, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS), 5);
+TEST_CASE_FIXTURE(scripted_group,
+                  "offsets that cannot be looked up yet are looked up again, and it is said once") {
+    cluster.fail(request::look_up, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS),
+                 5);
     run_over({t0});
     for (int i = 0; i != 4; ++i) {
         CHECK(handler.setups == 0);
@@ -364,10 +381,13 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment of nothing is one, too") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a partition that cannot be read at the moment is reported, and goes on") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a partition that cannot be read at the moment is reported, and goes on") {
     run_over({t0});
-    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "gone for now");
-    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART), "gone for now");
+    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART),
+                           "gone for now");
+    cluster.fail_partition(t0, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART),
+                           "gone for now");
     settle();
     CHECK(count(event_kind::partition_error) == 1);
     CHECK(last(event_kind::partition_error).where == t0);
@@ -377,7 +397,8 @@ TEST_CASE_FIXTURE(scripted_group, "a partition that cannot be read at the moment
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a record that cannot be read ends the run in order, in front of it") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a record that cannot be read ends the run in order, in front of it") {
     cluster.add_records(t0, "a");
     run_over({t0});
     cluster.fail_partition(t0, errc::record_unreadable, "damaged");
@@ -390,7 +411,8 @@ TEST_CASE_FIXTURE(scripted_group, "a record that cannot be read ends the run in 
     CHECK(cluster.committed(t0) == static_cast<std::int64_t>(handler.received.size()));
 }
 
-TEST_CASE_FIXTURE(scripted_group, "with offset_reset::none a position that is not in the log ends the run") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "with offset_reset::none a position that is not in the log ends the run") {
     settings.initial_offset = kgroup::offset_reset::none;
     cluster.set_committed(t0, 5);
     run_over({t0});

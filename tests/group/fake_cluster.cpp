@@ -1,7 +1,7 @@
+#include <stdexcept>
+
 #include "support/latch.hpp"
 #include "support/scripted_group.hpp"
-
-#include <stdexcept>
 
 // What the fake promises by itself.
 
@@ -24,7 +24,10 @@ std::error_code refusal(kgroup::config given) {
 
 TEST_CASE("a configuration is refused as by a real client") {
     fake_cluster cluster;
-    kgroup::config given{.brokers = cluster.brokers(), .group_id = "group", .topics = {"t"}, .initial_offset = kgroup::offset_reset::earliest};
+    kgroup::config given{.brokers = cluster.brokers(),
+                         .group_id = "group",
+                         .topics = {"t"},
+                         .initial_offset = kgroup::offset_reset::earliest};
     CHECK(refusal(given) == std::error_code{});
     SUBCASE("nobody is there") { given.brokers = "fake-cluster-none"; }
     SUBCASE("no group") { given.group_id = ""; }
@@ -43,11 +46,14 @@ TEST_CASE("a cluster that is gone is not found") {
         fake_cluster const cluster;
         name = cluster.brokers();
     }
-    CHECK(refusal({.brokers = name, .group_id = "group", .topics = {"t"}, .initial_offset = kgroup::offset_reset::earliest}) ==
-          errc::invalid_config);
+    CHECK(refusal({.brokers = name,
+                   .group_id = "group",
+                   .topics = {"t"},
+                   .initial_offset = kgroup::offset_reset::earliest}) == errc::invalid_config);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "one member at a time, and the next one finds what was committed") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "one member at a time, and the next one finds what was committed") {
     cluster.add_records(t0, "a");
     run_over({t0});
     {
@@ -65,7 +71,8 @@ TEST_CASE_FIXTURE(scripted_group, "one member at a time, and the next one finds 
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the script may be written before the member comes, and all at once") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "the script may be written before the member comes, and all at once") {
     cluster.add_records(t0, "a");
     cluster.assign({t0});
     cluster.revoke();
@@ -85,7 +92,8 @@ TEST_CASE_FIXTURE(scripted_group, "an eager member cannot lose a part") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "records of a partition that was given back vanish, and nothing comes while a rebalance is unanswered") {
+TEST_CASE_FIXTURE(scripted_group, "records of a partition that was given back vanish, and nothing "
+                                  "comes while a rebalance is unanswered") {
     make_cooperative();
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {

@@ -1,8 +1,6 @@
 #include <kgroup/each.hpp>
 #include <kgroup/for_each.hpp>
 
-#include <support/scripted_group.hpp>
-
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
@@ -12,6 +10,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <exception>
@@ -99,7 +98,9 @@ struct for_each_group : scripted_group {
         found->second->gate.cancel();
         settle();
     }
-    void fail(std::string_view value) { finish(value, std::make_exception_ptr(std::runtime_error{"refused"})); }
+    void fail(std::string_view value) {
+        finish(value, std::make_exception_ptr(std::runtime_error{"refused"}));
+    }
 
     lines calls() { return std::exchange(said_by_function, {}); }
 };
@@ -127,8 +128,8 @@ TEST_CASE("for_each by partition takes one record after another and marks it") {
 TEST_CASE("for_each by key runs keys side by side and each key in order") {
     for_each_group group;
     group.options = {.order = order::by_key};
-    group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"), keyed("x", "x3"),
-                              keyed("y", "y2"));
+    group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"),
+                              keyed("x", "x3"), keyed("y", "y2"));
     group.run_over({t0});
     CHECK(group.calls() == lines{"+x1", "+y1"});
     group.finish("y1");
@@ -165,7 +166,8 @@ TEST_CASE("for_each by key: null keys run side by side, or in one lane") {
         group.options = {.order = order::by_key, .null_keys = null_keys};
         group.cluster.add_records(t0, "a", "b", keyed("", "c"), keyed("", "d"));
         group.run_over({t0});
-        CHECK(group.calls() == (null_keys == null_keys::one_lane ? lines{"+a", "+c"} : lines{"+a", "+b", "+c"}));
+        CHECK(group.calls() ==
+              (null_keys == null_keys::one_lane ? lines{"+a", "+c"} : lines{"+a", "+b", "+c"}));
         for (auto const value : {"a", "b", "c", "d"}) {
             group.finish(value);
         }
@@ -176,8 +178,8 @@ TEST_CASE("for_each by key: null keys run side by side, or in one lane") {
 TEST_CASE("for_each unordered runs as many as may be in flight") {
     for_each_group group;
     group.options = {.order = order::unordered, .in_flight = 3};
-    group.cluster.add_records(t0, keyed("k", "a"), keyed("k", "b"), keyed("k", "c"), keyed("k", "d"),
-                              keyed("k", "e"));
+    group.cluster.add_records(t0, keyed("k", "a"), keyed("k", "b"), keyed("k", "c"),
+                              keyed("k", "d"), keyed("k", "e"));
     group.run_over({t0});
     CHECK(group.calls() == lines{"+a", "+b", "+c"});
     group.finish("b");
@@ -192,9 +194,11 @@ TEST_CASE("for_each unordered runs as many as may be in flight") {
 
 TEST_CASE("for_each repeats what failed, and only its key waits") {
     for_each_group group;
-    group.options = {.order = order::by_key,
-                     .retry = {.attempts = 3, .backoff = {.initial = 100ms, .max = 1s, .jitter = 0}}};
-    group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"), keyed("y", "y2"));
+    group.options = {
+        .order = order::by_key,
+        .retry = {.attempts = 3, .backoff = {.initial = 100ms, .max = 1s, .jitter = 0}}};
+    group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"),
+                              keyed("y", "y2"));
     group.run_over({t0});
     group.fail("x1");
     CHECK(group.calls() == lines{"+x1", "+y1", "!x1"});
@@ -219,7 +223,8 @@ TEST_CASE("for_each repeats what failed, and only its key waits") {
 
 TEST_CASE("for_each ends with the failure of a record that is given up") {
     for_each_group group;
-    group.options = {.order = order::unordered, .retry = {.attempts = 2, .backoff = {.initial = 10ms}}};
+    group.options = {.order = order::unordered,
+                     .retry = {.attempts = 2, .backoff = {.initial = 10ms}}};
     group.cluster.add_records(t0, "a", "b", "c");
     group.run_over({t0});
     group.fail("b");
@@ -269,7 +274,8 @@ TEST_CASE("for_each gives a permanent failure up at once") {
     group.stop();
 }
 
-TEST_CASE("for_each starts nothing new while the function says not_now, and the attempt does not count") {
+TEST_CASE(
+    "for_each starts nothing new while the function says not_now, and the attempt does not count") {
     for_each_group group;
     group.options = {.order = order::unordered,
                      .in_flight = 2,
@@ -303,7 +309,8 @@ TEST_CASE("for_each starts nothing new while the function says not_now, and the 
 
 TEST_CASE("for_each cancels an attempt that takes too long, and repeats it") {
     for_each_group group;
-    group.options = {.retry = {.attempts = 2, .backoff = {.initial = 10ms, .jitter = 0}, .attempt_timeout = 5s}};
+    group.options = {
+        .retry = {.attempts = 2, .backoff = {.initial = 10ms, .jitter = 0}, .attempt_timeout = 5s}};
     group.cluster.add_records(t0, "a");
     group.run_over({t0});
     group.advance(4900ms);
@@ -329,7 +336,8 @@ TEST_CASE("for_each gives up when attempt_timeout was the last attempt's end") {
 
 TEST_CASE("for_each cuts retries short and gives up what waits when its claim ends") {
     for_each_group group;
-    group.options = {.order = order::by_key, .retry = {.attempts = 100, .backoff = {.initial = 10min, .max = 1h}}};
+    group.options = {.order = order::by_key,
+                     .retry = {.attempts = 100, .backoff = {.initial = 10min, .max = 1h}}};
     group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"));
     group.run_over({t0});
     group.fail("x1");
@@ -371,7 +379,8 @@ TEST_CASE("a failure while the claim ends is neither repeated nor thrown") {
 
 TEST_CASE("for_each starts nothing while its claim is paused") {
     for_each_group group;
-    group.options = {.order = order::by_key, .retry = {.attempts = 2, .backoff = {.initial = 10ms}}};
+    group.options = {.order = order::by_key,
+                     .retry = {.attempts = 2, .backoff = {.initial = 10ms}}};
     group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"));
     group.run_over({t0});
     group.group->pause_all();
@@ -501,7 +510,8 @@ TEST_CASE("for_each runs the function on another executor") {
         auto function = [&](message const&) {
             inside += elsewhere.get_executor().running_in_this_thread() ? 1 : 0;
         };
-        co_await for_each(claim, elsewhere.get_executor(), {.order = order::unordered, .in_flight = 4}, function);
+        co_await for_each(claim, elsewhere.get_executor(),
+                          {.order = order::unordered, .in_flight = 4}, function);
     };
     for (int count = 0; count != 10; ++count) {
         group.cluster.add_records(t0, std::to_string(count));
@@ -523,9 +533,14 @@ TEST_CASE("each is a whole handler") {
     asio::io_context context;
     lines seen;
     auto note = [&seen](message const& taken) { seen.emplace_back(taken.value()); };
-    fake_group group{context, {.brokers = cluster.brokers(), .group_id = "group", .topics = {"t"}, .initial_offset = offset_reset::earliest}};
+    fake_group group{context,
+                     {.brokers = cluster.brokers(),
+                      .group_id = "group",
+                      .topics = {"t"},
+                      .initial_offset = offset_reset::earliest}};
     bool completed = false;
-    group.async_run(each{{.order = order::by_key}, note}, [&](std::exception_ptr) { completed = true; });
+    group.async_run(each{{.order = order::by_key}, note},
+                    [&](std::exception_ptr) { completed = true; });
     cluster.assign({t0});
     testing::run_ready(context);
     CHECK(seen == lines{"a", "b"});

@@ -1,13 +1,12 @@
 #include <kgroup/for_each.hpp>
 
-#include <support/scripted_group.hpp>
-
 #include <asio/awaitable.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -27,12 +26,13 @@ namespace kgroup::tests {
 
 namespace {
 
-/// `for_each` under a script of chance: records, ends of attempts of every kind, rebalances, pauses and
-/// time. What it promises is checked at each step.
+/// `for_each` under a script of chance: records, ends of attempts of every kind, rebalances, pauses
+/// and time. What it promises is checked at each step.
 class for_each_schedule {
 public:
     explicit for_each_schedule(std::uint32_t seed) : random_(seed), seed_(seed) {
-        options_.order = pick({order::by_partition, order::by_key, order::by_key, order::unordered});
+        options_.order =
+            pick({order::by_partition, order::by_key, order::by_key, order::unordered});
         options_.in_flight = 1 + below(6);
         options_.held_bytes = pick({std::size_t{1}, std::size_t{2000}, std::size_t{1} << 20});
         options_.replay = pick({std::size_t{1}, std::size_t{5}, std::size_t{1'000'000}});
@@ -81,7 +81,8 @@ private:
         }
     }
 
-    asio::awaitable<void> attempt_at(topic_partition where, int ownership, std::int64_t offset, std::string key) {
+    asio::awaitable<void> attempt_at(topic_partition where, int ownership, std::int64_t offset,
+                                     std::string key) {
         auto const executor = co_await asio::this_coro::executor;
         auto const me = std::make_shared<attempt_under_way>();
         me->where = where;
@@ -91,7 +92,7 @@ private:
         me->gate = std::make_shared<detail::timer>(executor, detail::clock::time_point::max());
         check_order(*me);
         under_way_.push_back(me);
-        detail::on_exit const over{[this, me] { under_way_.remove(me); }};
+        detail::scope_exit const over{[this, me] { under_way_.remove(me); }};
         if (chance(4)) { // it does not wait
             done_[where].insert(offset);
             co_return;
@@ -131,9 +132,12 @@ private:
     }
     std::string lane_of(attempt_under_way const& of) const {
         switch (options_.order) {
-        case order::by_partition: return "partition";
-        case order::by_key: return of.key.empty() && options_.null_keys == null_keys::one_lane ? "null" : of.key;
-        default: return {};
+        case order::by_partition:
+            return "partition";
+        case order::by_key:
+            return of.key.empty() && options_.null_keys == null_keys::one_lane ? "null" : of.key;
+        default:
+            return {};
         }
     }
     bool is_ordered(attempt_under_way const& left, attempt_under_way const& right) const {
@@ -154,11 +158,18 @@ private:
                 group_.cluster.add_records(where, added);
             }
             break;
-        case 3: rebalance(); break;
-        case 4: chance(2) ? group_.group->pause_all() : group_.group->resume_all(); break;
+        case 3:
+            rebalance();
+            break;
+        case 4:
+            chance(2) ? group_.group->pause_all() : group_.group->resume_all();
+            break;
         case 5:
-        case 6: group_.advance(std::chrono::milliseconds{below(150)}); break;
-        default: end_some_attempt();
+        case 6:
+            group_.advance(std::chrono::milliseconds{below(150)});
+            break;
+        default:
+            end_some_attempt();
         }
         group_.settle();
     }
@@ -183,12 +194,20 @@ private:
         if (under_way_.empty()) {
             return;
         }
-        auto const chosen = *std::next(under_way_.begin(), static_cast<std::ptrdiff_t>(below(under_way_.size())));
+        auto const chosen =
+            *std::next(under_way_.begin(), static_cast<std::ptrdiff_t>(below(under_way_.size())));
         switch (below(8)) {
-        case 0: chosen->failure = std::make_exception_ptr(std::runtime_error{"refused"}); break;
-        case 1: chosen->failure = std::make_exception_ptr(permanent_failure{"malformed"}); break;
-        case 2: chosen->failure = std::make_exception_ptr(not_now{"away"}); break;
-        default: break;
+        case 0:
+            chosen->failure = std::make_exception_ptr(std::runtime_error{"refused"});
+            break;
+        case 1:
+            chosen->failure = std::make_exception_ptr(permanent_failure{"malformed"});
+            break;
+        case 2:
+            chosen->failure = std::make_exception_ptr(not_now{"away"});
+            break;
+        default:
+            break;
         }
         chosen->gate->cancel();
     }

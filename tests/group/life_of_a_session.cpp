@@ -1,7 +1,8 @@
 #include "support/latch.hpp"
 #include "support/scripted_group.hpp"
 
-// Promises 1 to 5 and 7, as far as one claim after another goes: what a session is from its assignment to its end.
+// Promises 1 to 5 and 7, as far as one claim after another goes: what a session is from its
+// assignment to its end.
 
 namespace {
 
@@ -20,7 +21,8 @@ TEST_CASE_FIXTURE(scripted_group, "the life of a session, line by line") {
 
     cluster.assign({t0, t1});
     settle();
-    CHECK(said() == lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets", "assign t[0]@0 t[1]@7"});
+    CHECK(said() ==
+          lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets", "assign t[0]@0 t[1]@7"});
     CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b"});
     CHECK(handler.setups == 1);
     CHECK(handler.claims == 2);
@@ -28,7 +30,8 @@ TEST_CASE_FIXTURE(scripted_group, "the life of a session, line by line") {
 
     cluster.revoke();
     settle();
-    CHECK(said() == lines{"> revoked t[0] t[1]", "commit t[0]=2", "> committed", "unassign t[0] t[1]"});
+    CHECK(said() ==
+          lines{"> revoked t[0] t[1]", "commit t[0]=2", "> committed", "unassign t[0] t[1]"});
     CHECK(handler.claims_ended == 2);
     CHECK(handler.cleanups == 1);
     CHECK(last(event_kind::session_ended).text == "revoked");
@@ -47,7 +50,8 @@ TEST_CASE_FIXTURE(scripted_group, "the life of a session, line by line") {
     CHECK(group->stats().records_received == 2);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "at least once: what is not marked is not committed, whatever ends the session") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "at least once: what is not marked is not committed, whatever ends the session") {
     handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
             handler.note(*next);
@@ -66,9 +70,7 @@ TEST_CASE_FIXTURE(scripted_group, "at least once: what is not marked is not comm
         CHECK(cluster.committed(t0) == 3);
         stop();
     }
-    SUBCASE("stop") {
-        stop();
-    }
+    SUBCASE("stop") { stop(); }
     SUBCASE("loss") {
         cluster.lose();
         settle();
@@ -81,7 +83,8 @@ TEST_CASE_FIXTURE(scripted_group, "at least once: what is not marked is not comm
     CHECK(cluster.committed(t0) == 3);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "at least once: of acknowledged records only the unbroken run is committed") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "at least once: of acknowledged records only the unbroken run is committed") {
     handler.on_claim = [](session&, claim& of) -> asio::awaitable<void> {
         std::vector<kgroup::message> held;
         while (auto next = co_await of.messages().async_receive()) {
@@ -102,7 +105,9 @@ TEST_CASE_FIXTURE(scripted_group, "at least once: of acknowledged records only t
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "order: a claim's records come in the order of their offsets, and claims run side by side") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "order: a claim's records come in the order of their offsets, and claims run side by side") {
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
@@ -129,7 +134,8 @@ TEST_CASE_FIXTURE(scripted_group, "order: a claim's records come in the order of
     CHECK(cluster.committed(t1) == 12);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "one owner: marks after the end of a claim are refused, counted and reported") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "one owner: marks after the end of a claim are refused, counted and reported") {
     std::optional<kgroup::message> kept;
     latch told{context};
     latch may_end{context};
@@ -153,14 +159,17 @@ TEST_CASE_FIXTURE(scripted_group, "one owner: marks after the end of a claim are
     may_end.open();
     settle();
     CHECK(group->stats().marks_refused == 4);
-    CHECK(count(event_kind::mark_refused) == 1); // one place, one cause: the others are dropped for now
+    CHECK(count(event_kind::mark_refused) ==
+          1); // one place, one cause: the others are dropped for now
     CHECK(group->stats().events_dropped == 3);
     CHECK(last(event_kind::mark_refused).where == t0);
     stop();
     CHECK(cluster.committed(t0) == std::nullopt);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a rebalance waits for the handlers: they finish, marks are committed, then it is answered") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a rebalance waits for the handlers: they finish, marks are committed, then it is answered") {
     latch work{context};
     handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
@@ -201,19 +210,21 @@ TEST_CASE_FIXTURE(scripted_group, "setup runs before any claim, and may move whe
         CHECK(cluster.assigned().empty());
         CHECK(in.claims() == std::vector{t0, t1, t2});
         in.mark_offset(t0, 3);
-        in.mark_offset(t0, 2);  // below: no effect
+        in.mark_offset(t0, 2); // below: no effect
         in.reset_offset(t1, 1);
         in.reset_offset(t1, 2); // above: no effect
         co_return;
     };
     run_over({t0, t1, t2});
-    CHECK(handler.received == lines{"t[0]@3 d", "t[0]@4 e", "t[1]@1 g", "t[1]@2 h", "t[2]@0 i", "t[2]@1 j"});
+    CHECK(handler.received ==
+          lines{"t[0]@3 d", "t[0]@4 e", "t[1]@1 g", "t[1]@2 h", "t[2]@0 i", "t[2]@1 j"});
     stop();
     CHECK(cluster.committed(t0) == 5);
     CHECK(cluster.committed(t1) == 3);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a mark in setup is committed, and one that nobody owns is refused") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a mark in setup is committed, and one that nobody owns is refused") {
     handler.on_setup = [&](session& in) -> asio::awaitable<void> {
         in.mark_offset(t0, 3);
         in.mark_offset(t1, 3);
@@ -227,7 +238,9 @@ TEST_CASE_FIXTURE(scripted_group, "a mark in setup is committed, and one that no
     CHECK(cluster.committed(t1) == std::nullopt);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "reset_offset takes marks back, also when nothing is committed and with other metadata") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "reset_offset takes marks back, also when nothing is committed and with other metadata") {
     cluster.add_records(t0, "a", "b", "c", "d");
     handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
         for (int i = 0; i != 4; ++i) {
@@ -297,7 +310,9 @@ TEST_CASE_FIXTURE(scripted_group, "where a claim starts without a committed offs
     }
 }
 
-TEST_CASE_FIXTURE(scripted_group, "latest: a group begins at the end of the log once, and what comes then is not passed over") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "latest: a group begins at the end of the log once, and what comes then is not passed over") {
     settings.initial_offset = offset_reset::latest;
     cluster.add_records(t0, "before");
     lines seen;
@@ -410,7 +425,9 @@ TEST_CASE_FIXTURE(scripted_group, "a session knows its member and its generation
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "backpressure without pause: what a handler does not ask for stays in the queue") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "backpressure without pause: what a handler does not ask for stays in the queue") {
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto const first = co_await of.messages().async_receive();
@@ -430,7 +447,9 @@ TEST_CASE_FIXTURE(scripted_group, "backpressure without pause: what a handler do
     CHECK(cluster.committed(t0) == 5000);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "groups do not touch each other's offsets, in one process and over the same names") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "groups do not touch each other's offsets, in one process and over the same names") {
     scripted_group other;
     other.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         while (auto const next = co_await of.messages().async_receive()) {
@@ -448,12 +467,15 @@ TEST_CASE_FIXTURE(scripted_group, "groups do not touch each other's offsets, in 
     CHECK(other.handler.received == handler.received);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a record comes as it was written: null is not empty, names of headers repeat") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a record comes as it was written: null is not empty, names of headers repeat") {
     using namespace std::chrono;
     auto const time = system_clock::time_point{milliseconds{1700000000123}};
     cluster.add_records(t0,
-                        fake_cluster::record{.key = "k", .value = std::string{"v\0w", 3},
-                                             .headers = {{"h", "1"}, {"h", std::nullopt}, {"", ""}}, .timestamp = time},
+                        fake_cluster::record{.key = "k",
+                                             .value = std::string{"v\0w", 3},
+                                             .headers = {{"h", "1"}, {"h", std::nullopt}, {"", ""}},
+                                             .timestamp = time},
                         fake_cluster::record{.key = "", .value = ""}, fake_cluster::record{});
     std::vector<kgroup::owned_message> copies;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {

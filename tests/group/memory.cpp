@@ -1,6 +1,3 @@
-#include "support/failing_allocation.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/any_io_executor.hpp>
 #include <asio/execution/blocking.hpp>
 #include <asio/io_context.hpp>
@@ -22,6 +19,9 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "support/failing_allocation.hpp"
+#include "support/scripted_group.hpp"
 
 // What has to be told, and what must not happen, when there is no memory.
 
@@ -77,64 +77,94 @@ TEST_CASE("without memory: what a handler threw is told, whichever allocation fa
     CHECK(which != 100);
 }
 
-
-/// The fake's client, which asks for memory once a call, and is given the rest: as librdkafka it is not what is tried here.
+/// The fake's client, which asks for memory once a call, and is given the rest: as librdkafka it is
+/// not what is tried here.
 class frugal_client {
 public:
     explicit frugal_client(kgroup::config const& given) : client_(given) {}
     frugal_client(frugal_client const&) = delete;
     frugal_client& operator=(frugal_client const&) = delete;
 
-    void check_topics(std::vector<std::string> const& topics) const { client_.check_topics(topics); }
-    void subscribe(std::vector<std::string> const& topics) { with_memory([&] { client_.subscribe(topics); }); }
-    void start(std::function<void()> const& notify) { with_memory([&] { client_.start(notify); }); }
-    std::optional<kgroup::client_event> poll() { return with_memory([&] { return client_.poll(); }); }
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& of, bool lower, std::chrono::milliseconds limit) {
+    void check_topics(std::vector<std::string> const& topics) const {
+        client_.check_topics(topics);
+    }
+    void subscribe(std::vector<std::string> const& topics) {
+        with_memory([&] { client_.subscribe(topics); });
+    }
+    void start(std::function<void()> const& notify) {
+        with_memory([&] { client_.start(notify); });
+    }
+    std::optional<kgroup::client_event> poll() {
+        return with_memory([&] { return client_.poll(); });
+    }
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& of, bool lower,
+                 std::chrono::milliseconds limit) {
         with_memory([&] { client_.look_up(id, of, lower, limit); });
     }
-    void find_in_logs(std::uint64_t id, std::vector<kgroup::log_place> const& places, std::vector<std::string> const& topics,
-                      std::chrono::milliseconds limit) {
+    void find_in_logs(std::uint64_t id, std::vector<kgroup::log_place> const& places,
+                      std::vector<std::string> const& topics, std::chrono::milliseconds limit) {
         with_memory([&] { client_.find_in_logs(id, places, topics, limit); });
     }
-    void assign(std::vector<kgroup::start_position> const& to, bool cooperative) { with_memory([&] { client_.assign(to, cooperative); }); }
-    void unassign(std::vector<topic_partition> const& of, bool cooperative) { with_memory([&] { client_.unassign(of, cooperative); }); }
-    std::shared_ptr<kgroup::detail::record_source> open(std::shared_ptr<kgroup::detail::partition_state> const& state) {
+    void assign(std::vector<kgroup::start_position> const& to, bool cooperative) {
+        with_memory([&] { client_.assign(to, cooperative); });
+    }
+    void unassign(std::vector<topic_partition> const& of, bool cooperative) {
+        with_memory([&] { client_.unassign(of, cooperative); });
+    }
+    std::shared_ptr<kgroup::detail::record_source>
+    open(std::shared_ptr<kgroup::detail::partition_state> const& state) {
         return with_memory([&] { return std::make_shared<source>(client_.open(state)); });
     }
-    void seek(std::vector<kgroup::start_position> const& to) { with_memory([&] { client_.seek(to); }); }
-    void commit(std::uint64_t id, std::vector<kgroup::offset_commit> const& offsets) { with_memory([&] { client_.commit(id, offsets); }); }
-    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::system_clock::time_point time,
+    void seek(std::vector<kgroup::start_position> const& to) {
+        with_memory([&] { client_.seek(to); });
+    }
+    void commit(std::uint64_t id, std::vector<kgroup::offset_commit> const& offsets) {
+        with_memory([&] { client_.commit(id, offsets); });
+    }
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of,
+                           std::chrono::system_clock::time_point time,
                            std::chrono::milliseconds limit) {
         with_memory([&] { client_.offsets_for_times(id, of, time, limit); });
     }
-    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::milliseconds limit) {
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of,
+                   std::chrono::milliseconds limit) {
         with_memory([&] { client_.find_ends(id, of, limit); });
     }
-    void ask_coordinator(std::uint64_t id, topic_partition const& about, std::chrono::milliseconds limit) {
+    void ask_coordinator(std::uint64_t id, topic_partition const& about,
+                         std::chrono::milliseconds limit) {
         with_memory([&] { client_.ask_coordinator(id, about, limit); });
     }
     std::error_code set_token(kgroup::oauth_token const& token) {
         return with_memory([&] { return client_.set_token(token); });
     }
-    void listen(bool on) { with_memory([&] { client_.listen(on); }); }
+    void listen(bool on) {
+        with_memory([&] { client_.listen(on); });
+    }
     std::string heard(std::optional<topic_partition> const& about) const {
         return with_memory([&] { return client_.heard(about); });
     }
-    void close() { with_memory([&] { client_.close(); }); }
+    void close() {
+        with_memory([&] { client_.close(); });
+    }
     bool closed() const { return client_.closed(); }
     bool shut_down(std::function<void()> const& done) {
         return with_memory([&] { return client_.shut_down(done); });
     }
     std::string member_id() const { return client_.member_id(); }
     std::int32_t generation_id() const { return client_.generation_id(); }
-    std::chrono::milliseconds max_poll_interval() const noexcept { return client_.max_poll_interval(); }
-    std::chrono::milliseconds rebalance_deadline() const noexcept { return client_.rebalance_deadline(); }
+    std::chrono::milliseconds max_poll_interval() const noexcept {
+        return client_.max_poll_interval();
+    }
+    std::chrono::milliseconds rebalance_deadline() const noexcept {
+        return client_.rebalance_deadline();
+    }
     std::size_t block_bytes() const noexcept { return client_.block_bytes(); }
 
 private:
     class source final : public kgroup::detail::record_source {
     public:
-        explicit source(std::shared_ptr<kgroup::detail::record_source> of) : source_(std::move(of)) {}
+        explicit source(std::shared_ptr<kgroup::detail::record_source> of)
+            : source_(std::move(of)) {}
         ~source() override {
             spared_allocations const spared;
             source_.reset();
@@ -161,8 +191,12 @@ private:
             spared_allocations const spared;
             source_->free_records(first, count);
         }
-        std::int64_t timestamp(void* native) const noexcept override { return source_->timestamp(native); }
-        void headers(void* native, header_sink const& sink) const override { source_->headers(native, sink); }
+        std::int64_t timestamp(void* native) const noexcept override {
+            return source_->timestamp(native);
+        }
+        void headers(void* native, header_sink const& sink) const override {
+            source_->headers(native, sink);
+        }
 
     private:
         std::shared_ptr<kgroup::detail::record_source> source_;
@@ -182,13 +216,15 @@ enum class phase { making, session, work, revocation, stop };
 
 /// What Asio 1.22 does not bear to be refused.
 ///
-/// A strand: `strand_executor_service::create_implementation` takes one apart that has not been filled in yet, when there is no memory for
-/// the block that counts its owners, which is asked for directly behind it, or for a mutex that strands share.
+/// A strand: `strand_executor_service::create_implementation` takes one apart that has not been
+/// filled in yet, when there is no memory for the block that counts its owners, which is asked for
+/// directly behind it, or for a mutex that strands share.
 ///
-/// An initiation: one that throws ends the process (`awaitable_frame_base::await_transform` calls it from a function that must not). That
-/// of `co_spawn`, and the `dispatch` that it begins with (`co_spawn_entry_point`), copy an `any_io_executor` and ask it for its
-/// properties. A strand over another one, as hooks and `notification::wait` have, has no room within it, and each property is an
-/// allocation of its own (`any_executor_base::query_fn_non_void`).
+/// An initiation: one that throws ends the process (`awaitable_frame_base::await_transform` calls
+/// it from a function that must not). That of `co_spawn`, and the `dispatch` that it begins with
+/// (`co_spawn_entry_point`), copy an `any_io_executor` and ask it for its properties. A strand over
+/// another one, as hooks and `manual_reset_event::wait` have, has no room within it, and each
+/// property is an allocation of its own (`any_executor_base::query_fn_non_void`).
 class not_borne {
 public:
     static void prepare(asio::io_context& context) {
@@ -199,14 +235,16 @@ public:
         auto const nested = asio::make_strand(asio::any_io_executor{asio::make_strand(context)});
         nested_strand = 0;
         failing_allocation const watched{1, [](std::size_t size, std::size_t) {
-            nested_strand = (std::max)(nested_strand, size);
-            return true;
-        }};
+                                             nested_strand = (std::max)(nested_strand, size);
+                                             return true;
+                                         }};
         asio::any_io_executor const held{nested};
     }
     static bool is(std::size_t size, std::size_t before) {
-        return before == sizeof(asio::detail::strand_executor_service::implementation_type::element_type) || size == nested_strand ||
-               size == sizeof(asio::execution::blocking_t);
+        return before ==
+                   sizeof(
+                       asio::detail::strand_executor_service::implementation_type::element_type) ||
+               size == nested_strand || size == sizeof(asio::execution::blocking_t);
     }
 
 private:
@@ -217,7 +255,7 @@ private:
 struct run_short_of_memory {
     phase where;
     std::size_t which;
-    bool failed = false; // there were so many
+    bool failed = false;  // there were so many
     bool refused = false; // by an exception out of the making
     std::optional<failing_allocation> failing{};
     std::map<topic_partition, std::int64_t> marked{};
@@ -252,7 +290,8 @@ struct run_short_of_memory {
         settle();
         {
             spared_allocations const spared;
-            kgroup::detail::clock::lead += std::chrono::duration_cast<kgroup::detail::clock::duration>(how_far).count();
+            kgroup::detail::clock::lead +=
+                std::chrono::duration_cast<kgroup::detail::clock::duration>(how_far).count();
             look_at_timers();
         }
         settle();
@@ -293,11 +332,15 @@ struct run_short_of_memory {
             check_event(told);
             script.events.push_back(told);
         };
-        script.handler.on_claim = [this](session& current, claim& of) { return consume(current, of); };
+        script.handler.on_claim = [this](session& current, claim& of) {
+            return consume(current, of);
+        };
         in(phase::making, [&] {
             try {
                 group.emplace(script.context, script.settings);
-                group->async_run(script.handler, [this](std::exception_ptr e) { script.outcome = {true, e}; });
+                group->async_run(script.handler, [this](std::exception_ptr e) {
+                    script.outcome = {true, e};
+                });
             } catch (std::bad_alloc const&) {
                 refused = true;
                 return;
@@ -343,8 +386,9 @@ bool is_lack_of_memory(std::exception_ptr const& e) {
     }
 }
 
-// Each allocation that fails ends the run with its error, or is made up for. Asio's own memory is not tried where it asks for it by
-// `aligned_alloc` (frames of coroutines, operations): Asio 1.22 ends the process when an initiation finds none
+// Each allocation that fails ends the run with its error, or is made up for. Asio's own memory is
+// not tried where it asks for it by `aligned_alloc` (frames of coroutines, operations): Asio 1.22
+// ends the process when an initiation finds none
 // (`awaitable_frame_base::await_transform` calls it from a function that must not throw).
 TEST_CASE("without memory: a run ends with an error or goes on, whichever allocation fails") {
     auto where = phase::making;

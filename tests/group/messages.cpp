@@ -1,5 +1,3 @@
-#include "support/scripted_group.hpp"
-
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -8,6 +6,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/scripted_group.hpp"
 
 // What becomes of records whose messages are moved about, in a whole group.
 
@@ -19,7 +19,8 @@ using kgroup::event_kind;
 using kgroup::message;
 using kgroup::session;
 
-TEST_CASE_FIXTURE(scripted_group, "a message that is swapped into a batch keeps its record, and the one that it was swapped for its own") {
+TEST_CASE_FIXTURE(scripted_group, "a message that is swapped into a batch keeps its record, and "
+                                  "the one that it was swapped for its own") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto kept = co_await of.messages().async_receive();
         {
@@ -49,7 +50,9 @@ TEST_CASE_FIXTURE(scripted_group, "a message that is swapped into a batch keeps 
     CHECK(count(event_kind::message_released_twice) == 0);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a loop that moves all messages out of each batch takes nothing of the next one") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a loop that moves all messages out of each batch takes nothing of the next one") {
     std::vector<message> pool;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         kgroup::message_batch batch;
@@ -65,7 +68,8 @@ TEST_CASE_FIXTURE(scripted_group, "a loop that moves all messages out of each ba
             }
         } while (!batch.empty());
     };
-    cluster.add_records(t0, std::vector<fake_cluster::record>(500, fake_cluster::record{.value = "x"}));
+    cluster.add_records(t0,
+                        std::vector<fake_cluster::record>(500, fake_cluster::record{.value = "x"}));
     run_over({t0});
     stop();
     CHECK(handler.received.size() == 500);
@@ -96,7 +100,9 @@ TEST_CASE_FIXTURE(scripted_group, "messages of two claims may change places") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a message that is destroyed twice is told, with the way in which it usually comes") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a message that is destroyed twice is told, with the way in which it usually comes") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto first = co_await of.messages().async_receive();
         alignas(message) std::byte copy[sizeof(message)];
@@ -111,7 +117,8 @@ TEST_CASE_FIXTURE(scripted_group, "a message that is destroyed twice is told, wi
     REQUIRE(count(event_kind::message_released_twice) == 1);
     CHECK(last(event_kind::message_released_twice).where == t0);
     CHECK(last(event_kind::message_released_twice).level == kgroup::severity::error);
-    CHECK(last(event_kind::message_released_twice).text.find("co_await inside ?:, && or ||") != std::string::npos);
+    CHECK(last(event_kind::message_released_twice).text.find("co_await inside ?:, && or ||") !=
+          std::string::npos);
     stop();
     CHECK(group->stats().late_messages == 0);
 }

@@ -1,10 +1,11 @@
-#include "support/latch.hpp"
-#include "support/scripted_group.hpp"
-
 #include <array>
 #include <utility>
 
-// A pause lasts as long as the ownership: over sessions, and over all that happens before a handler starts.
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
+
+// A pause lasts as long as the ownership: over sessions, and over all that happens before a handler
+// starts.
 
 namespace {
 
@@ -14,7 +15,8 @@ using kgroup::event_kind;
 using kgroup::session;
 using request = fake_cluster::request;
 
-// A member of t[0], t[1] and u[0]. The handler of t[1] returns at a record "end", which ends the session.
+// A member of t[0], t[1] and u[0]. The handler of t[1] returns at a record "end", which ends the
+// session.
 class pausing_group : public scripted_group {
 public:
     kgroup::topic_partition const u0{"u", 0};
@@ -70,7 +72,8 @@ TEST_CASE_FIXTURE(pausing_group, "a pause outlives the session") {
     stop();
 }
 
-TEST_CASE_FIXTURE(pausing_group, "what is resumed stays so over sessions, also when it was between two of them") {
+TEST_CASE_FIXTURE(pausing_group,
+                  "what is resumed stays so over sessions, also when it was between two of them") {
     run_over({t0, t1});
     group->pause(std::array{t0});
     SUBCASE("in a session") { begin_another_session(); }
@@ -87,7 +90,8 @@ TEST_CASE_FIXTURE(pausing_group, "what is resumed stays so over sessions, also w
     stop();
 }
 
-TEST_CASE_FIXTURE(pausing_group, "a pause counts from the assignment on, whatever the member does with it") {
+TEST_CASE_FIXTURE(pausing_group,
+                  "a pause counts from the assignment on, whatever the member does with it") {
     latch setting_up{context};
     SUBCASE("when it is told of") {
         settings.on_event = [this](kgroup::event const& what) {
@@ -139,7 +143,8 @@ TEST_CASE_FIXTURE(pausing_group, "a pause before the assignment is of nothing") 
     stop();
 }
 
-TEST_CASE_FIXTURE(pausing_group, "a pause ends with the ownership, also when the partition comes back at once") {
+TEST_CASE_FIXTURE(pausing_group,
+                  "a pause ends with the ownership, also when the partition comes back at once") {
     bool kept = false;
     SUBCASE("eager") {
         run_over({t0, t1});

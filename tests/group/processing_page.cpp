@@ -44,17 +44,19 @@ struct orders {
         auto book = [this](kgroup::message const& message) -> asio::awaitable<void> {
             co_await warehouse_.book(message.key(), message.value());
         };
-        co_await kgroup::for_each(claim,
-                                  {.order = kgroup::order::by_key,
-                                   .in_flight = 100,
-                                   .retry = {.attempts = 5, .backoff = {.initial = 50ms, .max = 5s}}},
-                                  book);
+        co_await kgroup::for_each(
+            claim,
+            {.order = kgroup::order::by_key,
+             .in_flight = 100,
+             .retry = {.attempts = 5, .backoff = {.initial = 50ms, .max = 5s}}},
+            book);
     }
 
     warehouse warehouse_;
 };
 
-TEST_CASE("the page on processing: records are booked in the order of their customer, also after a failure") {
+TEST_CASE("the page on processing: records are booked in the order of their customer, also after a "
+          "failure") {
     kgroup::testing::fake_cluster cluster;
     asio::io_context context;
     orders handler;
@@ -67,8 +69,8 @@ TEST_CASE("the page on processing: records are booked in the order of their cust
     bool completed = false;
     group.async_run(handler, [&](std::exception_ptr failure) { completed = !failure; });
     using record = kgroup::testing::fake_cluster::record;
-    cluster.add_records({"orders", 0}, record{.key = "ada", .value = "1"}, record{.key = "bob", .value = "2"},
-                        record{.key = "ada", .value = "3"});
+    cluster.add_records({"orders", 0}, record{.key = "ada", .value = "1"},
+                        record{.key = "bob", .value = "2"}, record{.key = "ada", .value = "3"});
     cluster.assign({{"orders", 0}});
     kgroup::testing::run_ready(context);
     CHECK(handler.warehouse_.booked["bob"] == std::vector<std::string>{"2"});

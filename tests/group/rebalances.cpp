@@ -12,7 +12,8 @@ using kgroup::event_kind;
 using kgroup::session;
 using kgroup::topic_partition;
 
-TEST_CASE_FIXTURE(scripted_group, "retained claims keep running: same frame, no gap, no duplicate") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "retained claims keep running: same frame, no gap, no duplicate") {
     make_cooperative();
     std::vector<std::pair<topic_partition, void const*>> frames;
     session const* only = nullptr;
@@ -49,13 +50,14 @@ TEST_CASE_FIXTURE(scripted_group, "retained claims keep running: same frame, no 
     settle();
     cluster.add_records(t0, "g");
     settle();
-    CHECK(said() == lines{"> removed t[1]", "commit t[1]=1", "> committed", "remove t[1]", "> added", "add"});
+    CHECK(said() ==
+          lines{"> removed t[1]", "commit t[1]=1", "> committed", "remove t[1]", "> added", "add"});
     CHECK(handler.claims_ended == 1);
     CHECK(handler.cleanups == 0);
     CHECK(only->claims() == std::vector{t0});
     CHECK_FALSE(only->stopping());
-    CHECK(handler.received ==
-          lines{"t[0]@0 a", "t[0]@1 b", "t[0]@2 c", "t[1]@0 d", "t[0]@3 e", "t[0]@4 f", "t[0]@5 g"});
+    CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b", "t[0]@2 c", "t[1]@0 d", "t[0]@3 e",
+                                    "t[0]@4 f", "t[0]@5 g"});
 
     stop();
     CHECK(cluster.committed(t0) == 6);
@@ -63,7 +65,9 @@ TEST_CASE_FIXTURE(scripted_group, "retained claims keep running: same frame, no 
     CHECK(group->stats().sessions == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a retained claim keeps what it holds and what it has fetched across a rebalance") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a retained claim keeps what it holds and what it has fetched across a rebalance") {
     make_cooperative();
     latch held{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -87,7 +91,9 @@ TEST_CASE_FIXTURE(scripted_group, "a retained claim keeps what it holds and what
     CHECK(cluster.committed(t0) == 4);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "when all claims are removed the session ends, and a later addition begins another") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "when all claims are removed the session ends, and a later addition begins another") {
     make_cooperative();
     run_over({t0, t1});
     cluster.revoke();
@@ -100,7 +106,8 @@ TEST_CASE_FIXTURE(scripted_group, "when all claims are removed the session ends,
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a claim that comes back after a removal reads on where it was committed") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "a claim that comes back after a removal reads on where it was committed") {
     make_cooperative();
     cluster.add_records(t1, "a", "b");
     run_over({t0, t1});
@@ -135,7 +142,8 @@ TEST_CASE_FIXTURE(scripted_group, "a revocation that was overtaken is not answer
         settle();
         work.open();
         settle();
-        CHECK(said() == lines{"> assigned t[0]", "commit t[0]=1", "> committed", "look up t[0]", "> offsets", "assign t[0]@1"});
+        CHECK(said() == lines{"> assigned t[0]", "commit t[0]=1", "> committed", "look up t[0]",
+                              "> offsets", "assign t[0]@1"});
     }
     SUBCASE("what it has not may be another's by now, and is not committed") {
         cluster.assign({t1});
@@ -159,7 +167,8 @@ TEST_CASE_FIXTURE(scripted_group, "a revocation that was overtaken is not answer
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during its look-up is not answered") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "an assignment that was overtaken during its look-up is not answered") {
     cluster.hold(fake_cluster::request::look_up);
     run_over({t0});
     CHECK(said() == lines{"> assigned t[0]", "look up t[0]"});
@@ -168,7 +177,8 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during its l
         settle();
         cluster.release(fake_cluster::request::look_up);
         settle();
-        CHECK(said() == lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets", "> offsets", "assign t[0]@0 t[1]@0"});
+        CHECK(said() == lines{"> assigned t[0] t[1]", "look up t[0] t[1]", "> offsets", "> offsets",
+                              "assign t[0]@0 t[1]@0"});
         CHECK(handler.setups == 1);
     }
     SUBCASE("by its revocation") {
@@ -182,7 +192,9 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during its l
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "offset_reset::none: a missing offset of an assignment that was overtaken is no failure") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "offset_reset::none: a missing offset of an assignment that was overtaken is no failure") {
     settings.initial_offset = kgroup::offset_reset::none;
     cluster.set_committed(t1, 0);
     cluster.hold(fake_cluster::request::look_up);
@@ -192,7 +204,8 @@ TEST_CASE_FIXTURE(scripted_group, "offset_reset::none: a missing offset of an as
         settle();
         cluster.release(fake_cluster::request::look_up);
         settle();
-        CHECK(said() == lines{"> assigned t[0]", "look up t[0]", "> assigned t[1]", "look up t[1]", "> no offsets", "> offsets", "assign t[1]@0"});
+        CHECK(said() == lines{"> assigned t[0]", "look up t[0]", "> assigned t[1]", "look up t[1]",
+                              "> no offsets", "> offsets", "assign t[1]@0"});
     }
     SUBCASE("by its revocation") {
         cluster.revoke();
@@ -232,7 +245,8 @@ TEST_CASE_FIXTURE(scripted_group, "an assignment that was overtaken during setup
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "cooperative rebalances that overtake each other leave nothing out") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "cooperative rebalances that overtake each other leave nothing out") {
     make_cooperative();
     latch work{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -256,7 +270,8 @@ TEST_CASE_FIXTURE(scripted_group, "cooperative rebalances that overtake each oth
     CHECK(cluster.committed(t2) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "revoked is not lost: handlers are told to stop now, and nothing is committed") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "revoked is not lost: handlers are told to stop now, and nothing is committed") {
     latch work{context};
     bool cancelled = false;
     end_reason why{};
@@ -316,7 +331,8 @@ TEST_CASE_FIXTURE(scripted_group, "one claim of several is lost: the others go o
     CHECK(cluster.committed(t1) == std::nullopt);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "total cancellation is there for those who ask, when a claim is to end") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "total cancellation is there for those who ask, when a claim is to end") {
     latch backoff{context};
     bool cut_short = false;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -338,7 +354,9 @@ TEST_CASE_FIXTURE(scripted_group, "total cancellation is there for those who ask
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "what that cuts short may come out of the handler, whose claim has ended: no failure") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "what that cuts short may come out of the handler, whose claim has ended: no failure") {
     latch backoff{context};
     handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -400,7 +418,8 @@ public:
     }
 };
 
-TEST_CASE_FIXTURE(stuck_group, "stuck, but it honours cancellation: the deadline releases the group") {
+TEST_CASE_FIXTURE(stuck_group,
+                  "stuck, but it honours cancellation: the deadline releases the group") {
     get_stuck(false);
     run_over({t0, t1});
     add_and_expect(10000); // it does not slow the others down
@@ -565,7 +584,9 @@ TEST_CASE_FIXTURE(scripted_group, "setup and cleanup have the deadline, too") {
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the deadline of handlers that are told begins then, whoever else was told before") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "the deadline of handlers that are told begins then, whoever else was told before") {
     make_cooperative();
     latch never{context};
     settings.rebalance_deadline = 20s;
@@ -585,7 +606,8 @@ TEST_CASE_FIXTURE(scripted_group, "the deadline of handlers that are told begins
     CHECK(outcome.completed);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "the deadline is one for handlers and cleanup: it has what they leave of it, and a quarter at least") {
+TEST_CASE_FIXTURE(scripted_group, "the deadline is one for handlers and cleanup: it has what they "
+                                  "leave of it, and a quarter at least") {
     latch work{context};
     latch never{context};
     settings.rebalance_deadline = 1min;

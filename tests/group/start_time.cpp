@@ -1,5 +1,3 @@
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/error.hpp>
@@ -9,6 +7,8 @@
 #include <future>
 #include <optional>
 #include <vector>
+
+#include "support/scripted_group.hpp"
 
 // config::initial_time and async_offsets_for_times: where a log is at a time.
 
@@ -30,7 +30,8 @@ public:
 
     timed_group() {
         for (int i = 0; i != 4; ++i) {
-            cluster.add_records(t0, fake_cluster::record{.value = "record", .timestamp = noon + i * 1min});
+            cluster.add_records(
+                t0, fake_cluster::record{.value = "record", .timestamp = noon + i * 1min});
         }
         cluster.add_records(t1, fake_cluster::record{.value = "without a time"});
     }
@@ -38,16 +39,20 @@ public:
     void ask(std::vector<kgroup::topic_partition> const& of, time_point time) {
         found.clear();
         answer.reset();
-        group->async_offsets_for_times(of, time, [this](std::exception_ptr e, std::vector<offset_for_time> result) {
-            answer = e;
-            found = std::move(result);
-        });
+        group->async_offsets_for_times(
+            of, time, [this](std::exception_ptr e, std::vector<offset_for_time> result) {
+                answer = e;
+                found = std::move(result);
+            });
         settle();
     }
-    std::error_code error() const { return answer ? run_outcome{true, *answer}.error() : std::error_code{}; }
+    std::error_code error() const {
+        return answer ? run_outcome{true, *answer}.error() : std::error_code{};
+    }
 };
 
-TEST_CASE_FIXTURE(timed_group, "initial_time: without a committed offset a claim begins at the first record that is late enough, or at the end") {
+TEST_CASE_FIXTURE(timed_group, "initial_time: without a committed offset a claim begins at the "
+                               "first record that is late enough, or at the end") {
     settings.initial_time = noon + 90s;
     SUBCASE("initial_offset does not matter") {}
     SUBCASE("nor does none") { settings.initial_offset = offset_reset::none; }
@@ -68,7 +73,9 @@ TEST_CASE_FIXTURE(timed_group, "initial_time: without a committed offset a claim
     CHECK(cluster.committed(t1) == std::nullopt);
 }
 
-TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times: an offset, none, or an error for each partition, owned or not") {
+TEST_CASE_FIXTURE(
+    timed_group,
+    "async_offsets_for_times: an offset, none, or an error for each partition, owned or not") {
     run_over({t0});
     ask({t1, t0}, noon + 1min);
     REQUIRE(answer);
@@ -86,14 +93,16 @@ TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times: an offset, none, or an 
     ask({}, noon);
     REQUIRE(answer);
     CHECK(found.empty());
-    cluster.fail(request::offsets_for_times, kgroup::make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    cluster.fail(request::offsets_for_times,
+                 kgroup::make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
     ask({t0}, noon);
     CHECK(found.at(0).error == kgroup::make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
     CHECK(found.at(0).offset == std::nullopt);
     stop();
 }
 
-TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times in setup: a session that begins at a time of its own") {
+TEST_CASE_FIXTURE(timed_group,
+                  "async_offsets_for_times in setup: a session that begins at a time of its own") {
     handler.on_setup = [this](kgroup::session& in) -> asio::awaitable<void> {
         auto const claims = in.claims();
         for (auto const& each : co_await group->async_offsets_for_times(claims, noon + 3min)) {
@@ -107,7 +116,9 @@ TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times in setup: a session that
     stop();
 }
 
-TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times is refused before the run and after it, and does not outlast it") {
+TEST_CASE_FIXTURE(
+    timed_group,
+    "async_offsets_for_times is refused before the run and after it, and does not outlast it") {
     group.emplace(context, settings);
     ask({t0}, noon);
     CHECK(error() == errc::not_running);
@@ -123,13 +134,18 @@ TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times is refused before the ru
     CHECK(error() == errc::not_running);
 }
 
-TEST_CASE_FIXTURE(timed_group, "async_offsets_for_times can be cancelled, and questions side by side get their own answers") {
+TEST_CASE_FIXTURE(
+    timed_group,
+    "async_offsets_for_times can be cancelled, and questions side by side get their own answers") {
     run_over({t0});
     cluster.hold(request::offsets_for_times);
     asio::cancellation_signal signal;
     std::optional<std::exception_ptr> cancelled;
     std::array const asked{t0};
-    group->async_offsets_for_times(asked, noon, asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr e, auto const&) { cancelled = e; }));
+    group->async_offsets_for_times(
+        asked, noon,
+        asio::bind_cancellation_slot(signal.slot(),
+                                     [&](std::exception_ptr e, auto const&) { cancelled = e; }));
     ask({t0}, noon + 2min);
     signal.emit(asio::cancellation_type::total);
     settle();

@@ -1,13 +1,13 @@
-#include "support/scripted_group.hpp"
-
 #include <algorithm>
 #include <map>
 #include <string>
 #include <system_error>
 #include <vector>
 
-// Where claims start when it is not simply what is committed: partitions that were added, starts that are not known yet, starts that
-// `setup` chooses.
+#include "support/scripted_group.hpp"
+
+// Where claims start when it is not simply what is committed: partitions that were added, starts
+// that are not known yet, starts that `setup` chooses.
 
 namespace {
 
@@ -55,7 +55,8 @@ using partitions = std::vector<topic_partition>;
 
 // Partitions that are added.
 
-TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group runs begins at its beginning, with latest and with none") {
+TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group runs begins at its "
+                                "beginning, with latest and with none") {
     cluster.add_records(t0, "old", "old");
     SUBCASE("latest") { settings.initial_offset = offset_reset::latest; }
     SUBCASE("none") {
@@ -90,7 +91,8 @@ TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group runs 
     CHECK(cluster.committed(t1) == 2);
 }
 
-TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group is away begins at its beginning, unless that is turned off") {
+TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group is away begins at its "
+                                "beginning, unless that is turned off") {
     settings.initial_offset = offset_reset::latest;
     cluster.add_records(t0, "old", "old");
     run_over({t0});
@@ -108,7 +110,8 @@ TEST_CASE_FIXTURE(starts_group, "a partition that is added while the group is aw
         settings.infer_new_partitions = false;
         run_over({t0, t1});
         CHECK(starts.at(t1) == 2);
-        CHECK(last(event_kind::start_chosen).text.find("end of the log, offset 2") != std::string::npos);
+        CHECK(last(event_kind::start_chosen).text.find("end of the log, offset 2") !=
+              std::string::npos);
     }
     CHECK(told(event_kind::start_chosen) == partitions{t1});
     stop();
@@ -122,12 +125,14 @@ TEST_CASE_FIXTURE(starts_group, "none: a partition that is not new still ends th
     CHECK(outcome.what().starts_with("t[0]"));
 }
 
-TEST_CASE_FIXTURE(starts_group, "latest: what could not be committed begins again where it began, and not at the end of today") {
+TEST_CASE_FIXTURE(starts_group, "latest: what could not be committed begins again where it began, "
+                                "and not at the end of today") {
     settings.initial_offset = offset_reset::latest;
     settings.infer_new_partitions = false;
     settings.commit_at_end = false;
     settings.auto_commit_interval = 0ms;
-    cluster.fail(request::commit, kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), 1000);
+    cluster.fail(request::commit,
+                 kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), 1000);
     cluster.add_records(t0, "old");
     run_over({t0});
     CHECK(starts.at(t0) == 1);
@@ -144,7 +149,9 @@ TEST_CASE_FIXTURE(starts_group, "latest: what could not be committed begins agai
 
 // Starts that are not known yet.
 
-TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet does not hold up the others, and starts when it can") {
+TEST_CASE_FIXTURE(
+    starts_group,
+    "a claim that cannot start yet does not hold up the others, and starts when it can") {
     cluster.add_records(t0, "a");
     cluster.add_records(t1, "b", "c");
     settings.initial_offset = offset_reset::latest;
@@ -176,7 +183,8 @@ TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet does not hold up 
     CHECK(cluster.committed(t1) == 2);
 }
 
-TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet is told of each minute, and one that has waited in vain is let go") {
+TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet is told of each minute, and one "
+                                "that has waited in vain is let go") {
     cluster.fail_look_ups_of(t1, unstable, 1000);
     SUBCASE("revoked") {
         run_over({t0, t1});
@@ -207,7 +215,9 @@ TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet is told of each m
     CHECK_FALSE(cluster.committed(t1).has_value());
 }
 
-TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet: stopped at once, and fatal errors end it like any other") {
+TEST_CASE_FIXTURE(
+    starts_group,
+    "a claim that cannot start yet: stopped at once, and fatal errors end it like any other") {
     cluster.fail_look_ups_of(t0, unstable, 1000);
     run_over({t0});
     CHECK(handler.setups == 1);
@@ -221,7 +231,8 @@ TEST_CASE_FIXTURE(starts_group, "a claim that cannot start yet: stopped at once,
     CHECK(handler.cleanups == 1);
 }
 
-TEST_CASE_FIXTURE(starts_group, "setup runs also when no claim can start, and can end what they wait for") {
+TEST_CASE_FIXTURE(starts_group,
+                  "setup runs also when no claim can start, and can end what they wait for") {
     cluster.fail_look_ups_of(t0, unstable, 1);
     cluster.fail_look_ups_of(t1, unstable, 2);
     cluster.add_records(t0, "a", "b");
@@ -244,7 +255,8 @@ TEST_CASE_FIXTURE(starts_group, "setup runs also when no claim can start, and ca
     CHECK(cluster.committed(t1) == 7);
 }
 
-TEST_CASE_FIXTURE(starts_group, "a claim whose start is found while setup runs starts with the others") {
+TEST_CASE_FIXTURE(starts_group,
+                  "a claim whose start is found while setup runs starts with the others") {
     cluster.fail_look_ups_of(t1, unstable, 1);
     cluster.add_records(t1, "a");
     cluster.hold(request::commit);
@@ -265,7 +277,8 @@ TEST_CASE_FIXTURE(starts_group, "a claim whose start is found while setup runs s
     stop();
 }
 
-TEST_CASE_FIXTURE(starts_group, "cooperative: an addition that cannot start yet leaves the rest alone") {
+TEST_CASE_FIXTURE(starts_group,
+                  "cooperative: an addition that cannot start yet leaves the rest alone") {
     make_cooperative();
     run_over({t0});
     cluster.fail_look_ups_of(t1, unstable, 2);
@@ -285,7 +298,8 @@ TEST_CASE_FIXTURE(starts_group, "cooperative: an addition that cannot start yet 
     stop();
 }
 
-TEST_CASE_FIXTURE(starts_group, "a new session over the same assignment: what was read before and cannot start now is held back") {
+TEST_CASE_FIXTURE(starts_group, "a new session over the same assignment: what was read before and "
+                                "cannot start now is held back") {
     cluster.add_records(t1, "a");
     bool leaves = false;
     handler.on_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
@@ -362,7 +376,9 @@ TEST_CASE_FIXTURE(starts_group, "start_at: a claim whose start is not known wait
     CHECK(cluster.committed(t0) == 3);
 }
 
-TEST_CASE_FIXTURE(starts_group, "start_at outside setup throws, and what is not claimed or no offset is refused and told") {
+TEST_CASE_FIXTURE(
+    starts_group,
+    "start_at outside setup throws, and what is not claimed or no offset is refused and told") {
     kgroup::session* session = nullptr;
     handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
         session = &in;
@@ -396,7 +412,8 @@ TEST_CASE_FIXTURE(starts_group, "start_at outside setup throws, and what is not 
     CHECK_FALSE(cluster.committed(t0).has_value());
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a start that is delayed when its assignment is overtaken, before there are claims, is told to be over") {
+TEST_CASE_FIXTURE(scripted_group, "a start that is delayed when its assignment is overtaken, "
+                                  "before there are claims, is told to be over") {
     settings.initial_offset = offset_reset::latest;
     cluster.fail_look_ups_of(t0, kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT));
     cluster.hold_next(fake_cluster::request::look_up);

@@ -1,6 +1,3 @@
-#include "support/latch.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
@@ -17,7 +14,11 @@
 #include <stdexcept>
 #include <thread>
 
-// Promise 11: nothing outlives the run, and stop ends it in every state; so does cancellation, at every suspension point.
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
+
+// Promise 11: nothing outlives the run, and stop ends it in every state; so does cancellation, at
+// every suspension point.
 
 namespace {
 
@@ -30,7 +31,8 @@ using kgroup::message;
 using kgroup::session;
 using request = fake_cluster::request;
 
-TEST_CASE_FIXTURE(scripted_group, "stopped before it ran, it completes at once and connects to nothing") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "stopped before it ran, it completes at once and connects to nothing") {
     group.emplace(context, settings);
     group->stop();
     group->stop();
@@ -42,7 +44,9 @@ TEST_CASE_FIXTURE(scripted_group, "stopped before it ran, it completes at once a
     CHECK(handler.setups == 0);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "what it was given to keep is let go when the run is over, whether it ran or not") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "what it was given to keep is let go when the run is over, whether it ran or not") {
     auto kept = std::make_shared<scripted_handler>();
     std::weak_ptr<scripted_handler> const left{kept};
     group.emplace(context, settings);
@@ -56,14 +60,18 @@ TEST_CASE_FIXTURE(scripted_group, "what it was given to keep is let go when the 
     CHECK(left.expired());
 }
 
-TEST_CASE_FIXTURE(scripted_group, "no function of the user's is called or kept when the run is over, whatever comes late") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "no function of the user's is called or kept when the run is over, whatever comes late") {
     auto const kept = std::make_shared<int>(0);
     bool told_late = false;
     settings.on_event = [this, &told_late, kept](event const& what) {
         told_late = told_late || outcome.completed;
         events.push_back(what);
     };
-    settings.oauth_token_provider = [kept]() -> asio::awaitable<kgroup::oauth_token> { co_return kgroup::oauth_token{}; };
+    settings.oauth_token_provider = [kept]() -> asio::awaitable<kgroup::oauth_token> {
+        co_return kgroup::oauth_token{};
+    };
     settings.properties["security.protocol"] = "sasl_ssl";
     latch held{context};
     std::optional<message> message_held;
@@ -174,8 +182,8 @@ TEST_CASE_FIXTURE(stopped_group, "stop in every state ends the run within close_
             CHECK_FALSE(outcome.completed);
             cluster.assign({t0});
             CHECK(stop_and_wait() == 0ms);
-            CHECK(said() ==
-                  lines{"> assigned t[0]", "assign t[0]@end", "close", "> revoked t[0]", "unassign t[0]", "> closed", "shut down"});
+            CHECK(said() == lines{"> assigned t[0]", "assign t[0]@end", "close", "> revoked t[0]",
+                                  "unassign t[0]", "> closed", "shut down"});
         }
         SUBCASE("that does not come") {
             CHECK(stop_and_wait() <= close_timeout);
@@ -318,10 +326,12 @@ public:
     }
 
     std::chrono::seconds time_left() const {
-        return std::chrono::round<std::chrono::seconds>(*stuck->finish_by() - std::chrono::steady_clock::now());
+        return std::chrono::round<std::chrono::seconds>(*stuck->finish_by() -
+                                                        std::chrono::steady_clock::now());
     }
 
-    /// What is stuck is cancelled then and not before, and all the rest is done within close_timeout.
+    /// What is stuck is cancelled then and not before, and all the rest is done within
+    /// close_timeout.
     void expect_cancelled_after(std::chrono::milliseconds time) {
         group->stop();
         settle();
@@ -342,12 +352,14 @@ public:
     }
 };
 
-TEST_CASE("stop gives handlers all of close_timeout but a share, and no less than a rebalance where that fits") {
+TEST_CASE("stop gives handlers all of close_timeout but a share, and no less than a rebalance "
+          "where that fits") {
     struct sample {
         std::chrono::milliseconds close_timeout, commit_timeout, rebalance_deadline, handlers;
     };
-    for (auto const& each : {sample{15s, 5s, 10s, 11250ms}, sample{9s, 5s, 10s, 6750ms}, sample{60s, 5s, 10s, 54s},
-                             sample{12s, 5s, 10s, 10s}, sample{2s, 5s, 10s, 1500ms}, sample{9s, 5s, 1s, 6750ms}}) {
+    for (auto const& each :
+         {sample{15s, 5s, 10s, 11250ms}, sample{9s, 5s, 10s, 6750ms}, sample{60s, 5s, 10s, 54s},
+          sample{12s, 5s, 10s, 10s}, sample{2s, 5s, 10s, 1500ms}, sample{9s, 5s, 1s, 6750ms}}) {
         CAPTURE(each.close_timeout.count());
         timed_stop it;
         it.settings.close_timeout = each.close_timeout;
@@ -449,7 +461,9 @@ TEST_CASE_FIXTURE(timed_stop, "whoever takes all of its time leaves some to thos
     };
     run_over({t0, t1});
     SUBCASE("the last commit is taken") {}
-    SUBCASE("nor does the last commit keep the group from being left") { cluster.hold(request::commit); }
+    SUBCASE("nor does the last commit keep the group from being left") {
+        cluster.hold(request::commit);
+    }
     SUBCASE("and one that was on its way at the stop") {
         cluster.hold(request::commit);
         cluster.revoke({t1});
@@ -471,7 +485,9 @@ TEST_CASE_FIXTURE(timed_stop, "whoever takes all of its time leaves some to thos
 }
 
 // The clock goes on while a handler keeps the executor to itself.
-TEST_CASE_FIXTURE(scripted_group, "a handler that ends in its time is not cancelled, however busy the executor was then") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a handler that ends in its time is not cancelled, however busy the executor was then") {
     handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
         co_await handler.mark_all(of);
         if (of.partition() == 0) {
@@ -615,7 +631,8 @@ public:
     stepped_group() {
         make_cooperative();
         settings.close_timeout = 3s;
-        // The handler writes the script as it goes, so that all comes of steps: t[1] comes, commits happen, t[1] goes.
+        // The handler writes the script as it goes, so that all comes of steps: t[1] comes, commits
+        // happen, t[1] goes.
         handler.on_claim = [this](session& in, claim& of) -> asio::awaitable<void> {
             while (auto const next = co_await of.messages().async_receive()) {
                 of.mark(*next);
@@ -633,7 +650,10 @@ public:
         cluster.add_records(t1, "c", "commit", "less");
         cluster.assign({t0});
         group.emplace(context, settings);
-        group->async_run(handler, asio::bind_cancellation_slot(signal.slot(), [this](std::exception_ptr e) { outcome = {true, e}; }));
+        group->async_run(handler,
+                         asio::bind_cancellation_slot(signal.slot(), [this](std::exception_ptr e) {
+                             outcome = {true, e};
+                         }));
     }
 
     /// false: there was less to do than that.
@@ -657,7 +677,8 @@ public:
 };
 
 TEST_CASE("cancellation of async_run at each suspension point is a stop in order") {
-    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+    constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial,
+                               asio::cancellation_type::total};
     for (int steps = 0;; ++steps) {
         stepped_group it;
         CAPTURE(steps);
@@ -671,7 +692,8 @@ TEST_CASE("cancellation of async_run at each suspension point is a stop in order
         CHECK(it.outcome.error() == asio::error::operation_aborted);
         it.expect_order();
         if (!further) {
-            CHECK(it.marked == std::map<int, std::int64_t>{{0, 3}, {1, 3}}); // that was the whole life
+            CHECK(it.marked ==
+                  std::map<int, std::int64_t>{{0, 3}, {1, 3}}); // that was the whole life
             MESSAGE("suspension points: " << steps);
             break;
         }
@@ -726,7 +748,9 @@ TEST_CASE("the context may go while the client ends, and the client end later") 
     cluster.release(request::shut_down);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a handler that does not end, and its context, gone in the middle of each rung of the ladder") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "a handler that does not end, and its context, gone in the middle of each rung of the ladder") {
     latch stuck{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto const held = co_await of.messages().async_receive();
@@ -751,7 +775,9 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does not end, and its context,
     CHECK(cluster.records_held() != 0);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "handlers come by reference, shared or to keep, and moved ones need not be copyable") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "handlers come by reference, shared or to keep, and moved ones need not be copyable") {
     struct moved {
         std::unique_ptr<int> only_one = std::make_unique<int>(1);
         std::vector<std::string>* to;
@@ -775,7 +801,9 @@ TEST_CASE_FIXTURE(scripted_group, "handlers come by reference, shared or to keep
         CHECK_FALSE(kept.expired());
     }
     SUBCASE("rvalue, one session") {
-        group->async_consume(moved{.to = &received}, [this](std::exception_ptr e, end_reason) { outcome = {true, e}; });
+        group->async_consume(moved{.to = &received}, [this](std::exception_ptr e, end_reason) {
+            outcome = {true, e};
+        });
     }
     settle();
     CHECK(received == lines{"a1"});
@@ -783,14 +811,16 @@ TEST_CASE_FIXTURE(scripted_group, "handlers come by reference, shared or to keep
     CHECK(kept.expired());
 }
 
-TEST_CASE_FIXTURE(scripted_group, "completion: a callback on its own executor, a coroutine, a future") {
+TEST_CASE_FIXTURE(scripted_group,
+                  "completion: a callback on its own executor, a coroutine, a future") {
     cluster.add_records(t0, "a");
     cluster.assign({t0});
     group.emplace(context, settings);
     SUBCASE("a callback") {
         asio::io_context other;
         std::thread::id on;
-        group->async_run(handler, asio::bind_executor(other.get_executor(), [&](std::exception_ptr e) {
+        group->async_run(handler,
+                         asio::bind_executor(other.get_executor(), [&](std::exception_ptr e) {
                              outcome = {true, e};
                              on = std::this_thread::get_id();
                          }));
@@ -802,19 +832,25 @@ TEST_CASE_FIXTURE(scripted_group, "completion: a callback on its own executor, a
         CHECK(outcome.completed);
     }
     SUBCASE("a coroutine, with the default token") {
-        asio::co_spawn(context, [this]() -> asio::awaitable<void> {
-            co_await group->async_run(handler);
-            outcome.completed = true;
-        }, asio::detached);
+        asio::co_spawn(
+            context,
+            [this]() -> asio::awaitable<void> {
+                co_await group->async_run(handler);
+                outcome.completed = true;
+            },
+            asio::detached);
         settle();
         stop();
     }
     SUBCASE("a coroutine, one session") {
-        asio::co_spawn(context, [this]() -> asio::awaitable<void> {
-            auto const why = co_await group->async_consume(handler);
-            CHECK(why == end_reason::revoked);
-            outcome.completed = true;
-        }, asio::detached);
+        asio::co_spawn(
+            context,
+            [this]() -> asio::awaitable<void> {
+                auto const why = co_await group->async_consume(handler);
+                CHECK(why == end_reason::revoked);
+                outcome.completed = true;
+            },
+            asio::detached);
         settle();
         cluster.revoke();
         settle();
@@ -829,7 +865,10 @@ TEST_CASE_FIXTURE(scripted_group, "completion: a callback on its own executor, a
         outcome.completed = true;
     }
     SUBCASE("a future that throws") {
-        handler.on_setup = [](session&) -> asio::awaitable<void> { throw std::runtime_error{"boom"}; co_return; };
+        handler.on_setup = [](session&) -> asio::awaitable<void> {
+            throw std::runtime_error{"boom"};
+            co_return;
+        };
         auto future = group->async_run(handler, asio::use_future);
         settle();
         CHECK_THROWS_WITH(future.get(), "boom");
@@ -861,8 +900,12 @@ TEST_CASE("on a thread pool") {
         }
     };
     asio::thread_pool pool{4};
-    fake_group group{pool, {.brokers = cluster.brokers(), .group_id = "group", .topics = {"t"},
-                            .initial_offset = kgroup::offset_reset::earliest, .on_event = [](kgroup::event const&) {}}};
+    fake_group group{pool,
+                     {.brokers = cluster.brokers(),
+                      .group_id = "group",
+                      .topics = {"t"},
+                      .initial_offset = kgroup::offset_reset::earliest,
+                      .on_event = [](kgroup::event const&) {}}};
     auto done = group.async_run(handler, asio::use_future);
     both.get_future().wait();
     group.stop();

@@ -1,7 +1,7 @@
-#include "support/scripted_group.hpp"
-
 #include <system_error>
 #include <thread>
+
+#include "support/scripted_group.hpp"
 
 // consumer_group::subscribe: what reaches the cluster, and what is refused before.
 
@@ -20,7 +20,8 @@ std::string refusal(fake_group& group, std::vector<std::string> topics) {
     return {};
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances: a claim that is gone ends, one that stays has a new session") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances: a claim that is "
+                                  "gone ends, one that stays has a new session") {
     kgroup::topic_partition const u0{"u", 0};
     cluster.add_records(t0, "one");
     run_over({t0});
@@ -40,7 +41,8 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe: the group is told, and rebalances:
     CHECK(cluster.committed(u0) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe before the run replaces the configuration's topics, and while it is being stopped it has no effect") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe before the run replaces the configuration's topics, "
+                                  "and while it is being stopped it has no effect") {
     group.emplace(context, settings);
     group->subscribe({"^u"});
     settle();
@@ -61,15 +63,19 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe before the run replaces the configu
     settle();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe: what cannot be subscribed to is refused at once, by the field, and changes nothing") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe: what cannot be subscribed to is refused at once, by "
+                                  "the field, and changes nothing") {
     run_over({t0});
     said();
-    auto const says = [](std::string const& text, std::string_view sentence) { return text.find(sentence) != std::string::npos; };
+    auto const says = [](std::string const& text, std::string_view sentence) {
+        return text.find(sentence) != std::string::npos;
+    };
     CHECK(says(refusal(*group, {}), "topics: at least one is needed"));
     CHECK(says(refusal(*group, {"t", ""}), "topics: a name must not be empty"));
     CHECK(says(refusal(*group, {"t", "t"}), "topics: 't' is named twice"));
     CHECK(says(refusal(*group, {"or ders"}), "topics: 'or ders' is not a topic's name"));
-    CHECK(says(refusal(*group, {"t", "^orders-[0-9"}), "topics: '^orders-[0-9' is not a regular expression (POSIX extended): "));
+    CHECK(says(refusal(*group, {"t", "^orders-[0-9"}),
+               "topics: '^orders-[0-9' is not a regular expression (POSIX extended): "));
     settle();
     CHECK(said().empty());
     CHECK(refusal(*group, {"^orders-[0-9]{2,3}$"}) == "");
@@ -78,10 +84,12 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe: what cannot be subscribed to is re
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "subscribe: internal topics are seen by a group that names one in its configuration, and by no other") {
+TEST_CASE_FIXTURE(scripted_group, "subscribe: internal topics are seen by a group that names one "
+                                  "in its configuration, and by no other") {
     run_over({t0});
     said();
-    CHECK(refusal(*group, {"t", "__consumer_offsets"}).find("'__consumer_offsets' is internal to Kafka") != std::string::npos);
+    CHECK(refusal(*group, {"t", "__consumer_offsets"})
+              .find("'__consumer_offsets' is internal to Kafka") != std::string::npos);
     CHECK(refusal(*group, {"^__.*"}).find("'^__.*' is internal to Kafka") != std::string::npos);
     CHECK(refusal(*group, {"^.*", "_schemas"}) == "");
     settle();
@@ -99,9 +107,11 @@ TEST_CASE_FIXTURE(scripted_group, "subscribe: internal topics are seen by a grou
     stop();
 }
 
-TEST_CASE_FIXTURE(scripted_group, "a configuration that names an internal topic beside an expression that might match others is refused") {
+TEST_CASE_FIXTURE(scripted_group, "a configuration that names an internal topic beside an "
+                                  "expression that might match others is refused") {
     settings.topics = {"^.*", "__consumer_offsets"};
-    CHECK_THROWS_WITH_AS(group.emplace(context, settings), doctest::Contains("'^.*' might match internal topics"), std::system_error);
+    CHECK_THROWS_WITH_AS(group.emplace(context, settings),
+                         doctest::Contains("'^.*' might match internal topics"), std::system_error);
 }
 
 } // namespace

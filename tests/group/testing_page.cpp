@@ -22,7 +22,8 @@ namespace {
 
 using prices = std::map<std::string, std::string, std::less<>>;
 
-// Collects the newest price of each product, and writes them out together when ten seconds have passed without news.
+// Collects the newest price of each product, and writes them out together when ten seconds have
+// passed without news.
 struct price_writer {
     std::vector<prices> database{};
 
@@ -30,7 +31,8 @@ struct price_writer {
         prices collected;
         std::optional<kgroup::message> last;
         for (;;) {
-            if (auto message = co_await claim.messages().async_receive_for(std::chrono::seconds{10})) {
+            if (auto message =
+                    co_await claim.messages().async_receive_for(std::chrono::seconds{10})) {
                 collected.insert_or_assign(std::string{message->key()}, message->value());
                 last = std::move(message);
                 continue;
@@ -55,11 +57,12 @@ struct price_test {
     kgroup::testing::fake_cluster cluster;
     price_writer writer;
     asio::io_context context;
-    kgroup::testing::fake_group group{context, {.brokers = cluster.brokers(),
-                                                .group_id = "writers",
-                                                .topics = {"prices"},
-                                                .initial_offset = kgroup::offset_reset::earliest,
-                                                .auto_commit_interval = std::chrono::minutes{1}}};
+    kgroup::testing::fake_group group{context,
+                                      {.brokers = cluster.brokers(),
+                                       .group_id = "writers",
+                                       .topics = {"prices"},
+                                       .initial_offset = kgroup::offset_reset::earliest,
+                                       .auto_commit_interval = std::chrono::minutes{1}}};
     kgroup::topic_partition const partition{"prices", 0};
 
     price_test() {
@@ -78,7 +81,8 @@ TEST_CASE_FIXTURE(price_test, "prices are written when ten seconds have passed w
     CHECK(writer.database == std::vector{prices{{"rum", "9"}, {"tea", "4"}}});
 }
 
-TEST_CASE_FIXTURE(price_test, "a rebalance loses nothing that was collected, and commits what was written") {
+TEST_CASE_FIXTURE(price_test,
+                  "a rebalance loses nothing that was collected, and commits what was written") {
     cluster.add_records(partition, price("tea", "3"));
     kgroup::testing::run_ready(context);
     cluster.clear_trace();
@@ -94,7 +98,9 @@ TEST_CASE_FIXTURE(price_test, "a rebalance loses nothing that was collected, and
                              });
 }
 
-TEST_CASE_FIXTURE(price_test, "when the group has given the partition to another, what this member did is repeated there") {
+TEST_CASE_FIXTURE(
+    price_test,
+    "when the group has given the partition to another, what this member did is repeated there") {
     cluster.add_records(partition, price("tea", "3"));
     kgroup::testing::advance(context, std::chrono::seconds{10});
     cluster.lose();
@@ -108,7 +114,8 @@ TEST_CASE_FIXTURE(price_test, "when the group has given the partition to another
 
 TEST_CASE_FIXTURE(price_test, "a commit that is refused goes with the next one") {
     cluster.add_records(partition, price("tea", "3"));
-    kgroup::testing::advance(context, std::chrono::seconds{10}); // the handler has written and marked
+    kgroup::testing::advance(context,
+                             std::chrono::seconds{10}); // the handler has written and marked
     cluster.fail(kgroup::testing::fake_cluster::request::commit,
                  kgroup::make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE));
     kgroup::testing::advance(context, std::chrono::minutes{1}); // config::auto_commit_interval

@@ -1,13 +1,14 @@
-#include "support/latch.hpp"
-#include "support/scripted_group.hpp"
-
 #include <chrono>
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 
-// config::oauth_token_provider: when it is called, what becomes of its tokens and its failures, and how its calls end.
+#include "support/latch.hpp"
+#include "support/scripted_group.hpp"
+
+// config::oauth_token_provider: when it is called, what becomes of its tokens and its failures, and
+// how its calls end.
 
 namespace {
 
@@ -30,7 +31,10 @@ public:
     }
 
     static oauth_token token(std::string value) {
-        return {.value = std::move(value), .principal = "me", .expiry = std::chrono::system_clock::now() + 1h, .extensions = {{"tier", "one"}}};
+        return {.value = std::move(value),
+                .principal = "me",
+                .expiry = std::chrono::system_clock::now() + 1h,
+                .extensions = {{"tier", "one"}}};
     }
     asio::awaitable<oauth_token> fresh() { co_return token("token-" + std::to_string(asked)); }
 
@@ -41,7 +45,9 @@ public:
     std::string value() const { return cluster.token() ? cluster.token()->value : "none"; }
 };
 
-TEST_CASE_FIXTURE(token_group, "a token is asked for before the member is known, while it runs, and while it leaves") {
+TEST_CASE_FIXTURE(
+    token_group,
+    "a token is asked for before the member is known, while it runs, and while it leaves") {
     run();
     CHECK(asked == 0);
     want_token();
@@ -65,7 +71,9 @@ TEST_CASE_FIXTURE(token_group, "a token is asked for before the member is known,
     CHECK(count(event_kind::authentication_failed) == 0);
 }
 
-TEST_CASE_FIXTURE(token_group, "a provider that throws is reported and asked again, later each time, until it gives a token") {
+TEST_CASE_FIXTURE(
+    token_group,
+    "a provider that throws is reported and asked again, later each time, until it gives a token") {
     provide = [this]() -> asio::awaitable<oauth_token> {
         if (asked < 4) {
             throw std::runtime_error{"the issuer is away"};
@@ -75,7 +83,8 @@ TEST_CASE_FIXTURE(token_group, "a provider that throws is reported and asked aga
     run();
     want_token();
     CHECK(asked == 1);
-    CHECK(last(event_kind::authentication_failed).text == "the issuer is away; oauth_token_provider is asked again in 1000 ms");
+    CHECK(last(event_kind::authentication_failed).text ==
+          "the issuer is away; oauth_token_provider is asked again in 1000 ms");
     CHECK(last(event_kind::authentication_failed).level == kgroup::severity::error);
     advance(900ms);
     want_token(); // it is not asked twice for the same
@@ -94,12 +103,14 @@ TEST_CASE_FIXTURE(token_group, "a provider that throws is reported and asked aga
     // What succeeded begins anew.
     provide = []() -> asio::awaitable<oauth_token> { throw std::runtime_error{"away again"}; };
     want_token();
-    CHECK(last(event_kind::authentication_failed).text == "away again; oauth_token_provider is asked again in 1000 ms");
+    CHECK(last(event_kind::authentication_failed).text ==
+          "away again; oauth_token_provider is asked again in 1000 ms");
     CHECK(value() == "token-4");
     stop();
 }
 
-TEST_CASE_FIXTURE(token_group, "a token that cannot be used is refused with its reason, and never shown") {
+TEST_CASE_FIXTURE(token_group,
+                  "a token that cannot be used is refused with its reason, and never shown") {
     oauth_token given = token("hunter2-swordfish");
     std::string reason;
     std::error_code error;
@@ -131,12 +142,15 @@ TEST_CASE_FIXTURE(token_group, "a token that cannot be used is refused with its 
         cluster.fail(request::token, kgroup::make_error_code(RD_KAFKA_RESP_ERR__STATE));
         error = kgroup::make_error_code(RD_KAFKA_RESP_ERR__STATE); // whose message says the rest
     }
-    provide = [&]() -> asio::awaitable<oauth_token> { co_return asked == 1 ? given : token("token-2"); };
+    provide = [&]() -> asio::awaitable<oauth_token> {
+        co_return asked == 1 ? given : token("token-2");
+    };
     run();
     want_token();
     CHECK(value() == "none");
     auto const text = last(event_kind::authentication_failed).text;
-    CHECK_MESSAGE(text.find("the token cannot be used" + (reason.empty() ? "" : ": " + reason)) == 0, text);
+    CHECK_MESSAGE(
+        text.find("the token cannot be used" + (reason.empty() ? "" : ": " + reason)) == 0, text);
     CHECK(last(event_kind::authentication_failed).error == error);
     for (auto const& each : events) {
         CHECK(each.text.find("hunter2") == std::string::npos);
@@ -149,7 +163,9 @@ TEST_CASE_FIXTURE(token_group, "a token that cannot be used is refused with its 
     stop();
 }
 
-TEST_CASE_FIXTURE(token_group, "one call at a time, on a strand of its own: handlers and the run go on meanwhile") {
+TEST_CASE_FIXTURE(
+    token_group,
+    "one call at a time, on a strand of its own: handlers and the run go on meanwhile") {
     latch issued{context};
     provide = [&]() -> asio::awaitable<oauth_token> {
         co_await issued.wait();
@@ -170,11 +186,12 @@ TEST_CASE_FIXTURE(token_group, "one call at a time, on a strand of its own: hand
     stop();
 }
 
-TEST_CASE_FIXTURE(token_group, "a call that is under way when the group has been left is cancelled, and the run waits for its end") {
+TEST_CASE_FIXTURE(token_group, "a call that is under way when the group has been left is "
+                               "cancelled, and the run waits for its end") {
     latch never{context};
     bool ended = false;
     provide = [&]() -> asio::awaitable<oauth_token> {
-        kgroup::detail::on_exit const noted{[&] { ended = true; }};
+        kgroup::detail::scope_exit const noted{[&] { ended = true; }};
         co_await never.wait();
         co_return token("too late");
     };
@@ -190,7 +207,9 @@ TEST_CASE_FIXTURE(token_group, "a call that is under way when the group has been
     CHECK(value() == "none");
 }
 
-TEST_CASE_FIXTURE(token_group, "a call that ignores its cancellation: handler_abandoned, and it can do no harm when it ends") {
+TEST_CASE_FIXTURE(
+    token_group,
+    "a call that ignores its cancellation: handler_abandoned, and it can do no harm when it ends") {
     latch issued{context};
     provide = [&]() -> asio::awaitable<oauth_token> {
         co_await issued.wait_deaf();
@@ -204,7 +223,8 @@ TEST_CASE_FIXTURE(token_group, "a call that ignores its cancellation: handler_ab
     advance(20s);
     REQUIRE(outcome.completed);
     CHECK(outcome.error() == kgroup::errc::handler_abandoned);
-    CHECK(last(event_kind::handler_abandoned).text == "oauth_token_provider did not end after its cancellation");
+    CHECK(last(event_kind::handler_abandoned).text ==
+          "oauth_token_provider did not end after its cancellation");
     CHECK(group->stats().abandoned_handlers == 1);
     SUBCASE("it ends") {
         issued.open();

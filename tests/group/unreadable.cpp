@@ -11,7 +11,8 @@ using kgroup::errc;
 using kgroup::event_kind;
 using kgroup::session;
 
-TEST_CASE_FIXTURE(scripted_group, "an unreadable record: what is before it is delivered, what is behind it is not, in the same turn or later") {
+TEST_CASE_FIXTURE(scripted_group, "an unreadable record: what is before it is delivered, what is "
+                                  "behind it is not, in the same turn or later") {
     latch go_on{context};
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         co_await go_on.wait();
@@ -31,7 +32,9 @@ TEST_CASE_FIXTURE(scripted_group, "an unreadable record: what is before it is de
     CHECK(count(event_kind::partition_error) == 1);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an unreadable record: a handler that finishes slowly is given nothing that comes meanwhile") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an unreadable record: a handler that finishes slowly is given nothing that comes meanwhile") {
     latch held{context};
     std::size_t behind = 0;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
@@ -57,10 +60,13 @@ TEST_CASE_FIXTURE(scripted_group, "an unreadable record: a handler that finishes
     CHECK(cluster.committed(t0) == 2);
 }
 
-TEST_CASE_FIXTURE(scripted_group, "an error of a partition that is not the end of its claim: what comes behind it is delivered") {
+TEST_CASE_FIXTURE(
+    scripted_group,
+    "an error of a partition that is not the end of its claim: what comes behind it is delivered") {
     cluster.add_records(t0, "a");
     run_over({t0});
-    cluster.fail_partition(t0, kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "refused");
+    cluster.fail_partition(
+        t0, kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), "refused");
     cluster.add_records(t0, "b");
     settle();
     CHECK(handler.received == lines{"t[0]@0 a", "t[0]@1 b"});

@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -10,10 +7,12 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <link.h>
 #include <map>
 #include <thread>
 
-#include <link.h>
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 
@@ -147,7 +146,8 @@ constexpr std::int32_t partitions_counted = 4;
 kgroup::config without_commits(kafka const& on, std::string const& topic) {
     auto given = on.member_of_new_group(topic);
     given.auto_commit_interval = std::chrono::milliseconds{0};
-    given.expected_partitions = 64; // small buffers: the partitions take turns, so that all of them are warm when the count begins
+    given.expected_partitions = 64; // small buffers: the partitions take turns, so that all of them
+                                    // are warm when the count begins
     return given;
 }
 
@@ -162,8 +162,8 @@ bool can_count() {
 }
 
 void check(char const* what, window const& over) {
-    MESSAGE(std::string{what}, ": ", over.result.ours, " allocations of ours and ", over.result.librdkafkas, " of librdkafka's own in ", over.size,
-            " records");
+    MESSAGE(std::string{what}, ": ", over.result.ours, " allocations of ours and ",
+            over.result.librdkafkas, " of librdkafka's own in ", over.size, " records");
     CHECK(over.size >= measured);
     CHECK(over.result.ours == 0);
 }
@@ -193,14 +193,18 @@ TEST_CASE("allocations: none in 50,000 records through async_receive and mark") 
     }
     kafka brokers;
     auto const topic = brokers.create_topic(partitions_counted);
-    brokers.fill(topic, std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted), 40);
+    brokers.fill(
+        topic,
+        std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted),
+        40);
     window over{warm_up, measured};
-    member one{without_commits(brokers, topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                     while (auto const record = co_await claim.messages().async_receive()) {
-                                                         claim.mark(*record);
-                                                         over.pass(1);
-                                                     }
-                                                 }}};
+    member one{without_commits(brokers, topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       claim.mark(*record);
+                       over.pass(1);
+                   }
+               }}};
     REQUIRE(eventually([&] { return over.over.load(); }));
     check("async_receive", over);
 }
@@ -211,20 +215,24 @@ TEST_CASE("allocations: none in 50,000 records through async_receive_batch and m
     }
     kafka brokers;
     auto const topic = brokers.create_topic(partitions_counted);
-    brokers.fill(topic, std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted), 40);
+    brokers.fill(
+        topic,
+        std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted),
+        40);
     window over{warm_up, measured};
-    member one{without_commits(brokers, topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                     for (;;) {
-                                                         auto const batch = co_await claim.messages().async_receive_batch(100);
-                                                         if (batch.empty()) {
-                                                             break;
-                                                         }
-                                                         for (auto const& record : batch) {
-                                                             claim.mark(record);
-                                                         }
-                                                         over.pass(batch.size());
-                                                     }
-                                                 }}};
+    member one{without_commits(brokers, topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   for (;;) {
+                       auto const batch = co_await claim.messages().async_receive_batch(100);
+                       if (batch.empty()) {
+                           break;
+                       }
+                       for (auto const& record : batch) {
+                           claim.mark(record);
+                       }
+                       over.pass(batch.size());
+                   }
+               }}};
     REQUIRE(eventually([&] { return over.over.load(); }));
     check("async_receive_batch", over);
 }
@@ -235,14 +243,18 @@ TEST_CASE("allocations: none in 50,000 records through async_receive and ack") {
     }
     kafka brokers;
     auto const topic = brokers.create_topic(partitions_counted);
-    brokers.fill(topic, std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted), 40);
+    brokers.fill(
+        topic,
+        std::vector<std::size_t>(partitions_counted, (warm_up + measured) / partitions_counted),
+        40);
     window over{warm_up, measured};
-    member one{without_commits(brokers, topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                     while (auto const record = co_await claim.messages().async_receive()) {
-                                                         claim.ack(*record);
-                                                         over.pass(1);
-                                                     }
-                                                 }}};
+    member one{without_commits(brokers, topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       claim.ack(*record);
+                       over.pass(1);
+                   }
+               }}};
     REQUIRE(eventually([&] { return over.over.load(); }));
     check("async_receive and ack", over);
 }
@@ -254,18 +266,21 @@ TEST_CASE("allocations: none in 50,000 records that arrive while handlers wait")
     kafka brokers;
     auto const topic = brokers.create_topic(partitions_counted);
     // Records that wait together make the claims have room for as many as they ever take at once.
-    brokers.fill(topic, std::vector<std::size_t>(partitions_counted, warm_up / partitions_counted), 40);
+    brokers.fill(topic, std::vector<std::size_t>(partitions_counted, warm_up / partitions_counted),
+                 40);
     window over{warm_up, measured};
-    member one{without_commits(brokers, topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                     while (auto const record = co_await claim.messages().async_receive()) {
-                                                         claim.mark(*record);
-                                                         over.pass(1);
-                                                     }
-                                                 }}};
+    member one{without_commits(brokers, topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       claim.mark(*record);
+                       over.pass(1);
+                   }
+               }}};
     REQUIRE(eventually([&] { return one.stats().records_received >= warm_up; }));
     for (std::size_t sent = 0; !over.over && sent < 2 * measured;) {
         for (int i = 0; i != 50; ++i, ++sent) {
-            brokers.send(topic, static_cast<std::int32_t>(sent) % partitions_counted, "a record of about forty bytes, all alike");
+            brokers.send(topic, static_cast<std::int32_t>(sent) % partitions_counted,
+                         "a record of about forty bytes, all alike");
         }
         brokers.flush();
     }
@@ -294,10 +309,12 @@ TEST_CASE("threads: while it runs there are librdkafka's and the user's, no othe
     REQUIRE(eventually([&] { return records.count() == 100 * partitions_counted; }));
     REQUIRE(eventually([&] { return one.stats().commits != 0; }));
     // A look-up of a log's beginning may just be ending.
-    CHECK(eventually([&] { return threads().count("other") == before.count("other") + users; }, 2s));
+    CHECK(
+        eventually([&] { return threads().count("other") == before.count("other") + users; }, 2s));
     auto const names = threads();
-    MESSAGE("threads: ", before.size(), " before, ", names.size(), " while it runs, of which ", names.count("librdkafka"), " are librdkafka's (",
-            before.count("librdkafka"), " of the test's own producer and brokers)");
+    MESSAGE("threads: ", before.size(), " before, ", names.size(), " while it runs, of which ",
+            names.count("librdkafka"), " are librdkafka's (", before.count("librdkafka"),
+            " of the test's own producer and brokers)");
     CHECK(names.count("librdkafka") > before.count("librdkafka"));
     one.stop();
     REQUIRE(one.ends_within(10s));

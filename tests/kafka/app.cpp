@@ -1,7 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-#include "token_kafka.hpp"
-
 #include <kgroup/app.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -12,8 +8,6 @@
 
 #include <doctest/doctest.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -23,8 +17,13 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
+#include "token_kafka.hpp"
 
 // consumer_app as a program has it: a context of its own, signals, groups of its own.
 
@@ -51,7 +50,8 @@ class running_app {
 public:
     received records;
 
-    explicit running_app(app_config given) : app_(reporting(std::move(given)), noting_handler{&records}) {
+    explicit running_app(app_config given)
+        : app_(reporting(std::move(given)), noting_handler{&records}) {
         result_ = std::async(std::launch::async, [this] { return app_.run(); });
     }
     ~running_app() { app_.stop(); }
@@ -66,7 +66,9 @@ public:
     }
     bool told(event_kind kind, std::string const& words) const {
         std::lock_guard const lock{mutex_};
-        return std::ranges::any_of(events_, [&](event const& each) { return each.kind == kind && each.text.find(words) != std::string::npos; });
+        return std::ranges::any_of(events_, [&](event const& each) {
+            return each.kind == kind && each.text.find(words) != std::string::npos;
+        });
     }
 
 private:
@@ -130,7 +132,8 @@ void broadcast(kafka& brokers, app_config given, std::string const& topic) {
     }
 }
 
-TEST_CASE("app: with groups of their own all instances see everything, and the groups go with them") {
+TEST_CASE(
+    "app: with groups of their own all instances see everything, and the groups go with them") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     broadcast(brokers, {.group = brokers.member_of_new_group(topic)}, topic);
@@ -144,13 +147,15 @@ TEST_CASE("app: a group of its own goes also when the application is cancelled")
     app_config given{.group = brokers.member_of_new_group(topic)};
     given.group_id_consistent = false;
     given.group.on_event = [&](event const& what) {
-        not_deleted = not_deleted || what.text.find("the group was not deleted") != std::string::npos;
+        not_deleted =
+            not_deleted || what.text.find("the group was not deleted") != std::string::npos;
     };
     consumer_app app{given, noting_handler{&records}};
     asio::io_context context;
     asio::cancellation_signal cancel;
     std::error_code outcome;
-    asio::co_spawn(context, app.async_run(), asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr e) {
+    asio::co_spawn(context, app.async_run(),
+                   asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr e) {
                        try {
                            std::rethrow_exception(e);
                        } catch (std::system_error const& error) {
@@ -175,9 +180,12 @@ TEST_CASE("app: groups of their own go also where brokers demand tokens") {
     }
     token_kafka brokers;
     auto const topic = brokers.create_topic();
-    broadcast(brokers, {.group = brokers.member_with(topic, []() -> asio::awaitable<kgroup::oauth_token> {
-                  co_return make_token(system_clock::now() + 1h);
-              })}, topic);
+    broadcast(brokers,
+              {.group = brokers.member_with(topic,
+                                            []() -> asio::awaitable<kgroup::oauth_token> {
+                                                co_return make_token(system_clock::now() + 1h);
+                                            })},
+              topic);
 }
 
 } // namespace

@@ -1,7 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-#include "support/even_race.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
@@ -23,6 +19,10 @@
 #include <thread>
 #include <vector>
 
+#include "kafka.hpp"
+#include "member.hpp"
+#include "support/even_race.hpp"
+
 using namespace kgroup::tests;
 
 namespace {
@@ -31,7 +31,7 @@ namespace {
 struct ledger {
     std::vector<std::int64_t> offsets{};
     std::atomic<std::size_t> count{0};
-    even_race against{};  // the other side, whatever it is
+    even_race against{}; // the other side, whatever it is
 
     void note(kgroup::message const& one) {
         offsets.push_back(one.offset());
@@ -41,7 +41,8 @@ struct ledger {
 };
 
 /// Sends this many, at moments that races can meet, and checks what became of them.
-void race(kafka& brokers, std::string const& topic, std::size_t records, ledger& of, member& receiver) {
+void race(kafka& brokers, std::string const& topic, std::size_t records, ledger& of,
+          member& receiver) {
     REQUIRE(eventually([&] { return receiver.claims() == 1; }));
     std::mt19937 random{std::random_device{}()};
     for (std::size_t sent = 0; sent != records;) {
@@ -59,13 +60,15 @@ void race(kafka& brokers, std::string const& topic, std::size_t records, ledger&
         REQUIRE(of.offsets[i] == static_cast<std::int64_t>(i));
     }
     CHECK(of.offsets.size() == records);
-    MESSAGE(records, " records: they won ", of.against.won(), " races and lost ", of.against.lost());
+    MESSAGE(records, " records: they won ", of.against.won(), " races and lost ",
+            of.against.lost());
     CHECK(of.against.won() > records / 20);
     CHECK(of.against.lost() > records / (sanitized ? 1000 : 200));
     CHECK(receiver.stats().wakeups_healed == 0);
 }
 
-constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial,
+                           asio::cancellation_type::total};
 
 constexpr std::size_t races = sanitized ? 3000 : 12000;
 
@@ -76,34 +79,37 @@ TEST_CASE("arrivals: against the cancellation of async_receive") {
     auto const topic = brokers.create_topic();
     ledger of;
     std::mt19937 random{1};
-    member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        auto const executor = co_await asio::this_coro::executor;
-                                                        while (!claim.messages().ended()) {
-                                                            asio::cancellation_signal signal;
-                                                            // Its time may be over, and its handler on its way, when the record has come.
-                                                            auto const racing = std::make_shared<bool>(true);
-                                                            asio::steady_timer timer{executor, of.against.limit()};
-                                                            timer.async_wait([&, racing](std::error_code ec) {
-                                                                if (!ec && *racing) {
-                                                                    signal.emit(types[random() % types.size()]);
-                                                                }
-                                                            });
-                                                            try {
-                                                                auto const record = co_await claim.messages().async_receive(
-                                                                    asio::bind_cancellation_slot(signal.slot(), asio::use_awaitable));
-                                                                of.raced(record.has_value());
-                                                                if (record) {
-                                                                    of.note(*record);
-                                                                    claim.mark(*record);
-                                                                }
-                                                            } catch (std::system_error const& e) {
-                                                                CHECK(e.code() == asio::error::operation_aborted);
-                                                                of.raced(false);
-                                                            }
-                                                            *racing = false;
-                                                            co_await asio::post(executor, asio::use_awaitable); // what it emitted has arrived
-                                                        }
-                                                    }}};
+    member one{brokers.member_of_new_group(topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   auto const executor = co_await asio::this_coro::executor;
+                   while (!claim.messages().ended()) {
+                       asio::cancellation_signal signal;
+                       // Its time may be over, and its handler on its way, when the record has
+                       // come.
+                       auto const racing = std::make_shared<bool>(true);
+                       asio::steady_timer timer{executor, of.against.limit()};
+                       timer.async_wait([&, racing](std::error_code ec) {
+                           if (!ec && *racing) {
+                               signal.emit(types[random() % types.size()]);
+                           }
+                       });
+                       try {
+                           auto const record = co_await claim.messages().async_receive(
+                               asio::bind_cancellation_slot(signal.slot(), asio::use_awaitable));
+                           of.raced(record.has_value());
+                           if (record) {
+                               of.note(*record);
+                               claim.mark(*record);
+                           }
+                       } catch (std::system_error const& e) {
+                           CHECK(e.code() == asio::error::operation_aborted);
+                           of.raced(false);
+                       }
+                       *racing = false;
+                       co_await asio::post(executor,
+                                           asio::use_awaitable); // what it emitted has arrived
+                   }
+               }}};
     race(brokers, topic, races, of, one);
 }
 
@@ -111,16 +117,18 @@ TEST_CASE("arrivals: against the limit of async_receive_for") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     ledger of;
-    member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        while (!claim.messages().ended()) {
-                                                            auto const record = co_await claim.messages().async_receive_for(of.against.limit());
-                                                            of.raced(record.has_value());
-                                                            if (record) {
-                                                                of.note(*record);
-                                                                claim.mark(*record);
-                                                            }
-                                                        }
-                                                    }},
+    member one{brokers.member_of_new_group(topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (!claim.messages().ended()) {
+                       auto const record =
+                           co_await claim.messages().async_receive_for(of.against.limit());
+                       of.raced(record.has_value());
+                       if (record) {
+                           of.note(*record);
+                           claim.mark(*record);
+                       }
+                   }
+               }},
                4};
     race(brokers, topic, races, of, one);
 }
@@ -130,35 +138,39 @@ TEST_CASE("arrivals: against a timer beside async_wait") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     ledger of;
-    member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        asio::steady_timer timer{co_await asio::this_coro::executor};
-                                                        while (!claim.messages().ended()) {
-                                                            timer.expires_after(of.against.limit());
-                                                            co_await (claim.messages().async_wait() || timer.async_wait(asio::use_awaitable));
-                                                            auto const record = claim.messages().try_receive();
-                                                            of.raced(record.has_value());
-                                                            if (record) {
-                                                                of.note(*record);
-                                                                claim.mark(*record);
-                                                            }
-                                                        }
-                                                    }}};
+    member one{brokers.member_of_new_group(topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   asio::steady_timer timer{co_await asio::this_coro::executor};
+                   while (!claim.messages().ended()) {
+                       timer.expires_after(of.against.limit());
+                       co_await (claim.messages().async_wait() ||
+                                 timer.async_wait(asio::use_awaitable));
+                       auto const record = claim.messages().try_receive();
+                       of.raced(record.has_value());
+                       if (record) {
+                           of.note(*record);
+                           claim.mark(*record);
+                       }
+                   }
+               }}};
     race(brokers, topic, races, of, one);
 }
 
-// The order in which rust-rdkafka lost wake-ups (its #665): the queue is woken by something that is no record, a poll finds nothing
-// that it may hand out, and the record comes before the reader has gone to sleep.
+// The order in which rust-rdkafka lost wake-ups (its #665): the queue is woken by something that is
+// no record, a poll finds nothing that it may hand out, and the record comes before the reader has
+// gone to sleep.
 TEST_CASE("arrivals: none is missed between a wake-up that brought nothing and the next wait") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic(4);
     auto given = brokers.member_of_new_group(topic);
     std::atomic<std::size_t> count{0};
-    member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                           while (auto const record = co_await claim.messages().async_receive()) {
-                               claim.mark(*record);
-                               ++count;
-                           }
-                       }},
+    member one{given,
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       claim.mark(*record);
+                       ++count;
+                   }
+               }},
                2};
     REQUIRE(eventually([&] { return one.claims() == 4; }));
     std::mt19937 random{4};
@@ -167,7 +179,8 @@ TEST_CASE("arrivals: none is missed between a wake-up that brought nothing and t
     for (int round = 0; round != 16; ++round) {
         // A leader that comes back leaves its partitions' queues with notices and outdated records.
         if (round % 4 == 0) {
-            brokers.embedded().fail(kgroup::testing::embedded_cluster::request::fetch, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 2);
+            brokers.embedded().fail(kgroup::testing::embedded_cluster::request::fetch,
+                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 2);
         }
         for (std::int32_t partition = 0; partition != 4; ++partition) {
             for (auto left = random() % 3; left != 0; --left, ++sent) {
@@ -180,6 +193,7 @@ TEST_CASE("arrivals: none is missed between a wake-up that brought nothing and t
         REQUIRE(eventually([&] { return count == sent; }, 10s));
         slowest = std::max(slowest, std::chrono::steady_clock::now() - since);
     }
-    MESSAGE(sent, " records, the slowest round took ", std::chrono::duration<double>(slowest).count(), " s");
+    MESSAGE(sent, " records, the slowest round took ",
+            std::chrono::duration<double>(slowest).count(), " s");
     CHECK(one.stats().wakeups_healed == 0);
 }

@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <asio/awaitable.hpp>
 
 #include <doctest/doctest.h>
@@ -11,6 +8,9 @@
 #include <cstddef>
 #include <string>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 
@@ -24,25 +24,26 @@ std::chrono::duration<double> drained(kafka& brokers, std::string const& topic) 
     std::atomic<std::size_t> count{0};
     std::atomic<clock::rep> first{0};
     std::atomic<clock::rep> last{0};
-    member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        while (auto const record = co_await claim.messages().async_receive()) {
-                                                            auto const now = clock::now().time_since_epoch().count();
-                                                            if (count == 0) {
-                                                                first = now;
-                                                            }
-                                                            last = now;
-                                                            claim.mark(*record);
-                                                            ++count;
-                                                        }
-                                                    }}};
+    member one{brokers.member_of_new_group(topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       auto const now = clock::now().time_since_epoch().count();
+                       if (count == 0) {
+                           first = now;
+                       }
+                       last = now;
+                       claim.mark(*record);
+                       ++count;
+                   }
+               }}};
     REQUIRE(eventually([&] { return count == in_backlog; }, 60s));
     return clock::duration{last - first};
 }
 
 } // namespace
 
-// A fetch for partitions for which nothing comes lasts as long as the broker may wait, and the partition with the backlog waits, too,
-// when its queue was full at that moment.
+// A fetch for partitions for which nothing comes lasts as long as the broker may wait, and the
+// partition with the backlog waits, too, when its queue was full at that moment.
 TEST_CASE("backlog: that of one partition is not read in spurts where others are idle") {
     if (!kafka::is_there()) {
         return;

@@ -1,18 +1,16 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
-#include <librdkafka/rdkafka.h>
-
 #include <asio/awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <librdkafka/rdkafka.h>
 
 #include <atomic>
 #include <cstddef>
+#include <dlfcn.h>
 #include <thread>
 #include <vector>
 
-#include <dlfcn.h>
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 
@@ -25,10 +23,13 @@ std::atomic<int> most_callers{0};
 } // namespace
 
 // In place of librdkafka's own, for this program: it stays a little longer.
-extern "C" ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t* queue, int timeout_ms, rd_kafka_message_t** messages, size_t size) {
-    static auto const own = reinterpret_cast<decltype(&rd_kafka_consume_batch_queue)>(dlsym(RTLD_NEXT, "rd_kafka_consume_batch_queue"));
+extern "C" ssize_t rd_kafka_consume_batch_queue(rd_kafka_queue_t* queue, int timeout_ms,
+                                                rd_kafka_message_t** messages, size_t size) {
+    static auto const own = reinterpret_cast<decltype(&rd_kafka_consume_batch_queue)>(
+        dlsym(RTLD_NEXT, "rd_kafka_consume_batch_queue"));
     ++batch_calls;
-    for (auto now = ++callers, most = most_callers.load(); now > most && !most_callers.compare_exchange_weak(most, now);) {
+    for (auto now = ++callers, most = most_callers.load();
+         now > most && !most_callers.compare_exchange_weak(most, now);) {
     }
     for (int i = 0; i != 20; ++i) {
         std::this_thread::yield();

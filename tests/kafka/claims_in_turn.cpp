@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -10,9 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "kafka.hpp"
+#include "member.hpp"
+
 using namespace kgroup::tests;
 
-TEST_CASE("claims in turn: a message kept from the one before takes neither records nor wake-ups from the next one of its partition") {
+TEST_CASE("claims in turn: a message kept from the one before takes neither records nor wake-ups "
+          "from the next one of its partition") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     brokers.produce_values(topic, 0, {"first"});
@@ -21,22 +22,23 @@ TEST_CASE("claims in turn: a message kept from the one before takes neither reco
     std::atomic<int> claims{0};
     std::atomic<std::int64_t> fetched{0};
     std::atomic<bool> go_on{false};
-    member one{brokers.member_of_new_group(topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        if (claims++ == 0) {
-                                                            kept = co_await claim.messages().async_receive();
-                                                            co_return; // a new session over the same partition
-                                                        }
-                                                        auto first = co_await claim.messages().async_receive();
-                                                        records.add(*first);
-                                                        while (!go_on) {
-                                                            fetched = claim.high_water_mark_offset();
-                                                            co_await pause_for(1ms);
-                                                        }
-                                                        while (auto const next = co_await claim.messages().async_receive()) {
-                                                            records.add(*next);
-                                                            claim.mark(*next);
-                                                        }
-                                                    }}};
+    member one{brokers.member_of_new_group(topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   if (claims++ == 0) {
+                       kept = co_await claim.messages().async_receive();
+                       co_return; // a new session over the same partition
+                   }
+                   auto first = co_await claim.messages().async_receive();
+                   records.add(*first);
+                   while (!go_on) {
+                       fetched = claim.high_water_mark_offset();
+                       co_await pause_for(1ms);
+                   }
+                   while (auto const next = co_await claim.messages().async_receive()) {
+                       records.add(*next);
+                       claim.mark(*next);
+                   }
+               }}};
     REQUIRE(eventually([&] { return records.count() == 1; }));
     // They are in the queue when librdkafka knows of one that came after them.
     brokers.produce_values(topic, 0, std::vector<std::string>(100, "waits"));

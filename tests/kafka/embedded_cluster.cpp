@@ -48,9 +48,10 @@ struct collector {
     }
 };
 
-/// What a member of the group gets from the topic, `wanted` records or what there is within `bound`.
-collector consume(embedded_cluster const& cluster, std::string const& group_id, std::string const& topic, std::size_t wanted,
-                  std::chrono::seconds bound = 30s) {
+/// What a member of the group gets from the topic, `wanted` records or what there is within
+/// `bound`.
+collector consume(embedded_cluster const& cluster, std::string const& group_id,
+                  std::string const& topic, std::size_t wanted, std::chrono::seconds bound = 30s) {
     asio::io_context context;
     kgroup::consumer_group group{context,
                                  {.brokers = cluster.brokers(),
@@ -95,13 +96,15 @@ std::error_code kafka_error(rd_kafka_resp_err_t error) { return kgroup::make_err
 
 } // namespace
 
-TEST_CASE("embedded_cluster: what was produced is what a member receives, and what it marks is committed") {
+TEST_CASE("embedded_cluster: what was produced is what a member receives, and what it marks is "
+          "committed") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 3);
     CHECK(cluster.log_end("orders", 0) == 0);
     CHECK(cluster.committed("billing", "orders", 0) == std::nullopt);
 
-    CHECK(cluster.produce("orders", 0, "M1", std::string{"M2"}, produced{.key = "k", .value = "M3"}) == 0);
+    CHECK(cluster.produce("orders", 0, "M1", std::string{"M2"},
+                          produced{.key = "k", .value = "M3"}) == 0);
     CHECK(cluster.produce("orders", 0, "M4") == 3);
     CHECK(cluster.produce("orders", 2, "N1") == 0);
     CHECK(cluster.produce("orders", 0) == -1);
@@ -142,7 +145,8 @@ TEST_CASE("embedded_cluster: records arrive as they were given, null and empty t
         {},
         {.key = "", .value = ""},
         {.key = binary, .value = binary + binary},
-        {.value = "with headers", .headers = {{"name", "first"}, {"name", "second"}, {"null", std::nullopt}, {"empty", ""}}},
+        {.value = "with headers",
+         .headers = {{"name", "first"}, {"name", "second"}, {"null", std::nullopt}, {"empty", ""}}},
         {.value = "old", .timestamp = moment},
     };
     produced many{.value = "many"};
@@ -176,7 +180,8 @@ TEST_CASE("embedded_cluster: records arrive as they were given, null and empty t
     }
 }
 
-TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are produced in order, from several threads") {
+TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are produced in order, "
+          "from several threads") {
     constexpr std::size_t size = 120'000;
     embedded_cluster cluster;
     cluster.create_topic("bulk", 4);
@@ -202,32 +207,40 @@ TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are p
 TEST_CASE("embedded_cluster: a topic that is made twice, a partition that is not there") {
     embedded_cluster cluster;
     cluster.create_topic("topic", 1);
-    CHECK(error_of([&] { cluster.create_topic("topic", 2); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS));
-    CHECK(error_of([&] { cluster.produce("topic", 1, "x"); }) == kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
-    CHECK(error_of([&] { cluster.log_end("topic", 1); }) == kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    CHECK(error_of([&] { cluster.create_topic("topic", 2); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS));
+    CHECK(error_of([&] { cluster.produce("topic", 1, "x"); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    CHECK(error_of([&] { cluster.log_end("topic", 1); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
     CHECK(error_of([] { embedded_cluster{0}; }));
 }
 
-TEST_CASE("embedded_cluster: requests fail as asked, so many times, and no longer when that is called off") {
+TEST_CASE("embedded_cluster: requests fail as asked, so many times, and no longer when that is "
+          "called off") {
     embedded_cluster cluster;
     cluster.create_topic("topic", 1);
     cluster.produce("topic", 0, "x");
 
     cluster.fail(request::list_offsets, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.log_end("topic", 0); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK(cluster.log_end("topic", 0) == 1);
 
     cluster.fail(request::list_offsets, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 3);
-    CHECK(error_of([&] { cluster.log_end("topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.log_end("topic", 0); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     cluster.stop_failing(request::list_offsets);
     CHECK(cluster.log_end("topic", 0) == 1);
 
     cluster.fail(request::offset_fetch, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.committed("group", "topic", 0); }) == kafka_error(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.committed("group", "topic", 0); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
     CHECK(cluster.committed("group", "topic", 0) == std::nullopt);
 
     cluster.fail(request::produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
-    CHECK(error_of([&] { cluster.produce("topic", 0, "y"); }) == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(error_of([&] { cluster.produce("topic", 0, "y"); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK(cluster.log_end("topic", 0) == 1);
 }
 
@@ -239,18 +252,19 @@ TEST_CASE("embedded_cluster: members are told that a topic is not for them, unti
 
     asio::io_context context;
     std::vector<std::error_code> told;
-    kgroup::consumer_group group{context,
-                                 {.brokers = cluster.brokers(),
-                                  .group_id = "group",
-                                  .topics = {"topic"},
-                                  .initial_offset = kgroup::offset_reset::earliest,
-                                  .properties = {{"session.timeout.ms", "4000"}},
-                                  .on_event = [&](kgroup::event const& what) {
-                                      if (what.error == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
-                                          told.push_back(what.error);
-                                          context.stop();
-                                      }
-                                  }}};
+    kgroup::consumer_group group{
+        context,
+        {.brokers = cluster.brokers(),
+         .group_id = "group",
+         .topics = {"topic"},
+         .initial_offset = kgroup::offset_reset::earliest,
+         .properties = {{"session.timeout.ms", "4000"}},
+         .on_event = [&](kgroup::event const& what) {
+             if (what.error == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
+                 told.push_back(what.error);
+                 context.stop();
+             }
+         }}};
     collector handler{1, &group};
     std::optional<std::exception_ptr> outcome;
     group.async_run(handler, [&](std::exception_ptr error) { outcome = error; });
@@ -290,7 +304,8 @@ TEST_CASE("embedded_cluster: a broker goes down and comes back with all that it 
     cluster.take_down();
     cluster.take_down();
     // It waits for the broker, for which the broker must not wait.
-    auto during = std::async(std::launch::async, [&] { return cluster.produce("topic", 0, "during"); });
+    auto during =
+        std::async(std::launch::async, [&] { return cluster.produce("topic", 0, "during"); });
     CHECK(during.wait_for(500ms) == std::future_status::timeout);
     cluster.bring_up();
     cluster.bring_up();
@@ -301,11 +316,13 @@ TEST_CASE("embedded_cluster: a broker goes down and comes back with all that it 
     CHECK(cluster.committed("group", "topic", 0) == 2);
 }
 
-TEST_CASE("embedded_cluster: nothing waits for a broker for much longer than 10 seconds, and what has failed does no harm later") {
+TEST_CASE("embedded_cluster: nothing waits for a broker for much longer than 10 seconds, and what "
+          "has failed does no harm later") {
     embedded_cluster cluster;
     cluster.create_topic("topic", 1);
     cluster.produce("topic", 0, "before");
-    CHECK(cluster.committed("group", "topic", 0) == std::nullopt); // the coordinator is known by now
+    CHECK(cluster.committed("group", "topic", 0) ==
+          std::nullopt); // the coordinator is known by now
 
     cluster.take_down();
     auto const failing = [](auto call) {
@@ -331,7 +348,8 @@ TEST_CASE("embedded_cluster: nothing waits for a broker for much longer than 10 
     CHECK(cluster.committed("group", "topic", 0) == std::nullopt);
 }
 
-TEST_CASE("embedded_cluster: leaders in turn, and leader and coordinator moved before a broker goes down") {
+TEST_CASE("embedded_cluster: leaders in turn, and leader and coordinator moved before a broker "
+          "goes down") {
     embedded_cluster cluster{3};
     cluster.create_topic("topic", 3);
     for (std::int32_t partition = 0; partition != 3; ++partition) {
@@ -347,7 +365,8 @@ TEST_CASE("embedded_cluster: leaders in turn, and leader and coordinator moved b
     CHECK(cluster.produce("topic", 1, "y") == 1);
     CHECK(consume(cluster, "group", "topic", 1).collected.size() == 1);
     CHECK(cluster.committed("group", "topic", 1) == 2);
-    CHECK(error_of([&] { cluster.take_down(4); }) == kafka_error(RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE));
+    CHECK(error_of([&] { cluster.take_down(4); }) ==
+          kafka_error(RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE));
 }
 
 TEST_CASE("embedded_cluster: each partition is led by the broker that its turn names") {
@@ -360,7 +379,8 @@ TEST_CASE("embedded_cluster: each partition is led by the broker that its turn n
     CHECK(time_of([&] { cluster.log_end("topic", 1); }) >= 1s);
 }
 
-TEST_CASE("embedded_cluster: is gone within moments whatever state it is in, and its members see an outage") {
+TEST_CASE("embedded_cluster: is gone within moments whatever state it is in, and its members see "
+          "an outage") {
     asio::io_context context;
     auto cluster = std::make_unique<embedded_cluster>();
     cluster->create_topic("topic", 1);

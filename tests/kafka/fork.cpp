@@ -5,6 +5,8 @@
 #include <asio/io_context.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/types.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <chrono>
@@ -12,11 +14,8 @@
 #include <functional>
 #include <optional>
 #include <thread>
-#include <vector>
-
-#include <sys/types.h>
-#include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 // A child that was forked from a process with a running group may let go of it.
 
@@ -69,7 +68,8 @@ public:
             failure = e;
         });
         auto const until = std::chrono::steady_clock::now() + 60s;
-        while ((received != 2 || group->stats().commits == 0) && std::chrono::steady_clock::now() < until) {
+        while ((received != 2 || group->stats().commits == 0) &&
+               std::chrono::steady_clock::now() < until) {
             context->run_for(10ms);
         }
         REQUIRE(received == 2);
@@ -103,7 +103,8 @@ public:
 
 } // namespace
 
-TEST_CASE("fork: the child destroys the group, and its context with the claims, the session and the messages in it") {
+TEST_CASE("fork: the child destroys the group, and its context with the claims, the session and "
+          "the messages in it") {
     forking_group running;
     CHECK(running.child_of_fork_can([&] { running.group.reset(); }));
     CHECK(running.child_of_fork_can([&] {

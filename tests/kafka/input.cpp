@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -8,6 +5,9 @@
 #include <atomic>
 #include <string>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 using kgroup::event_kind;
@@ -20,11 +20,13 @@ hooks unused() {
 }
 
 bool same(kafka_record const& sent, kgroup::owned_message const& got) {
-    if (sent.key != got.key || sent.value != got.value || sent.headers.size() != got.headers.size()) {
+    if (sent.key != got.key || sent.value != got.value ||
+        sent.headers.size() != got.headers.size()) {
         return false;
     }
     for (std::size_t i = 0; i != sent.headers.size(); ++i) {
-        if (sent.headers[i].name != got.headers[i].name || sent.headers[i].value != got.headers[i].value) {
+        if (sent.headers[i].name != got.headers[i].name ||
+            sent.headers[i].value != got.headers[i].value) {
             return false;
         }
     }
@@ -44,7 +46,9 @@ TEST_CASE("input: null and empty keys and values, many headers, repeated names, 
         {.key = "", .value = ""},
         {.key = bytes, .value = bytes},
         {.key = std::string(10000, 'k'), .value = std::string(500000, 'v')},
-        {.value = "repeated", .headers = {{"trace", "1"}, {"trace", "2"}, {"trace", std::nullopt}, {"trace", ""}, {"", bytes}}},
+        {.value = "repeated",
+         .headers =
+             {{"trace", "1"}, {"trace", "2"}, {"trace", std::nullopt}, {"trace", ""}, {"", bytes}}},
         {.key = "only headers", .headers = {{"a", std::nullopt}}},
     };
     kafka_record many{.value = "many"};
@@ -112,7 +116,8 @@ TEST_CASE("input: topics by regular expression") {
 TEST_CASE("input: a group that may not be read ends the run with Kafka's code") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic();
-    brokers.embedded().fail(request::find_coordinator, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, 1000);
+    brokers.embedded().fail(request::find_coordinator, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+                            1000);
     member one{brokers.member_of_new_group(topic), unused()};
     REQUIRE(one.ends_within(20s));
     CHECK(one.error() == kgroup::make_error_code(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
@@ -148,7 +153,8 @@ TEST_CASE("input: a real Kafka's authorizer refuses a group and a topic") {
     REQUIRE(refused.ends_within(20s));
     CHECK(refused.error() == kgroup::make_error_code(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED));
     REQUIRE(eventually([&] { return waiting.count(event_kind::partition_error) != 0; }));
-    CHECK(waiting.last(event_kind::partition_error)->error == kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
+    CHECK(waiting.last(event_kind::partition_error)->error ==
+          kgroup::make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
     CHECK_FALSE(waiting.has_ended());
 }
 
@@ -157,24 +163,34 @@ TEST_CASE("input: secrets appear in no event, no log line and no exception") {
     auto const topic = brokers.create_topic();
     std::string const secret = "hunter2-swordfish";
     for (auto const& more : std::vector<std::map<std::string, std::string>>{
-             {{"debug", "all"}, {"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "PLAIN"}},
-             {{"debug", "all"}, {"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "SCRAM-SHA-256"}},
+             {{"debug", "all"},
+              {"security.protocol", "sasl_plaintext"},
+              {"sasl.mechanism", "PLAIN"}},
+             {{"debug", "all"},
+              {"security.protocol", "sasl_plaintext"},
+              {"sasl.mechanism", "SCRAM-SHA-256"}},
              {{"debug", "conf,security,broker"}},
              {{"security.protocol", "ssl"}, {"ssl.key.password", secret}, {"debug", "all"}},
              {{"security.protocol", "ssl"}, {"ssl.key.pem", secret}},
-             {{"security.protocol", "ssl"}, {"ssl.keystore.location", "/no/such/file"}, {"ssl.keystore.password", secret}},
+             {{"security.protocol", "ssl"},
+              {"ssl.keystore.location", "/no/such/file"},
+              {"ssl.keystore.password", secret}},
          }) {
         auto given = brokers.member_of_new_group(topic);
         given.properties.insert(more.begin(), more.end());
         given.properties.insert({{"sasl.password", secret}, {"sasl.username", secret}});
         try {
             member one{given, unused()};
-            one.ends_within(700ms); // none of them can join: there is nobody to talk SASL or TLS with, or the keys are none
+            one.ends_within(700ms); // none of them can join: there is nobody to talk SASL or TLS
+                                    // with, or the keys are none
             one.stop();
             REQUIRE(one.ends_within(20s));
             auto const said = one.said() + one.what();
             CHECK(said.size() > 10);
-            CHECK_MESSAGE(said.find(secret) == std::string::npos, said.substr(said.find(secret) - std::min<std::size_t>(said.find(secret), 200), 400));
+            CHECK_MESSAGE(
+                said.find(secret) == std::string::npos,
+                said.substr(said.find(secret) - std::min<std::size_t>(said.find(secret), 200),
+                            400));
         } catch (std::system_error const& e) {
             CHECK_MESSAGE(std::string{e.what()}.find(secret) == std::string::npos, e.what());
         }
@@ -192,16 +208,17 @@ TEST_CASE("input: an offset whose text the broker refuses is told apart from tho
     std::vector<kgroup::commit_result> results;
     std::atomic<bool> done{false};
     member one{given, {.consume_claim = [&](auto& session, auto& claim) -> asio::awaitable<void> {
-                           if (claim.partition() == 0) {
-                               for (auto const& each : session.claims()) {
-                                   // offset.metadata.max.bytes is 4,096
-                                   session.mark_offset(each, 7, each.partition == 1 ? std::string(5000, 'x') : "short");
-                               }
-                               results = co_await session.async_commit();
-                               done = true;
-                           }
-                           co_await session.async_wait_stopping();
-                       }}};
+                   if (claim.partition() == 0) {
+                       for (auto const& each : session.claims()) {
+                           // offset.metadata.max.bytes is 4,096
+                           session.mark_offset(
+                               each, 7, each.partition == 1 ? std::string(5000, 'x') : "short");
+                       }
+                       results = co_await session.async_commit();
+                       done = true;
+                   }
+                   co_await session.async_wait_stopping();
+               }}};
     REQUIRE(eventually([&] { return done.load(); }));
     REQUIRE(results.size() == 3);
     CHECK(results[0].status == kgroup::commit_status::committed);

@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -10,6 +7,9 @@
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 // Regular expressions and Kafka's own topics, whose names begin with two underscores.
 
@@ -56,7 +56,8 @@ std::set<std::string> values(received const& records) {
 
 } // namespace
 
-TEST_CASE("internal topics: an expression does not match them unless it says so, now or when they come into being") {
+TEST_CASE("internal topics: an expression does not match them unless it says so, now or when they "
+          "come into being") {
     topics with;
     with.make("a-");
     with.make("_b-");
@@ -70,7 +71,9 @@ TEST_CASE("internal topics: an expression does not match them unless it says so,
         with.make(late);
         with.brokers.produce_values("a-" + with.tail, 0, {"once more"});
         REQUIRE(eventually([&] { return values(records).contains("once more"); }));
-        CHECK_FALSE(eventually([&] { return values(records).contains("__c-") || values(records).contains(late); }, 3s));
+        CHECK_FALSE(eventually(
+            [&] { return values(records).contains("__c-") || values(records).contains(late); },
+            3s));
         CHECK(values(records) == std::set<std::string>{"a-", "_b-", "once more"});
         CHECK(one.claims() == 2);
         // Nor when it changes its mind.
@@ -83,7 +86,8 @@ TEST_CASE("internal topics: an expression does not match them unless it says so,
     }
 }
 
-TEST_CASE("internal topics: read by name, and by an expression that begins with their underscores") {
+TEST_CASE(
+    "internal topics: read by name, and by an expression that begins with their underscores") {
     topics with;
     auto const named = with.make("__c-");
     with.make("a-");

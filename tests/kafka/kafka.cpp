@@ -1,9 +1,7 @@
 #include "kafka.hpp"
 
-#include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/error.hpp>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,6 +12,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <unistd.h>
 #include <utility>
 
 namespace kgroup::tests {
@@ -43,16 +42,15 @@ char const* real_brokers() {
 
 } // namespace
 
-void sleep_a_little() {
-    std::this_thread::sleep_for(2ms);
-}
+void sleep_a_little() { std::this_thread::sleep_for(2ms); }
 
 void skip(std::string_view reason) {
     std::printf("[skipped] %.*s\n", static_cast<int>(reason.size()), reason.data());
 }
 
 std::string unique(std::string_view what) {
-    static std::string const run = std::to_string(::getpid()) + "-" + std::to_string(std::random_device{}());
+    static std::string const run =
+        std::to_string(::getpid()) + "-" + std::to_string(std::random_device{}());
     static std::atomic<int> count{0};
     return std::string{what} + "-" + run + "-" + std::to_string(++count);
 }
@@ -84,12 +82,14 @@ kafka::producer kafka::make_producer(std::map<std::string, std::string> const& s
     detail::rdkafka_conf conf{rd_kafka_conf_new()};
     char text[512];
     for (auto const& [name, value] : all) {
-        if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) {
+        if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text) !=
+            RD_KAFKA_CONF_OK) {
             throw std::invalid_argument{text};
         }
     }
     rd_kafka_conf_set_log_cb(conf.get(), nullptr); // faults are what tests make
-    rd_kafka_conf_set_dr_msg_cb(conf.get(), [](rd_kafka_t*, rd_kafka_message_t const* message, void*) {
+    rd_kafka_conf_set_dr_msg_cb(conf.get(), [](rd_kafka_t*, rd_kafka_message_t const* message,
+                                               void*) {
         if (message->err) {
             std::fprintf(stderr, "a record was not written: %s\n", rd_kafka_err2str(message->err));
             std::abort();
@@ -108,7 +108,8 @@ config kafka::member_of(std::string const& group, std::vector<std::string> topic
             .group_id = group,
             .topics = std::move(topics),
             .initial_offset = offset_reset::earliest,
-            .properties = {{"session.timeout.ms", is_real() ? "6000" : "4000"}, {"heartbeat.interval.ms", "500"}}};
+            .properties = {{"session.timeout.ms", is_real() ? "6000" : "4000"},
+                           {"heartbeat.interval.ms", "500"}}};
 }
 
 std::int32_t kafka::leaders(std::string const& topic) {
@@ -116,17 +117,21 @@ std::int32_t kafka::leaders(std::string const& topic) {
     if (rd_kafka_metadata(producer_.get(), 1, nullptr, &found, limit_ms)) {
         return 0;
     }
-    std::unique_ptr<struct rd_kafka_metadata const, detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
+    std::unique_ptr<struct rd_kafka_metadata const,
+                    detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
     std::span const topics{found->topics, static_cast<std::size_t>(found->topic_cnt)};
-    auto const at = std::ranges::find_if(topics, [&](auto const& each) { return each.topic == topic; });
+    auto const at =
+        std::ranges::find_if(topics, [&](auto const& each) { return each.topic == topic; });
     if (at == topics.end()) {
         return 0;
     }
     std::span const partitions{at->partitions, static_cast<std::size_t>(at->partition_cnt)};
-    return static_cast<std::int32_t>(std::ranges::count_if(partitions, [](auto const& each) { return !each.err && each.leader >= 0; }));
+    return static_cast<std::int32_t>(std::ranges::count_if(
+        partitions, [](auto const& each) { return !each.err && each.leader >= 0; }));
 }
 
-std::string kafka::create_topic(std::string const& name, std::int32_t partitions, std::map<std::string, std::string> const& settings) {
+std::string kafka::create_topic(std::string const& name, std::int32_t partitions,
+                                std::map<std::string, std::string> const& settings) {
     if (embedded_) {
         embedded_->create_topic(name, partitions);
         return name;
@@ -141,21 +146,23 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     rd_kafka_NewTopic_destroy(topic);
     auto const answer = answer_from(answers, "CreateTopics");
     std::size_t count = 0;
-    auto const* const* const results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(answer.get()), &count);
+    auto const* const* const results = rd_kafka_CreateTopics_result_topics(
+        rd_kafka_event_CreateTopics_result(answer.get()), &count);
     check(rd_kafka_topic_result_error(results[0]), name);
     wait_until_led(name, partitions);
     return name;
 }
 
-// Created is not led: that takes some milliseconds more. The brokers are asked for all topics first: librdkafka believes for minutes
-// that one it asked for by name too early does not exist.
+// Created is not led: that takes some milliseconds more. The brokers are asked for all topics
+// first: librdkafka believes for minutes that one it asked for by name too early does not exist.
 void kafka::wait_until_led(std::string const& name, std::int32_t partitions) {
     auto led = eventually([&] { return leaders(name) == partitions; });
     for (std::int32_t partition = 0; led && partition != partitions; ++partition) {
         led = eventually([&] {
             std::int64_t low = 0;
             std::int64_t high = 0;
-            return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low, &high, 1000);
+            return !rd_kafka_query_watermark_offsets(producer_.get(), name.c_str(), partition, &low,
+                                                     &high, 1000);
         });
     }
     if (!led) {
@@ -163,7 +170,8 @@ void kafka::wait_until_led(std::string const& name, std::int32_t partitions) {
     }
 }
 
-void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t partition, kafka_record const& record) {
+void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t partition,
+                   kafka_record const& record) {
     std::vector<rd_kafka_vu_t> fields;
     auto const add = [&](rd_kafka_vtype_t type) -> auto& {
         fields.push_back({});
@@ -171,7 +179,8 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
         return fields.back().u;
     };
     auto const bytes = [](std::optional<std::string> const& from) {
-        return decltype(rd_kafka_vu_t{}.u.mem){from ? const_cast<char*>(from->data()) : nullptr, from ? from->size() : 0};
+        return decltype(rd_kafka_vu_t{}.u.mem){from ? const_cast<char*>(from->data()) : nullptr,
+                                               from ? from->size() : 0};
     };
     add(RD_KAFKA_VTYPE_TOPIC).cstr = topic.c_str();
     add(RD_KAFKA_VTYPE_PARTITION).i32 = partition;
@@ -183,7 +192,9 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
         add(RD_KAFKA_VTYPE_HEADER).header = {each.name.c_str(), data, static_cast<ssize_t>(size)};
     }
     if (record.timestamp) {
-        add(RD_KAFKA_VTYPE_TIMESTAMP).i64 = std::chrono::duration_cast<std::chrono::milliseconds>(record.timestamp->time_since_epoch()).count();
+        add(RD_KAFKA_VTYPE_TIMESTAMP).i64 = std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                record.timestamp->time_since_epoch())
+                                                .count();
     }
     for (;;) {
         detail::rdkafka_error const error{rd_kafka_produceva(with, fields.data(), fields.size())};
@@ -198,14 +209,16 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
     }
 }
 
-void kafka::produce(std::string const& topic, std::int32_t partition, std::vector<kafka_record> const& records) {
+void kafka::produce(std::string const& topic, std::int32_t partition,
+                    std::vector<kafka_record> const& records) {
     for (auto const& each : records) {
         append(producer_.get(), topic, partition, each);
     }
     flush();
 }
 
-void kafka::produce_values(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values) {
+void kafka::produce_values(std::string const& topic, std::int32_t partition,
+                           std::vector<std::string> const& values) {
     for (auto const& each : values) {
         append(producer_.get(), topic, partition, {.value = each});
     }
@@ -216,12 +229,13 @@ void kafka::send(std::string const& topic, std::int32_t partition, std::string_v
     append(producer_.get(), topic, partition, {.value = std::string{value}});
 }
 
-void kafka::flush() {
-    check(rd_kafka_flush(producer_.get(), limit_ms), "flush");
-}
+void kafka::flush() { check(rd_kafka_flush(producer_.get(), limit_ms), "flush"); }
 
-void kafka::fill(std::string const& topic, std::vector<std::size_t> const& records, std::size_t size) {
-    auto const writer = make_producer({{"linger.ms", "100"}, {"batch.size", "16384"}, {"queue.buffering.max.messages", "500000"}});
+void kafka::fill(std::string const& topic, std::vector<std::size_t> const& records,
+                 std::size_t size) {
+    auto const writer = make_producer({{"linger.ms", "100"},
+                                       {"batch.size", "16384"},
+                                       {"queue.buffering.max.messages", "500000"}});
     std::unique_ptr<rd_kafka_topic_t, detail::rdkafka_deleter<rd_kafka_topic_destroy>> const to{
         rd_kafka_topic_new(writer.get(), topic.c_str(), nullptr)};
     std::string value(size, 'x');
@@ -237,15 +251,18 @@ void kafka::fill(std::string const& topic, std::vector<std::size_t> const& recor
                 run[i].len = value.size();
             }
             // They are all alike: it matters only how many were taken.
-            left[partition] -= static_cast<std::size_t>(rd_kafka_produce_batch(
-                to.get(), static_cast<std::int32_t>(partition), RD_KAFKA_MSG_F_COPY, run.data(), static_cast<int>(count)));
+            left[partition] -= static_cast<std::size_t>(
+                rd_kafka_produce_batch(to.get(), static_cast<std::int32_t>(partition),
+                                       RD_KAFKA_MSG_F_COPY, run.data(), static_cast<int>(count)));
             rd_kafka_poll(writer.get(), run[0].err || run[count == 0 ? 0 : count - 1].err ? 10 : 0);
         }
     }
-    check(rd_kafka_flush(writer.get(), 3 * limit_ms), "flush"); // up to a gigabyte, beside other tests
+    check(rd_kafka_flush(writer.get(), 3 * limit_ms),
+          "flush"); // up to a gigabyte, beside other tests
 }
 
-std::string kafka::filled_topic(std::string const& name, std::int32_t partitions, std::size_t records, std::size_t size) {
+std::string kafka::filled_topic(std::string const& name, std::int32_t partitions,
+                                std::size_t records, std::size_t size) {
     try {
         create_topic(name, partitions);
     } catch (std::system_error const& e) {
@@ -256,13 +273,15 @@ std::string kafka::filled_topic(std::string const& name, std::int32_t partitions
     }
     std::vector<std::size_t> missing;
     for (std::int32_t partition = 0; partition != partitions; ++partition) {
-        missing.push_back(records - std::min(records, static_cast<std::size_t>(log_end(name, partition))));
+        missing.push_back(records -
+                          std::min(records, static_cast<std::size_t>(log_end(name, partition))));
     }
     fill(name, missing, size);
     return name;
 }
 
-std::optional<std::int64_t> kafka::committed(std::string const& group, std::string const& topic, std::int32_t partition) {
+std::optional<std::int64_t> kafka::committed(std::string const& group, std::string const& topic,
+                                             std::int32_t partition) {
     auto const asked = detail::make_partitions(1);
     rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
     auto* wanted = rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), asked.get());
@@ -271,8 +290,8 @@ std::optional<std::int64_t> kafka::committed(std::string const& group, std::stri
     rd_kafka_ListConsumerGroupOffsets_destroy(wanted);
     auto const answer = answer_from(answers, "ListConsumerGroupOffsets");
     std::size_t count = 0;
-    auto const* const* const groups =
-        rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(answer.get()), &count);
+    auto const* const* const groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+        rd_kafka_event_ListConsumerGroupOffsets_result(answer.get()), &count);
     check(rd_kafka_error_code(rd_kafka_group_result_error(groups[0])), group);
     auto const& found = rd_kafka_group_result_partitions(groups[0])->elems[0];
     check(found.err, group);
@@ -282,7 +301,9 @@ std::optional<std::int64_t> kafka::committed(std::string const& group, std::stri
 std::int64_t kafka::log_end(std::string const& topic, std::int32_t partition) {
     std::int64_t low = 0;
     std::int64_t high = 0;
-    check(rd_kafka_query_watermark_offsets(producer_.get(), topic.c_str(), partition, &low, &high, limit_ms), topic);
+    check(rd_kafka_query_watermark_offsets(producer_.get(), topic.c_str(), partition, &low, &high,
+                                           limit_ms),
+          topic);
     return high;
 }
 
@@ -294,7 +315,10 @@ void kafka::delete_records(std::string const& topic, std::int32_t partition, std
     rd_kafka_DeleteRecords(producer_.get(), &wanted, 1, nullptr, answers.get());
     rd_kafka_DeleteRecords_destroy(wanted);
     auto const answer = answer_from(answers, "DeleteRecords");
-    check(rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(answer.get()))->elems[0].err, topic);
+    check(rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(answer.get()))
+              ->elems[0]
+              .err,
+          topic);
 }
 
 std::string kafka::token_brokers() { return listener("advertised.listeners", "TOKENS://"); }
@@ -307,7 +331,8 @@ std::string kafka::listener(std::string_view setting, std::string_view wanted) {
     rd_kafka_ConfigResource_destroy(broker);
     auto const answer = answer_from(answers, "DescribeConfigs");
     std::size_t count = 0;
-    auto const* const* const brokers = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
+    auto const* const* const brokers = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
     auto const* const* const settings = rd_kafka_ConfigResource_configs(brokers[0], &count);
     for (auto const* const each : std::span{settings, count}) {
         if (std::string_view{rd_kafka_ConfigEntry_name(each)} == setting) {
@@ -331,14 +356,16 @@ bool kafka::knows_group(std::string const& group) {
 
 bool kafka::deny_read(rd_kafka_ResourceType_t what, std::string const& name) {
     char text[512];
-    auto* binding = rd_kafka_AclBinding_new(what, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:ANONYMOUS", "*",
-                                            RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_ACL_PERMISSION_TYPE_DENY, text, sizeof text);
+    auto* binding = rd_kafka_AclBinding_new(what, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
+                                            "User:ANONYMOUS", "*", RD_KAFKA_ACL_OPERATION_READ,
+                                            RD_KAFKA_ACL_PERMISSION_TYPE_DENY, text, sizeof text);
     queue const answers{rd_kafka_queue_new(producer_.get())};
     rd_kafka_CreateAcls(producer_.get(), &binding, 1, nullptr, answers.get());
     rd_kafka_AclBinding_destroy(binding);
     auto const answer = answer_from(answers, "CreateAcls");
     std::size_t count = 0;
-    auto const* const* const results = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(answer.get()), &count);
+    auto const* const* const results =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(answer.get()), &count);
     auto const error = rd_kafka_error_code(rd_kafka_acl_result_error(results[0]));
     if (error == RD_KAFKA_RESP_ERR_SECURITY_DISABLED) {
         return false;

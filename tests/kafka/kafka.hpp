@@ -24,7 +24,8 @@ using kafka_record = testing::embedded_cluster::record;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool sanitized = true;
 #elif defined(__has_feature)
-inline constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+inline constexpr bool sanitized =
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 #else
 inline constexpr bool sanitized = false;
 #endif
@@ -66,31 +67,44 @@ public:
     testing::embedded_cluster& embedded() const noexcept { return *embedded_; }
     std::string const& brokers() const noexcept { return brokers_; }
 
-    /// A configuration with a group of its own, sessions as short as the cluster can, and no other deviation from what users have.
+    /// A configuration with a group of its own, sessions as short as the cluster can, and no other
+    /// deviation from what users have.
     config member_of(std::string const& group, std::vector<std::string> topics) const;
-    config member_of_new_group(std::string const& topic) const { return member_of(unique("group"), {topic}); }
+    config member_of_new_group(std::string const& topic) const {
+        return member_of(unique("group"), {topic});
+    }
 
     /// Makes a topic, and returns its name when it can be used.
-    std::string create_topic(std::string const& name, std::int32_t partitions, std::map<std::string, std::string> const& settings = {});
-    std::string create_topic(std::int32_t partitions = 1) { return create_topic(unique("topic"), partitions); }
+    std::string create_topic(std::string const& name, std::int32_t partitions,
+                             std::map<std::string, std::string> const& settings = {});
+    std::string create_topic(std::int32_t partitions = 1) {
+        return create_topic(unique("topic"), partitions);
+    }
 
     /// Appends these in this order; returns when the broker has them.
-    void produce(std::string const& topic, std::int32_t partition, std::vector<kafka_record> const& records);
+    void produce(std::string const& topic, std::int32_t partition,
+                 std::vector<kafka_record> const& records);
     /// The same for records that have only a value.
-    void produce_values(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values);
-    /// Appends so many records of `size` bytes to partition 0, 1, …, in batches of 16 KiB as Java's producer makes them.
+    void produce_values(std::string const& topic, std::int32_t partition,
+                        std::vector<std::string> const& values);
+    /// Appends so many records of `size` bytes to partition 0, 1, …, in batches of 16 KiB as Java's
+    /// producer makes them.
     void fill(std::string const& topic, std::vector<std::size_t> const& records, std::size_t size);
-    /// A topic that holds so many records of `size` bytes in each partition: made once, and found again by later runs.
-    std::string filled_topic(std::string const& name, std::int32_t partitions, std::size_t records, std::size_t size);
+    /// A topic that holds so many records of `size` bytes in each partition: made once, and found
+    /// again by later runs.
+    std::string filled_topic(std::string const& name, std::int32_t partitions, std::size_t records,
+                             std::size_t size);
     /// Sends one and does not wait for it.
     void send(std::string const& topic, std::int32_t partition, std::string_view value);
     void flush();
 
-    std::optional<std::int64_t> committed(std::string const& group, std::string const& topic, std::int32_t partition);
+    std::optional<std::int64_t> committed(std::string const& group, std::string const& topic,
+                                          std::int32_t partition);
     std::int64_t log_end(std::string const& topic, std::int32_t partition);
     /// Makes `first` the first offset that the log holds. Real Kafka.
     void delete_records(std::string const& topic, std::int32_t partition, std::int64_t first);
-    /// Where the cluster listens to those only who show a token, an unsecured JWT; empty: nowhere. Real Kafka.
+    /// Where the cluster listens to those only who show a token, an unsecured JWT; empty: nowhere.
+    /// Real Kafka.
     std::string token_brokers();
     /// Where a controller of the cluster listens, to other nodes only. Real Kafka.
     std::string controller();
@@ -106,7 +120,8 @@ private:
     using producer = std::unique_ptr<rd_kafka_t, producer_deleter>;
 
     producer make_producer(std::map<std::string, std::string> const& settings) const;
-    void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition, kafka_record const& record);
+    void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition,
+                kafka_record const& record);
     /// Where node 1 listens, by a setting of its own; empty: nowhere.
     std::string listener(std::string_view setting, std::string_view wanted);
     /// How many partitions of the topic have one.

@@ -1,7 +1,4 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
-#include <kgroup/detail/rdkafka_handle.hpp>
+#include <kgroup/detail/rdkafka/handle.hpp>
 
 #include <doctest/doctest.h>
 
@@ -12,6 +9,9 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 using steady = std::chrono::steady_clock;
@@ -47,16 +47,20 @@ private:
     std::atomic<int> count_{0};
 };
 
-/// What kgroup is measured against: a loop around rd_kafka_consumer_poll on a thread of its own, with kgroup's settings for fetching.
+/// What kgroup is measured against: a loop around rd_kafka_consumer_poll on a thread of its own,
+/// with kgroup's settings for fetching.
 class bare_loop {
 public:
     bare_loop(kafka const& brokers, std::string const& topic, delays& into) {
         kgroup::detail::rdkafka_conf conf{rd_kafka_conf_new()};
         char text[512];
-        for (auto const& [name, value] :
-             {std::pair{"bootstrap.servers", brokers.brokers()}, {"group.id", unique("bare")}, {"auto.offset.reset", std::string{"earliest"}},
-              {"enable.auto.commit", std::string{"false"}}, {"fetch.wait.max.ms", std::string{"50"}}}) {
-            if (rd_kafka_conf_set(conf.get(), name, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) {
+        for (auto const& [name, value] : {std::pair{"bootstrap.servers", brokers.brokers()},
+                                          {"group.id", unique("bare")},
+                                          {"auto.offset.reset", std::string{"earliest"}},
+                                          {"enable.auto.commit", std::string{"false"}},
+                                          {"fetch.wait.max.ms", std::string{"50"}}}) {
+            if (rd_kafka_conf_set(conf.get(), name, value.c_str(), text, sizeof text) !=
+                RD_KAFKA_CONF_OK) {
                 throw std::invalid_argument{text};
             }
         }
@@ -99,12 +103,13 @@ double ratio_of_delays(kafka& brokers) {
     delays ours;
     delays theirs;
     bare_loop const bare{brokers, their_topic, theirs};
-    member one{brokers.member_of_new_group(our_topic), {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                                        while (auto const record = co_await claim.messages().async_receive()) {
-                                                            ours.note(record->value());
-                                                            claim.mark(*record);
-                                                        }
-                                                    }}};
+    member one{brokers.member_of_new_group(our_topic),
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       ours.note(record->value());
+                       claim.mark(*record);
+                   }
+               }}};
     int sent = 0;
     auto const send_at_rate = [&](int count) {
         auto next = steady::now();
@@ -123,18 +128,21 @@ double ratio_of_delays(kafka& brokers) {
     CHECK(one.stats().wakeups_healed == 0);
     auto const our = ours.median(first, sent);
     auto const their = theirs.median(first, sent);
-    MESSAGE("median delay, us: kgroup ", our, ", bare rd_kafka_consumer_poll ", their, ", ratio ", our / their);
+    MESSAGE("median delay, us: kgroup ", our, ", bare rd_kafka_consumer_poll ", their, ", ratio ",
+            our / their);
     return our / their;
 }
 
 } // namespace
 
-TEST_CASE("latency: at 100 records a second a record reaches the handler as soon as it would reach a bare poll loop") {
+TEST_CASE("latency: at 100 records a second a record reaches the handler as soon as it would reach "
+          "a bare poll loop") {
     if (sanitized) {
         return skip("a sanitizer changes what is measured");
     }
     kafka brokers;
-    // What else the machine does, and where it puts their threads, hits one or the other: the best of a few pairs tells what the path costs.
+    // What else the machine does, and where it puts their threads, hits one or the other: the best
+    // of a few pairs tells what the path costs.
     double best = 1000;
     for (int pair = 0; pair != 8 && best > 1.1; ++pair) {
         best = std::min(best, ratio_of_delays(brokers));

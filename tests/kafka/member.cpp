@@ -25,7 +25,9 @@ struct hooked_handler {
             co_await with.setup(in);
         }
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) { co_await with.consume_claim(in, of); }
+    asio::awaitable<void> consume_claim(session& in, claim& of) {
+        co_await with.consume_claim(in, of);
+    }
     asio::awaitable<void> cleanup(session& in) {
         if (with.cleanup) {
             co_await with.cleanup(in);
@@ -87,7 +89,8 @@ hooks receive_into(received& to) {
 
 struct member::running {
     running(config given, hooks with, int threads)
-        : handler{std::move(with)}, group(std::in_place, context, reporting(std::move(given))) {
+        : handler{std::move(with)},
+          group(std::in_place, context, reporting(std::move(given))) {
         group->async_run(handler, [this](std::exception_ptr e) {
             failure = e;
             ended = true;
@@ -136,17 +139,13 @@ member::~member() {
     }
 }
 
-void member::stop() {
-    running_->group->stop();
-}
+void member::stop() { running_->group->stop(); }
 
 bool member::ends_within(std::chrono::milliseconds limit) {
     return running_->completion.wait_for(limit) == std::future_status::ready;
 }
 
-bool member::has_ended() const {
-    return running_->ended;
-}
+bool member::has_ended() const { return running_->ended; }
 
 std::error_code member::error() const {
     if (running_->ended && running_->failure) {
@@ -194,30 +193,21 @@ std::optional<event> member::last(event_kind kind) const {
 std::string member::said() const {
     std::string text;
     for (auto const& each : events()) {
-        text += std::string{to_string(each.kind)} + ": " + each.text + " (" + each.error.message() + ")\n";
+        text += std::string{to_string(each.kind)} + ": " + each.text + " (" + each.error.message() +
+                ")\n";
     }
     return text;
 }
 
-group_stats member::stats() const {
-    return running_->group->stats();
-}
+group_stats member::stats() const { return running_->group->stats(); }
 
-consumer_group& member::group() {
-    return *running_->group;
-}
+consumer_group& member::group() { return *running_->group; }
 
-void member::pause_all() {
-    running_->group->pause_all();
-}
+void member::pause_all() { running_->group->pause_all(); }
 
-void member::resume_all() {
-    running_->group->resume_all();
-}
+void member::resume_all() { running_->group->resume_all(); }
 
-asio::io_context& member::context() {
-    return running_->context;
-}
+asio::io_context& member::context() { return running_->context; }
 
 void member::abandon() {
     running_->context.stop();

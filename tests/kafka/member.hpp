@@ -53,7 +53,8 @@ private:
 /// A handler that notes and marks everything.
 hooks receive_into(received& to);
 
-/// A member of a group, running on threads of its own from its making on; stopped and waited for at its end.
+/// A member of a group, running on threads of its own from its making on; stopped and waited for at
+/// its end.
 class member {
 public:
     member(config given, hooks handler, int threads = 1);
@@ -65,7 +66,8 @@ public:
     /// Whether the run completes within the limit.
     bool ends_within(std::chrono::milliseconds limit);
     bool has_ended() const;
-    /// How the run ended: the code and the words of what came out of it. Empty: it was stopped in order, or has not ended.
+    /// How the run ended: the code and the words of what came out of it. Empty: it was stopped in
+    /// order, or has not ended.
     std::error_code error() const;
     std::string what() const;
 
@@ -82,7 +84,8 @@ public:
     void resume_all();
     asio::io_context& context();
 
-    /// The context stops where it is and goes, with all that is suspended on it; the run never completes.
+    /// The context stops where it is and goes, with all that is suspended on it; the run never
+    /// completes.
     void abandon();
 
 private:

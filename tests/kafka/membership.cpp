@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -11,6 +8,9 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 using kgroup::assignor;
@@ -43,12 +43,16 @@ struct biography {
 
 void fill_evenly(kafka& brokers, std::string const& topic, std::int32_t partitions, int records) {
     for (std::int32_t partition = 0; partition != partitions; ++partition) {
-        brokers.produce_values(topic, partition, std::vector<std::string>(static_cast<std::size_t>(records), "record"));
+        brokers.produce_values(
+            topic, partition,
+            std::vector<std::string>(static_cast<std::size_t>(records), "record"));
     }
 }
 
-/// A second member joins, both have their part and all is handled; it leaves, and the first has everything again.
-void join_and_leave(kafka& brokers, std::vector<assignor> const& assignors, bool first_keeps_its_session) {
+/// A second member joins, both have their part and all is handled; it leaves, and the first has
+/// everything again.
+void join_and_leave(kafka& brokers, std::vector<assignor> const& assignors,
+                    bool first_keeps_its_session) {
     auto const topic = brokers.create_topic(4);
     fill_evenly(brokers, topic, 4, 100);
     auto given = brokers.member_of_new_group(topic);
@@ -138,7 +142,9 @@ TEST_CASE("membership: kept on an idle topic beyond max.poll.interval.ms") {
     kafka brokers;
     auto const topic = brokers.create_topic(2);
     auto given = brokers.member_of_new_group(topic);
-    given.properties = {{"session.timeout.ms", "4000"}, {"max.poll.interval.ms", "4000"}, {"heartbeat.interval.ms", "500"}};
+    given.properties = {{"session.timeout.ms", "4000"},
+                        {"max.poll.interval.ms", "4000"},
+                        {"heartbeat.interval.ms", "500"}};
     biography of;
     member one{given, of.handler()};
     REQUIRE(eventually([&] { return one.claims() == 2; }));
@@ -150,7 +156,8 @@ TEST_CASE("membership: kept on an idle topic beyond max.poll.interval.ms") {
     CHECK(of.sessions() == 1);
 }
 
-TEST_CASE("membership: a static member whose instance id is taken over ends with the code of that") {
+TEST_CASE(
+    "membership: a static member whose instance id is taken over ends with the code of that") {
     if (!kafka::is_there()) {
         return;
     }
@@ -172,7 +179,8 @@ TEST_CASE("membership: a static member whose instance id is taken over ends with
     CHECK(before.count() == 0);
 }
 
-TEST_CASE("membership: a static member that is back within the session finds its partitions, and nobody rebalances") {
+TEST_CASE("membership: a static member that is back within the session finds its partitions, and "
+          "nobody rebalances") {
     if (!kafka::is_there()) {
         return;
     }
@@ -204,12 +212,14 @@ TEST_CASE("membership: a static member that is back within the session finds its
     CHECK(stays.sessions() == sessions);
 }
 
-TEST_CASE("membership: a position that the log no longer holds: earliest and latest go on, none ends") {
+TEST_CASE(
+    "membership: a position that the log no longer holds: earliest and latest go on, none ends") {
     if (!kafka::is_there()) {
         return;
     }
     kafka brokers{kafka::kind::real};
-    for (auto const reset : {kgroup::offset_reset::earliest, kgroup::offset_reset::latest, kgroup::offset_reset::none}) {
+    for (auto const reset : {kgroup::offset_reset::earliest, kgroup::offset_reset::latest,
+                             kgroup::offset_reset::none}) {
         CAPTURE(static_cast<int>(reset));
         auto const topic = brokers.create_topic();
         brokers.produce_values(topic, 0, std::vector<std::string>(10, "old"));
@@ -217,12 +227,12 @@ TEST_CASE("membership: a position that the log no longer holds: earliest and lat
         {
             // Commits 3 and leaves.
             member first{given, {.consume_claim = [](auto&, auto& claim) -> asio::awaitable<void> {
-                                     for (int i = 0; i != 3; ++i) {
-                                         claim.mark(*co_await claim.messages().async_receive());
-                                     }
-                                     while (auto const next = co_await claim.messages().async_receive()) {
-                                     }
-                                 }}};
+                             for (int i = 0; i != 3; ++i) {
+                                 claim.mark(*co_await claim.messages().async_receive());
+                             }
+                             while (auto const next = co_await claim.messages().async_receive()) {
+                             }
+                         }}};
             REQUIRE(eventually([&] { return first.stats().offsets_committed != 0; }));
         }
         REQUIRE(brokers.committed(given.group_id, topic, 0) == 3);
@@ -252,7 +262,8 @@ TEST_CASE("membership: a position that the log no longer holds: earliest and lat
     }
 }
 
-TEST_CASE("membership: with offset_reset::none a group without an offset ends, and says which partition") {
+TEST_CASE("membership: with offset_reset::none a group without an offset ends, and says which "
+          "partition") {
     kafka brokers;
     auto const topic = brokers.create_topic();
     auto given = brokers.member_of_new_group(topic);
@@ -273,7 +284,8 @@ TEST_CASE("membership: with offset_reset::latest a new group gets what comes fro
     received records;
     std::atomic<std::int64_t> start{-2};
     auto handler = receive_into(records);
-    handler.consume_claim = [&, receive = handler.consume_claim](auto& session, auto& claim) -> asio::awaitable<void> {
+    handler.consume_claim =
+        [&, receive = handler.consume_claim](auto& session, auto& claim) -> asio::awaitable<void> {
         start = claim.initial_offset();
         co_await receive(session, claim);
     };

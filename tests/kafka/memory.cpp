@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
@@ -14,6 +11,9 @@
 #include <fstream>
 #include <sstream>
 #include <thread>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 using namespace kgroup::tests;
 
@@ -37,15 +37,16 @@ std::size_t resident() {
 
 /// What a member of this topic, alone in a process, measured.
 struct measurement {
-    std::size_t waiting = 0;   // most, while no handler read
-    std::size_t going = 0;     // most, while they read
-    std::size_t paused = 0;    // most, when they had stopped reading
+    std::size_t waiting = 0;    // most, while no handler read
+    std::size_t going = 0;      // most, while they read
+    std::size_t paused = 0;     // most, when they had stopped reading
     std::size_t partitions = 0; // that went on
 };
 
 measurement measure_in_process(std::string const& topic, std::size_t enough) {
     auto const program = std::filesystem::read_symlink("/proc/self/exe").string();
-    auto const command = "KGROUP_MEASURED_TOPIC=" + topic + " KGROUP_MEASURED_ENOUGH=" + std::to_string(enough) + " '" + program +
+    auto const command = "KGROUP_MEASURED_TOPIC=" + topic +
+                         " KGROUP_MEASURED_ENOUGH=" + std::to_string(enough) + " '" + program +
                          "' --no-skip --minimal --test-case='memory: the process that is measured'";
     auto* const output = ::popen(command.c_str(), "r");
     REQUIRE(output);
@@ -59,7 +60,9 @@ measurement measure_in_process(std::string const& topic, std::size_t enough) {
     std::istringstream words{said};
     std::string name;
     while (words >> name) {
-        for (auto const& [known, to] : {std::pair{"waiting:", &found.waiting}, {"going:", &found.going}, {"paused:", &found.paused},
+        for (auto const& [known, to] : {std::pair{"waiting:", &found.waiting},
+                                        {"going:", &found.going},
+                                        {"paused:", &found.paused},
                                         {"partitions:", &found.partitions}}) {
             if (name == known) {
                 words >> *to;
@@ -69,9 +72,7 @@ measurement measure_in_process(std::string const& topic, std::size_t enough) {
     return found;
 }
 
-double mebibytes(std::size_t bytes) {
-    return static_cast<double>(bytes) / (1 << 20);
-}
+double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 void check_bound(char const* name, std::size_t records, std::size_t size, std::size_t enough) {
     if (sanitized) {
@@ -81,11 +82,15 @@ void check_bound(char const* name, std::size_t records, std::size_t size, std::s
         return;
     }
     kafka brokers{kafka::kind::real};
-    auto const idle = measure_in_process(brokers.filled_topic("memory-idle", partitions_read, 0, 0), 0);
-    auto const full = measure_in_process(brokers.filled_topic(name, partitions_read, records, size), enough);
+    auto const idle =
+        measure_in_process(brokers.filled_topic("memory-idle", partitions_read, 0, 0), 0);
+    auto const full =
+        measure_in_process(brokers.filled_topic(name, partitions_read, records, size), enough);
     auto const bound = idle.waiting + buffer_bytes + buffer_bytes / 4;
-    MESSAGE("librdkafka ", std::string{rd_kafka_version_str()}, ", records of ", size, " bytes, MiB: idle ", mebibytes(idle.waiting), ", waiting ",
-            mebibytes(full.waiting), ", going on ", mebibytes(full.going), ", paused ", mebibytes(full.paused), ", bound ", mebibytes(bound));
+    MESSAGE("librdkafka ", std::string{rd_kafka_version_str()}, ", records of ", size,
+            " bytes, MiB: idle ", mebibytes(idle.waiting), ", waiting ", mebibytes(full.waiting),
+            ", going on ", mebibytes(full.going), ", paused ", mebibytes(full.paused), ", bound ",
+            mebibytes(bound));
     CHECK(idle.waiting > 0);
     CHECK(full.waiting > idle.waiting + (4 << 20)); // something was measured
     CHECK(full.waiting < bound);
@@ -96,11 +101,13 @@ void check_bound(char const* name, std::size_t records, std::size_t size, std::s
 
 } // namespace
 
-TEST_CASE("memory: 50 partitions with 20 MB of 100 B records waiting in each stay within buffer_bytes") {
+TEST_CASE(
+    "memory: 50 partitions with 20 MB of 100 B records waiting in each stay within buffer_bytes") {
     check_bound("memory-of-small-records", 200000, 100, 5000);
 }
 
-TEST_CASE("memory: 50 partitions with 20 MB of 10 KB records waiting in each stay within buffer_bytes") {
+TEST_CASE(
+    "memory: 50 partitions with 20 MB of 10 KB records waiting in each stay within buffer_bytes") {
     check_bound("memory-of-large-records", 2000, 10000, 300);
 }
 
@@ -113,14 +120,14 @@ TEST_CASE("memory: the process that is measured" * doctest::skip()) {
     std::atomic<bool> go{false};
     std::array<std::atomic<std::size_t>, partitions_read> counts{};
     member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                           while (!go && !claim.messages().ended()) {
-                               co_await pause_for(10ms);
-                           }
-                           while (auto const record = co_await claim.messages().async_receive()) {
-                               ++counts[static_cast<std::size_t>(claim.partition())];
-                               claim.mark(*record);
-                           }
-                       }}};
+                   while (!go && !claim.messages().ended()) {
+                       co_await pause_for(10ms);
+                   }
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       ++counts[static_cast<std::size_t>(claim.partition())];
+                       claim.mark(*record);
+                   }
+               }}};
     REQUIRE(eventually([&] { return one.claims() == partitions_read; }));
     auto const most_until = [](auto const& over) {
         std::size_t most = 0;
@@ -149,11 +156,13 @@ TEST_CASE("memory: the process that is measured" * doctest::skip()) {
         auto const until = std::chrono::steady_clock::now() + 30s;
         auto const went_on = [&](auto const& count) { return count >= enough; };
         std::printf("going: %zu\n", most_until([&] {
-                        return std::ranges::all_of(counts, went_on) || std::chrono::steady_clock::now() > until;
+                        return std::ranges::all_of(counts, went_on) ||
+                               std::chrono::steady_clock::now() > until;
                     }));
         one.pause_all();
         std::printf("paused: %zu\n", settle());
-        std::printf("partitions: %zu\n", static_cast<std::size_t>(std::ranges::count_if(counts, went_on)));
+        std::printf("partitions: %zu\n",
+                    static_cast<std::size_t>(std::ranges::count_if(counts, went_on)));
     }
     one.resume_all();
 }
@@ -167,15 +176,16 @@ TEST_CASE("memory: a partition whose queue was full is fetched again as soon as 
     std::atomic<std::size_t> count{0};
     std::chrono::steady_clock::time_point first;
     member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                           while (auto const record = co_await claim.messages().async_receive()) {
-                               if (count == 0) {
-                                   first = std::chrono::steady_clock::now();
-                               }
-                               if (++count % 10 == 0) {
-                                   co_await pause_for(5ms); // slower than what is fetched: the queue fills up
-                               }
-                           }
-                       }}};
+                   while (auto const record = co_await claim.messages().async_receive()) {
+                       if (count == 0) {
+                           first = std::chrono::steady_clock::now();
+                       }
+                       if (++count % 10 == 0) {
+                           co_await pause_for(
+                               5ms); // slower than what is fetched: the queue fills up
+                       }
+                   }
+               }}};
     REQUIRE(eventually([&] { return count == all; }));
     auto const took = std::chrono::duration<double>(std::chrono::steady_clock::now() - first);
     MESSAGE(all, " records of 10 KB took ", took.count(), " s");

@@ -1,8 +1,6 @@
-#include "kafka.hpp"
-
-#include <kgroup/detail/partition_state.hpp>
-#include <kgroup/detail/rdkafka_handle.hpp>
-#include <kgroup/detail/rdkafka_source.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/source.hpp>
 
 #include <asio/io_context.hpp>
 
@@ -16,7 +14,10 @@
 #include <utility>
 #include <vector>
 
-// Where librdkafka goes on reading after a pause. It pauses what a member keeps in every cooperative rebalance.
+#include "kafka.hpp"
+
+// Where librdkafka goes on reading after a pause. It pauses what a member keeps in every
+// cooperative rebalance.
 
 using namespace kgroup::tests;
 using request = kgroup::testing::embedded_cluster::request;
@@ -25,19 +26,25 @@ namespace {
 
 class reader {
 public:
-    reader(kafka const& brokers, std::string const& topic, std::int32_t partitions) : all_(kgroup::detail::make_partitions(1)) {
+    reader(kafka const& brokers, std::string const& topic, std::int32_t partitions)
+        : all_(kgroup::detail::make_partitions(1)) {
         kgroup::detail::rdkafka_conf conf{rd_kafka_conf_new()};
         for (auto const& [name, value] : std::vector<std::pair<char const*, std::string>>{
-                 {"bootstrap.servers", brokers.brokers()}, {"group.id", unique("group")}, {"auto.offset.reset", "earliest"},
-                 {"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"fetch.wait.max.ms", "10"}}) {
-            REQUIRE(rd_kafka_conf_set(conf.get(), name, value.c_str(), nullptr, 0) == RD_KAFKA_CONF_OK);
+                 {"bootstrap.servers", brokers.brokers()},
+                 {"group.id", unique("group")},
+                 {"auto.offset.reset", "earliest"},
+                 {"enable.auto.commit", "false"},
+                 {"enable.auto.offset.store", "false"},
+                 {"fetch.wait.max.ms", "10"}}) {
+            REQUIRE(rd_kafka_conf_set(conf.get(), name, value.c_str(), nullptr, 0) ==
+                    RD_KAFKA_CONF_OK);
         }
         handle_ = std::make_shared<kgroup::detail::rdkafka_handle>(std::move(conf), std::nullopt);
         rd_kafka_poll_set_consumer(handle_->get());
         for (std::int32_t partition = 0; partition != partitions; ++partition) {
             auto state = std::make_shared<kgroup::detail::partition_state>(
-                kgroup::topic_partition{topic, partition}, context_.get_executor(), kgroup::tracked_offset{},
-                std::weak_ptr<kgroup::detail::claim_observer>{});
+                kgroup::topic_partition{topic, partition}, context_.get_executor(),
+                kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{});
             auto source = std::make_shared<kgroup::detail::rdkafka_source>(handle_, state);
             state->start(source, 0);
             rd_kafka_topic_partition_list_add(all_.get(), topic.c_str(), partition)->offset = 0;
@@ -72,14 +79,17 @@ public:
             offsets.insert(offsets.end(), more.begin(), more.end());
             return offsets.size() == count;
         });
-        REQUIRE_MESSAGE(all, offsets.size(), " of ", count, ", the last ", offsets.empty() ? -1 : offsets.back());
+        REQUIRE_MESSAGE(all, offsets.size(), " of ", count, ", the last ",
+                        offsets.empty() ? -1 : offsets.back());
         return offsets;
     }
     std::size_t waiting(std::size_t partition) const { return sources_[partition]->waiting(); }
 
     void pause_and_resume() {
-        REQUIRE(rd_kafka_pause_partitions(handle_->get(), all_.get()) == RD_KAFKA_RESP_ERR_NO_ERROR);
-        REQUIRE(rd_kafka_resume_partitions(handle_->get(), all_.get()) == RD_KAFKA_RESP_ERR_NO_ERROR);
+        REQUIRE(rd_kafka_pause_partitions(handle_->get(), all_.get()) ==
+                RD_KAFKA_RESP_ERR_NO_ERROR);
+        REQUIRE(rd_kafka_resume_partitions(handle_->get(), all_.get()) ==
+                RD_KAFKA_RESP_ERR_NO_ERROR);
     }
 
 private:
@@ -103,7 +113,8 @@ struct failed_fetch {
     failed_fetch(std::size_t records, rd_kafka_resp_err_t with) {
         brokers.produce_values(topic, 0, values(records));
         CHECK(one.take(0, records).back() == static_cast<std::int64_t>(records) - 1);
-        // Once more when nothing comes of it: now and then librdkafka throws away the answer of the broker inside the process.
+        // Once more when nothing comes of it: now and then librdkafka throws away the answer of the
+        // broker inside the process.
         REQUIRE(eventually([&] {
             brokers.embedded().fail(request::fetch, with, 1);
             return eventually([&] { return one.waiting(0) != 0; }, 3s);
@@ -130,7 +141,8 @@ TEST_CASE("position: after an error, a pause goes on behind what was read last")
     CHECK(after.one.take(0, 10).front() == 100);
 }
 
-TEST_CASE("position: pauses while six partitions are drained by two threads lose nothing and repeat nothing") {
+TEST_CASE("position: pauses while six partitions are drained by two threads lose nothing and "
+          "repeat nothing") {
     constexpr std::size_t partitions = 6;
     constexpr std::size_t records = sanitized ? 2000 : 6000;
     kafka brokers{kafka::kind::embedded};
@@ -144,26 +156,31 @@ TEST_CASE("position: pauses while six partitions are drained by two threads lose
     auto const drain_half = [&](std::size_t first) {
         std::vector<std::int64_t> next(partitions);
         auto const done = [&] {
-            return std::all_of(next.begin(), next.end(), [&](auto each) { return each == 0 || each == records; });
+            return std::all_of(next.begin(), next.end(),
+                               [&](auto each) { return each == 0 || each == records; });
         };
-        eventually([&] {
-            for (std::size_t turn = 0; turn != 1000; ++turn) {
-                for (auto partition = first; partition < partitions; partition += 2) {
-                    for (auto const offset : all.drain(partition, 512)) {
-                        out_of_order += offset != next[partition];
-                        next[partition] = offset + 1;
-                        ++taken;
+        eventually(
+            [&] {
+                for (std::size_t turn = 0; turn != 1000; ++turn) {
+                    for (auto partition = first; partition < partitions; partition += 2) {
+                        for (auto const offset : all.drain(partition, 512)) {
+                            out_of_order += offset != next[partition];
+                            next[partition] = offset + 1;
+                            ++taken;
+                        }
                     }
                 }
-            }
-            return taken >= partitions * records && done();
-        }, 60s);
+                return taken >= partitions * records && done();
+            },
+            60s);
     };
     std::thread even{[&] { drain_half(0); }};
     std::thread odd{[&] { drain_half(1); }};
     std::size_t pauses = 0;
-    for (std::size_t before = 0; eventually([&] { return taken >= before + 200 || taken >= partitions * records; }, 60s) &&
-                                 taken < partitions * records; before = taken) {
+    for (std::size_t before = 0;
+         eventually([&] { return taken >= before + 200 || taken >= partitions * records; }, 60s) &&
+         taken < partitions * records;
+         before = taken) {
         all.pause_and_resume();
         ++pauses;
     }

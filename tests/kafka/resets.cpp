@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -10,7 +7,11 @@
 #include <string>
 #include <vector>
 
-// A position that the log does not hold any more is told when it is reset, whether or not a record follows.
+#include "kafka.hpp"
+#include "member.hpp"
+
+// A position that the log does not hold any more is told when it is reset, whether or not a record
+// follows.
 
 using namespace kgroup::tests;
 using kgroup::event_kind;
@@ -19,7 +20,8 @@ namespace testing = kgroup::testing;
 
 namespace {
 
-/// A group that has committed this in two partitions of ten records, of which the first five are then deleted.
+/// A group that has committed this in two partitions of ten records, of which the first five are
+/// then deleted.
 struct truncated {
     kafka brokers{kafka::kind::real};
     std::string topic = brokers.create_topic(2);
@@ -32,10 +34,12 @@ struct truncated {
         {
             auto first = given;
             first.initial_offset = offset_reset::earliest;
-            member one{first, {.consume_claim = [&](kgroup::session& in, kgroup::claim& of) -> asio::awaitable<void> {
-                                   in.mark_offset({topic, of.partition()}, committed);
-                                   co_await in.async_wait_stopping();
-                               }}};
+            member one{first,
+                       {.consume_claim = [&](kgroup::session& in,
+                                             kgroup::claim& of) -> asio::awaitable<void> {
+                           in.mark_offset({topic, of.partition()}, committed);
+                           co_await in.async_wait_stopping();
+                       }}};
             REQUIRE(eventually([&] { return one.stats().offsets_committed == 2; }));
         }
         for (std::int32_t const partition : {0, 1}) {
@@ -58,7 +62,8 @@ std::map<std::int32_t, std::string> told(member const& by) {
 
 } // namespace
 
-TEST_CASE("resets: told for each partition at once, with latest too, and not once more with the next record") {
+TEST_CASE("resets: told for each partition at once, with latest too, and not once more with the "
+          "next record") {
     if (!kafka::is_there()) {
         return;
     }
@@ -98,8 +103,10 @@ TEST_CASE("resets: told once with earliest, where the next record follows at onc
     CHECK_MESSAGE(one.count(event_kind::position_reset) == 2, one.said());
 }
 
-TEST_CASE("resets: told whatever the user wants to see of librdkafka's log, which shows what it showed before") {
-    for (auto const& [level, lines] : std::map<std::string, std::size_t>{{"3", 0}, {"4", 1}, {"6", 1}}) {
+TEST_CASE("resets: told whatever the user wants to see of librdkafka's log, which shows what it "
+          "showed before") {
+    for (auto const& [level, lines] :
+         std::map<std::string, std::size_t>{{"3", 0}, {"4", 1}, {"6", 1}}) {
         CAPTURE(level);
         kafka brokers{kafka::kind::embedded};
         auto const topic = brokers.create_topic();
@@ -110,12 +117,15 @@ TEST_CASE("resets: told whatever the user wants to see of librdkafka's log, whic
         received records;
         member one{given, receive_into(records)};
         REQUIRE(eventually([&] { return one.claims() == 1; }));
-        // Once more when nothing comes of it: now and then librdkafka throws away the answer of the broker inside the process.
+        // Once more when nothing comes of it: now and then librdkafka throws away the answer of the
+        // broker inside the process.
         REQUIRE(eventually([&] {
-            brokers.embedded().fail(testing::embedded_cluster::request::fetch, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, 1);
+            brokers.embedded().fail(testing::embedded_cluster::request::fetch,
+                                    RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, 1);
             return eventually([&] { return one.count(event_kind::position_reset) != 0; }, 3s);
         }));
-        CHECK(one.last(event_kind::position_reset)->text == "offset 2 is not in the log; reading goes on at the end of the log");
+        CHECK(one.last(event_kind::position_reset)->text ==
+              "offset 2 is not in the log; reading goes on at the end of the log");
         one.stop();
         REQUIRE(one.ends_within(20s));
         std::size_t seen = 0;

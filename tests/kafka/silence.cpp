@@ -1,8 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-#include "raw_producer.hpp"
-#include "transactional_producer.hpp"
-
 #include <kgroup/kgroup.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>
 
@@ -17,6 +12,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+
+#include "kafka.hpp"
+#include "member.hpp"
+#include "raw_producer.hpp"
+#include "transactional_producer.hpp"
 
 // Whatever makes no progress is told, with its reason, and so is its end.
 
@@ -37,7 +37,8 @@ kgroup::config member_of(std::string const& brokers, std::string const& topic) {
             .properties = {{"session.timeout.ms", "6000"}}};
 }
 
-bool tells(member const& of, event_kind kind, std::string const& words, std::chrono::milliseconds limit = 14s) {
+bool tells(member const& of, event_kind kind, std::string const& words,
+           std::chrono::milliseconds limit = 14s) {
     return eventually(
         [&] {
             auto const told = of.last(kind);
@@ -62,7 +63,8 @@ TEST_CASE("silence: a coordinator that cannot be found") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 2);
     cluster.produce("orders", 0, "a");
-    cluster.fail(request::find_coordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, every_time);
+    cluster.fail(request::find_coordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+                 every_time);
     received records;
     member one{member_of(cluster.brokers(), "orders"), receive_into(records)};
     CHECK(tells(one, event_kind::no_assignment, "coordinator does not answer"));
@@ -99,9 +101,11 @@ TEST_CASE("silence: joins and their answers that repeat") {
 
 TEST_CASE("silence: what listens is not a broker") {
     asio::io_context context;
-    asio::ip::tcp::acceptor mute{context, {asio::ip::make_address("127.0.0.1"), 0}}; // connects, and says nothing
+    asio::ip::tcp::acceptor mute{
+        context, {asio::ip::make_address("127.0.0.1"), 0}}; // connects, and says nothing
     received records;
-    member one{member_of("127.0.0.1:" + std::to_string(mute.local_endpoint().port()), "orders"), receive_into(records)};
+    member one{member_of("127.0.0.1:" + std::to_string(mute.local_endpoint().port()), "orders"),
+               receive_into(records)};
     CHECK(tells(one, event_kind::no_assignment, "no broker has answered"));
 }
 
@@ -140,7 +144,8 @@ TEST_CASE("silence: fetches that are refused, and a partition that loses its lea
     }
     SUBCASE("leader") {
         if (rd_kafka_version() >= 0x02050000) {
-            return skip("the embedded cluster of librdkafka since 2.5 does not survive a fetch from a partition that has lost its leader");
+            return skip("the embedded cluster of librdkafka since 2.5 does not survive a fetch "
+                        "from a partition that has lost its leader");
         }
         cluster.move_leader("orders", 0, -1);
         CHECK(tells(one, event_kind::nothing_comes, "the partition's leader has not said", 13s));
@@ -179,7 +184,8 @@ TEST_CASE("silence: a record whose length is damaged") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 1);
     cluster.produce("orders", 0, "a");
-    raw_producer{cluster.brokers()}.produce("orders", 0, {{.values = {"b", "c"}, .length_error = 1000}});
+    raw_producer{cluster.brokers()}.produce("orders", 0,
+                                            {{.values = {"b", "c"}, .length_error = 1000}});
     auto const given = member_of(cluster.brokers(), "orders");
     received records;
     member one{given, receive_into(records)};
@@ -207,9 +213,7 @@ TEST_CASE("silence: an open transaction") {
         writer.commit();
         CHECK(has_all(records, 3));
     }
-    SUBCASE("is aborted") {
-        writer.abort();
-    }
+    SUBCASE("is aborted") { writer.abort(); }
     CHECK(eventually([&] { return one.count(event_kind::records_come) == 1; }, 12s));
     CHECK(one.count(event_kind::nothing_comes) == 1);
 }
@@ -270,20 +274,15 @@ TEST_CASE("silence: under the new protocol, a member that is never answered") {
     CHECK(eventually([&] { return one.count(event_kind::assignment_received) == 1; }));
 }
 
-TEST_CASE("silence: the debug log is shown to those who asked for it, and only what they asked for") {
+TEST_CASE(
+    "silence: the debug log is shown to those who asked for it, and only what they asked for") {
     embedded_cluster cluster;
     cluster.create_topic("orders", 1);
     auto given = member_of(cluster.brokers(), "orders");
-    SUBCASE("all") {
-        given.properties["debug"] = "all";
-    }
-    SUBCASE("some") {
-        given.properties["debug"] = "metadata";
-    }
+    SUBCASE("all") { given.properties["debug"] = "all"; }
+    SUBCASE("some") { given.properties["debug"] = "metadata"; }
     SUBCASE("none") {}
-    SUBCASE("errors") {
-        given.properties["log_level"] = "3";
-    }
+    SUBCASE("errors") { given.properties["log_level"] = "3"; }
     received records;
     member one{given, receive_into(records)};
     REQUIRE(eventually([&] { return one.claims() == 1; }));

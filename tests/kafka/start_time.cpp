@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <asio/use_future.hpp>
@@ -19,6 +16,9 @@
 #include <system_error>
 #include <vector>
 
+#include "kafka.hpp"
+#include "member.hpp"
+
 // Where a real log is at a time. (The embedded cluster knows only the beginning and the end.)
 
 namespace {
@@ -32,7 +32,8 @@ using std::chrono::system_clock;
 struct minutes {
     kafka brokers{kafka::kind::real};
     std::string topic = brokers.create_topic(2);
-    system_clock::time_point first = std::chrono::floor<std::chrono::milliseconds>(system_clock::now() - 1h);
+    system_clock::time_point first =
+        std::chrono::floor<std::chrono::milliseconds>(system_clock::now() - 1h);
 
     minutes() {
         std::vector<kafka_record> records;
@@ -43,7 +44,8 @@ struct minutes {
     }
 };
 
-TEST_CASE("start time: a new group begins at the first record that is late enough, and at the end where there is none") {
+TEST_CASE("start time: a new group begins at the first record that is late enough, and at the end "
+          "where there is none") {
     if (!kafka::is_there()) {
         return;
     }
@@ -51,8 +53,9 @@ TEST_CASE("start time: a new group begins at the first record that is late enoug
         std::chrono::microseconds after_the_first;
         std::vector<std::int64_t> offsets;
     };
-    for (auto const& [time, offsets] : {expectation{2min, {2, 3}}, expectation{2min - 1us, {2, 3}}, expectation{2min + 1us, {3}},
-                                        expectation{-24h, {0, 1, 2, 3}}, expectation{4min, {}}}) {
+    for (auto const& [time, offsets] :
+         {expectation{2min, {2, 3}}, expectation{2min - 1us, {2, 3}}, expectation{2min + 1us, {3}},
+          expectation{-24h, {0, 1, 2, 3}}, expectation{4min, {}}}) {
         CAPTURE(time.count());
         minutes log;
         auto given = log.brokers.member_of_new_group(log.topic);
@@ -62,7 +65,8 @@ TEST_CASE("start time: a new group begins at the first record that is late enoug
         std::map<std::int32_t, std::int64_t> starts;
         received records;
         auto handler = receive_into(records);
-        handler.consume_claim = [&, receive = handler.consume_claim](auto& session, auto& claim) -> asio::awaitable<void> {
+        handler.consume_claim = [&, receive = handler.consume_claim](
+                                    auto& session, auto& claim) -> asio::awaitable<void> {
             {
                 std::lock_guard const lock{mutex};
                 starts[claim.partition()] = claim.initial_offset();
@@ -75,7 +79,8 @@ TEST_CASE("start time: a new group begins at the first record that is late enoug
             return starts.size() == 2;
         }));
         log.brokers.produce(log.topic, 0, {{.value = "behind", .timestamp = log.first}});
-        REQUIRE(eventually([&] { return !records.offsets(0).empty() && records.offsets(0).back() == 4; }));
+        REQUIRE(eventually(
+            [&] { return !records.offsets(0).empty() && records.offsets(0).back() == 4; }));
         auto expected = offsets;
         expected.push_back(4);
         CHECK(records.offsets(0) == expected);
@@ -87,7 +92,8 @@ TEST_CASE("start time: a new group begins at the first record that is late enoug
     }
 }
 
-TEST_CASE("start time: offsets for a time, of any partition, and an error of its own for one that is not there") {
+TEST_CASE("start time: offsets for a time, of any partition, and an error of its own for one that "
+          "is not there") {
     if (!kafka::is_there()) {
         return;
     }
@@ -128,7 +134,8 @@ TEST_CASE("start time: offsets for a time, of any partition, and an error of its
     std::vector<std::future<std::vector<offset_for_time>>> answers;
     std::array const asked{filled};
     for (int i = 0; i != 4; ++i) {
-        answers.push_back(one.group().async_offsets_for_times(asked, log.first + i * 1min, asio::use_future));
+        answers.push_back(
+            one.group().async_offsets_for_times(asked, log.first + i * 1min, asio::use_future));
     }
     for (int i = 0; i != 4; ++i) {
         CHECK(answers[static_cast<std::size_t>(i)].get().at(0).offset == i);
@@ -136,16 +143,21 @@ TEST_CASE("start time: offsets for a time, of any partition, and an error of its
 }
 
 TEST_CASE("start time: stopped while a question waits for brokers that cannot be reached") {
-    kgroup::config given{.brokers = "127.0.0.1:1", .group_id = "group", .topics = {"topic"}, .initial_offset = kgroup::offset_reset::earliest};
-    // The code alone goes to this thread: ThreadSanitizer does not see how libstdc++ counts who holds an exception.
+    kgroup::config given{.brokers = "127.0.0.1:1",
+                         .group_id = "group",
+                         .topics = {"topic"},
+                         .initial_offset = kgroup::offset_reset::earliest};
+    // The code alone goes to this thread: ThreadSanitizer does not see how libstdc++ counts who
+    // holds an exception.
     std::array<std::promise<std::error_code>, 2> answers;
     received records;
     member one{given, receive_into(records)};
     std::array const asked{topic_partition{"topic", 0}};
     for (auto& each : answers) {
-        one.group().async_offsets_for_times(asked, system_clock::now(), [&each](std::exception_ptr const& e, auto const&) {
-            each.set_value(e ? kgroup::detail::words_of(e).second : std::error_code{});
-        });
+        one.group().async_offsets_for_times(
+            asked, system_clock::now(), [&each](std::exception_ptr const& e, auto const&) {
+                each.set_value(e ? kgroup::detail::words_of(e).second : std::error_code{});
+            });
     }
     one.stop();
     REQUIRE(one.ends_within(given.close_timeout + 1s));

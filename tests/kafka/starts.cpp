@@ -1,11 +1,7 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 
 #include <doctest/doctest.h>
-
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
@@ -20,8 +16,11 @@
 #include <utility>
 #include <vector>
 
-// Where claims start when it is not simply what is committed, over librdkafka: partitions that were added, open transactions, leaders that
-// are away.
+#include "kafka.hpp"
+#include "member.hpp"
+
+// Where claims start when it is not simply what is committed, over librdkafka: partitions that were
+// added, open transactions, leaders that are away.
 
 namespace {
 
@@ -33,10 +32,12 @@ using kgroup::offset_reset;
 void add_partitions(kafka& brokers, std::string const& topic, std::size_t count) {
     std::array<char, 256> text{};
     auto* const conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(), text.size());
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(),
+                      text.size());
     std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> const client{
         rd_kafka_new(RD_KAFKA_PRODUCER, conf, text.data(), text.size()), rd_kafka_destroy};
-    std::unique_ptr<rd_kafka_queue_t, decltype(&rd_kafka_queue_destroy)> const queue{rd_kafka_queue_new(client.get()), rd_kafka_queue_destroy};
+    std::unique_ptr<rd_kafka_queue_t, decltype(&rd_kafka_queue_destroy)> const queue{
+        rd_kafka_queue_new(client.get()), rd_kafka_queue_destroy};
     auto* added = rd_kafka_NewPartitions_new(topic.c_str(), count, text.data(), text.size());
     rd_kafka_CreatePartitions(client.get(), &added, 1, nullptr, queue.get());
     rd_kafka_NewPartitions_destroy(added);
@@ -47,7 +48,8 @@ void add_partitions(kafka& brokers, std::string const& topic, std::size_t count)
 }
 
 /// A producer learns of partitions that were added in its own time: a new one knows them.
-void produce_to_added(std::string const& topic, std::int32_t partition, std::vector<std::string> const& values) {
+void produce_to_added(std::string const& topic, std::int32_t partition,
+                      std::vector<std::string> const& values) {
     for (auto const& each : values) {
         REQUIRE(eventually([&] {
             try {
@@ -68,7 +70,8 @@ struct start_notes {
 
     hooks handler() {
         auto result = receive_into(records);
-        result.consume_claim = [this, receive = result.consume_claim](auto& session, auto& claim) -> asio::awaitable<void> {
+        result.consume_claim = [this, receive = result.consume_claim](
+                                   auto& session, auto& claim) -> asio::awaitable<void> {
             {
                 std::lock_guard const lock{mutex};
                 starts[claim.partition()] = claim.initial_offset();
@@ -88,7 +91,8 @@ struct start_notes {
     }
 };
 
-TEST_CASE("starts: partitions that are added while a group runs, and while it is away, begin at their beginning") {
+TEST_CASE("starts: partitions that are added while a group runs, and while it is away, begin at "
+          "their beginning") {
     if (!kafka::is_there()) {
         return;
     }
@@ -143,8 +147,10 @@ TEST_CASE("starts: an open transaction that commits an offset delays its partiti
     auto const given = brokers.member_of_new_group(topic);
     std::array<char, 256> text{};
     auto* const conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(), text.size());
-    rd_kafka_conf_set(conf, "transactional.id", unique("transaction").c_str(), text.data(), text.size());
+    rd_kafka_conf_set(conf, "bootstrap.servers", brokers.brokers().c_str(), text.data(),
+                      text.size());
+    rd_kafka_conf_set(conf, "transactional.id", unique("transaction").c_str(), text.data(),
+                      text.size());
     std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> const producer{
         rd_kafka_new(RD_KAFKA_PRODUCER, conf, text.data(), text.size()), rd_kafka_destroy};
     auto const succeeds = [](rd_kafka_error_t* error) {
@@ -154,19 +160,24 @@ TEST_CASE("starts: an open transaction that commits an offset delays its partiti
     };
     REQUIRE(succeeds(rd_kafka_init_transactions(producer.get(), 20000)));
     REQUIRE(succeeds(rd_kafka_begin_transaction(producer.get())));
-    std::unique_ptr<rd_kafka_consumer_group_metadata_t, decltype(&rd_kafka_consumer_group_metadata_destroy)> const group{
-        rd_kafka_consumer_group_metadata_new(given.group_id.c_str()), rd_kafka_consumer_group_metadata_destroy};
-    std::unique_ptr<rd_kafka_topic_partition_list_t, decltype(&rd_kafka_topic_partition_list_destroy)> const offsets{
+    std::unique_ptr<rd_kafka_consumer_group_metadata_t,
+                    decltype(&rd_kafka_consumer_group_metadata_destroy)> const group{
+        rd_kafka_consumer_group_metadata_new(given.group_id.c_str()),
+        rd_kafka_consumer_group_metadata_destroy};
+    std::unique_ptr<rd_kafka_topic_partition_list_t,
+                    decltype(&rd_kafka_topic_partition_list_destroy)> const offsets{
         rd_kafka_topic_partition_list_new(1), rd_kafka_topic_partition_list_destroy};
     rd_kafka_topic_partition_list_add(offsets.get(), topic.c_str(), 1)->offset = 1;
-    REQUIRE(succeeds(rd_kafka_send_offsets_to_transaction(producer.get(), offsets.get(), group.get(), 20000)));
+    REQUIRE(succeeds(
+        rd_kafka_send_offsets_to_transaction(producer.get(), offsets.get(), group.get(), 20000)));
 
     start_notes notes;
     member one{given, notes.handler()};
     REQUIRE(eventually([&] { return notes.records.offsets(0).size() == 2; }));
     REQUIRE(eventually([&] { return one.count(event_kind::start_delayed) == 1; }));
     CHECK(one.last(event_kind::start_delayed)->where == kgroup::topic_partition{topic, 1});
-    CHECK(one.last(event_kind::start_delayed)->error == kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT));
+    CHECK(one.last(event_kind::start_delayed)->error ==
+          kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT));
     CHECK(one.claims() == 2);
     CHECK(notes.count() == 1);
     SUBCASE("it is committed") {

@@ -1,8 +1,5 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/client.hpp>
-#include <kgroup/detail/rdkafka_client.hpp>
+#include <kgroup/detail/rdkafka/client.hpp>
 #include <kgroup/error.hpp>
 
 #include <asio/signal_set.hpp>
@@ -18,6 +15,9 @@
 #include <variant>
 #include <vector>
 
+#include "kafka.hpp"
+#include "member.hpp"
+
 using namespace kgroup::tests;
 using kgroup::event_kind;
 using request = kgroup::testing::embedded_cluster::request;
@@ -27,7 +27,8 @@ namespace {
 
 constexpr auto close_timeout = 3000ms;
 
-/// Stops it, and expects the run to complete in time and, unless another end is expected, in order. Returns how long that took.
+/// Stops it, and expects the run to complete in time and, unless another end is expected, in order.
+/// Returns how long that took.
 std::chrono::milliseconds stop_in_time(member& which) {
     auto const since = steady::now();
     which.stop();
@@ -54,22 +55,26 @@ kgroup::config settings(kafka const& on, std::string const& topic) {
 /// A client that is given up with a rebalance it has not answered.
 void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
     auto const other = brokers.create_topic();
-    for (std::string const at : {"an assignment that nobody has seen", "an assignment", "a revocation"}) {
+    for (std::string const at :
+         {"an assignment that nobody has seen", "an assignment", "a revocation"}) {
         CAPTURE(at);
-        given.group_id = unique("group"); // what is given up stays in its group for as long as the session lasts
+        given.group_id =
+            unique("group"); // what is given up stays in its group for as long as the session lasts
         std::atomic<bool> told{false};
         kgroup::detail::rdkafka_client client{given};
         client.start([&] { told = true; });
         auto const arrives = [&](bool assignment) {
             while (auto const what = client.poll()) {
                 auto const* const found = std::get_if<kgroup::client_rebalance>(&*what);
-                if (found && std::holds_alternative<kgroup::detail::session_machine::assigned>(found->what) == assignment) {
+                if (found && std::holds_alternative<kgroup::detail::session_machine::assigned>(
+                                 found->what) == assignment) {
                     return true;
                 }
             }
             return false;
         };
-        while (client.poll()) { // lines of the log, which may have come before anybody could be told
+        while (
+            client.poll()) { // lines of the log, which may have come before anybody could be told
         }
         REQUIRE(eventually([&] { return told.load(); }));
         if (at.ends_with("seen")) {
@@ -78,7 +83,8 @@ void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
             REQUIRE(eventually([&] { return arrives(true); }));
         }
         if (at == "a revocation") {
-            client.assign({{{given.topics.front(), 0}, kgroup::start_position::log_end, -1, {}}}, cooperative);
+            client.assign({{{given.topics.front(), 0}, kgroup::start_position::log_end, -1, {}}},
+                          cooperative);
             client.subscribe({other});
             REQUIRE(eventually([&] { return arrives(false); }));
         }
@@ -110,7 +116,8 @@ TEST_CASE("stop: in time when no broker could ever be reached") {
 TEST_CASE("stop: in time in every moment of a member's life") {
     kafka brokers;
     auto const topic = some_topic(brokers);
-    // The first assignment comes at once from a real Kafka, and after 3 s from the one inside the process.
+    // The first assignment comes at once from a real Kafka, and after 3 s from the one inside the
+    // process.
     auto const step = brokers.is_real() ? 25ms : 300ms;
     std::vector<std::unique_ptr<received>> records;
     std::vector<std::unique_ptr<member>> members;
@@ -132,14 +139,17 @@ TEST_CASE("stop: in time in every moment of a member's life") {
     }
 }
 
-TEST_CASE("stop: a member that was assigned nothing waits for no assignment to leave with, and leaves no ghost") {
+TEST_CASE("stop: a member that was assigned nothing waits for no assignment to leave with, and "
+          "leaves no ghost") {
     kafka brokers;
     auto given = brokers.member_of_new_group(brokers.create_topic(1));
     given.close_timeout = 10s;
     received records;
     member one{given, receive_into(records)};
     member other{given, receive_into(records)};
-    auto const divided = [](member const& idle, member const& owner) { return idle.claims() == 0 && owner.claims() == 1 && idle.stats().sessions != 0; };
+    auto const divided = [](member const& idle, member const& owner) {
+        return idle.claims() == 0 && owner.claims() == 1 && idle.stats().sessions != 0;
+    };
     REQUIRE(eventually([&] { return divided(one, other) || divided(other, one); }));
     auto& idle = divided(one, other) ? one : other;
     auto& owner = &idle == &one ? other : one;
@@ -153,20 +163,22 @@ TEST_CASE("stop: a member that was assigned nothing waits for no assignment to l
     CHECK(eventually([&] { return owner.stats().rebalances > rebalances && owner.claims() == 1; }));
 }
 
-TEST_CASE("stop: from another thread, with records in the handlers' hands: what is marked is committed") {
+TEST_CASE(
+    "stop: from another thread, with records in the handlers' hands: what is marked is committed") {
     kafka brokers;
     auto const topic = some_topic(brokers);
     auto given = settings(brokers, topic);
     given.auto_commit_interval = 0ms;
     std::atomic<int> marked{0};
-    member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                           auto const first = co_await claim.messages().async_receive();
-                           claim.mark(*first);
-                           ++marked;
-                           while (auto const next = co_await claim.messages().async_receive()) {
-                               co_await pause_for(1ms);
-                           }
-                       }},
+    member one{given,
+               {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   auto const first = co_await claim.messages().async_receive();
+                   claim.mark(*first);
+                   ++marked;
+                   while (auto const next = co_await claim.messages().async_receive()) {
+                       co_await pause_for(1ms);
+                   }
+               }},
                4};
     REQUIRE(eventually([&] { return marked == 4; }));
     stop_in_time(one);
@@ -181,15 +193,16 @@ TEST_CASE("stop: from inside a handler, twice") {
     auto const given = settings(brokers, topic);
     std::unique_ptr<member> one;
     std::atomic<bool> made{false};
-    one = std::make_unique<member>(given, hooks{.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                                       while (auto const record = co_await claim.messages().async_receive()) {
-                                           claim.mark(*record);
-                                           if (made) {
-                                               one->stop();
-                                               one->stop();
-                                           }
-                                       }
-                                   }});
+    one = std::make_unique<member>(
+        given, hooks{.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+            while (auto const record = co_await claim.messages().async_receive()) {
+                claim.mark(*record);
+                if (made) {
+                    one->stop();
+                    one->stop();
+                }
+            }
+        }});
     made = true;
     REQUIRE(eventually([&] { return one->claims() != 0 || one->has_ended(); }));
     brokers.produce_values(topic, 0, {"and one more"});
@@ -250,15 +263,15 @@ TEST_CASE("stop: a handler that drains beyond the deadline is cancelled") {
     std::atomic<int> started{0};
     std::atomic<int> cancelled{0};
     member one{given, {.consume_claim = [&](auto&, auto&) -> asio::awaitable<void> {
-                           ++started;
-                           try {
-                               asio::steady_timer timer{co_await asio::this_coro::executor, 1h};
-                               co_await timer.async_wait(asio::use_awaitable);
-                           } catch (std::system_error const&) {
-                               ++cancelled;
-                               throw;
-                           }
-                       }}};
+                   ++started;
+                   try {
+                       asio::steady_timer timer{co_await asio::this_coro::executor, 1h};
+                       co_await timer.async_wait(asio::use_awaitable);
+                   } catch (std::system_error const&) {
+                       ++cancelled;
+                       throw;
+                   }
+               }}};
     REQUIRE(eventually([&] { return started == 4; }));
     CHECK(stop_in_time(one) >= 450ms);
     CHECK(cancelled == 4);
@@ -300,7 +313,8 @@ TEST_CASE("stop: while the committed offsets are looked up") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = some_topic(brokers);
     brokers.embedded().delay(1, request::offset_fetch, 20s);
-    member one{settings(brokers, topic), {.consume_claim = [](auto&, auto&) -> asio::awaitable<void> { co_return; }}};
+    member one{settings(brokers, topic),
+               {.consume_claim = [](auto&, auto&) -> asio::awaitable<void> { co_return; }}};
     REQUIRE(eventually([&] { return one.count(event_kind::claims_added) == 1; }));
     std::this_thread::sleep_for(100ms);
     CHECK(one.stats().sessions == 0);
@@ -318,7 +332,8 @@ TEST_CASE("stop: when the brokers went away in the middle of a session") {
     stop_in_time(one);
 }
 
-TEST_CASE("stop: a handler that ignores its cancellation is abandoned, and harmless when it wakes up") {
+TEST_CASE(
+    "stop: a handler that ignores its cancellation is abandoned, and harmless when it wakes up") {
     kafka brokers;
     auto const topic = some_topic(brokers);
     auto given = settings(brokers, topic);
@@ -328,21 +343,21 @@ TEST_CASE("stop: a handler that ignores its cancellation is abandoned, and harml
     std::atomic<bool> wake{false};
     std::atomic<bool> over{false};
     member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
-                           auto const record = co_await claim.messages().async_receive();
-                           if (claim.partition() != 0) {
-                               while (auto const next = co_await claim.messages().async_receive()) {
-                               }
-                               co_return;
-                           }
-                           co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-                           holding = true;
-                           while (!wake) {
-                               co_await pause_for(10ms);
-                           }
-                           CHECK(record->value() == "record");
-                           claim.mark(*record);
-                           over = true;
-                       }}};
+                   auto const record = co_await claim.messages().async_receive();
+                   if (claim.partition() != 0) {
+                       while (auto const next = co_await claim.messages().async_receive()) {
+                       }
+                       co_return;
+                   }
+                   co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+                   holding = true;
+                   while (!wake) {
+                       co_await pause_for(10ms);
+                   }
+                   CHECK(record->value() == "record");
+                   claim.mark(*record);
+                   over = true;
+               }}};
     REQUIRE(eventually([&] { return holding.load(); }));
     one.stop();
     CHECK(one.ends_within(given.close_timeout + 1s));
@@ -392,7 +407,8 @@ TEST_CASE("destruction: the context goes away in the middle of everything, and n
         std::vector<std::unique_ptr<received>> records;
         for (int i = 0; i != 4; ++i) {
             auto& into = *records.emplace_back(std::make_unique<received>());
-            members.push_back(std::make_unique<member>(settings(brokers, topic), receive_into(into), i % 2 == 0 ? 1 : 4));
+            members.push_back(std::make_unique<member>(settings(brokers, topic), receive_into(into),
+                                                       i % 2 == 0 ? 1 : 4));
         }
         auto const some = static_cast<std::size_t>(round) * 1000;
         REQUIRE(eventually([&] { return records.front()->count() > some; }));

@@ -1,6 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -10,6 +7,9 @@
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
 
 // What a group reads changes while it runs.
 
@@ -32,7 +32,8 @@ kgroup::config subscriber(kafka const& brokers, std::vector<std::string> topics)
     return given;
 }
 
-TEST_CASE("subscription: a topic is added, one is taken away, and what was marked in it is committed") {
+TEST_CASE(
+    "subscription: a topic is added, one is taken away, and what was marked in it is committed") {
     kafka brokers;
     auto const first = brokers.create_topic(2);
     auto const second = brokers.create_topic(2);
@@ -110,10 +111,12 @@ TEST_CASE("subscription: divided by the broker, also by a regular expression of 
     member one{given, receive_into(records)};
     REQUIRE(eventually([&] { return one.claims() == 1; }));
     one.group().subscribe({"^" + name + "\\.(first|second)"});
-    REQUIRE(eventually([&] { return one.claims() == 2; }, 60s)); // until the broker has resolved it, there may be none
+    REQUIRE(eventually([&] { return one.claims() == 2; },
+                       60s)); // until the broker has resolved it, there may be none
 }
 
-TEST_CASE("subscription: a new topic that matches a regular expression is picked up, one that does not is not") {
+TEST_CASE("subscription: a new topic that matches a regular expression is picked up, one that does "
+          "not is not") {
     kafka brokers;
     auto const name = unique("regex");
     auto const first = brokers.create_topic(name + ".first", 1);

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "kafka.hpp"
-
 #include <kgroup/config.hpp>
 #include <kgroup/oauth_token.hpp>
 
@@ -15,6 +13,8 @@
 #include <string_view>
 #include <utility>
 
+#include "kafka.hpp"
+
 namespace kgroup::tests {
 
 using std::chrono::system_clock;
@@ -23,7 +23,8 @@ using std::chrono::system_clock;
 inline constexpr std::string_view mark_of_secrecy{"c3dvcmRmaXNo"};
 
 inline std::string base64url(std::string_view bytes) {
-    constexpr std::string_view letters{"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"};
+    constexpr std::string_view letters{
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"};
     std::string text;
     std::uint32_t held = 0;
     int bits = 0;
@@ -41,14 +42,16 @@ inline std::string base64url(std::string_view bytes) {
 }
 
 /// A token that says it ends then; its holder may believe something else.
-inline oauth_token make_token(system_clock::time_point end, std::optional<system_clock::time_point> believed_end = {}) {
+inline oauth_token make_token(system_clock::time_point end,
+                              std::optional<system_clock::time_point> believed_end = {}) {
     auto const seconds = [](system_clock::time_point time) {
         return std::to_string(std::chrono::duration<double>(time.time_since_epoch()).count());
     };
-    auto const value = base64url(R"({"alg":"none"})") + "." +
-                       base64url(R"({"sub":"reader","jti":")" + std::string{mark_of_secrecy} + R"(","iat":)" + seconds(system_clock::now() - 60s) +
-                                 R"(,"exp":)" + seconds(end) + "}") +
-                       ".";
+    auto const value =
+        base64url(R"({"alg":"none"})") + "." +
+        base64url(R"({"sub":"reader","jti":")" + std::string{mark_of_secrecy} + R"(","iat":)" +
+                  seconds(system_clock::now() - 60s) + R"(,"exp":)" + seconds(end) + "}") +
+        ".";
     return {.value = value, .principal = "reader", .expiry = believed_end.value_or(end)};
 }
 
@@ -71,7 +74,8 @@ public:
         return listens;
     }
 
-    config member_with(std::string const& topic, std::function<asio::awaitable<oauth_token>()> provider) const {
+    config member_with(std::string const& topic,
+                       std::function<asio::awaitable<oauth_token>()> provider) const {
         auto given = member_of_new_group(topic);
         given.brokers = brokers_for_tokens;
         given.properties["security.protocol"] = "sasl_plaintext";

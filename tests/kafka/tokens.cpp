@@ -1,7 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-#include "token_kafka.hpp"
-
 #include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
 
@@ -20,7 +16,12 @@
 #include <string_view>
 #include <vector>
 
-// SASL/OAUTHBEARER against brokers that demand it, with unsecured JWTs: tokens that anybody can make, and that end.
+#include "kafka.hpp"
+#include "member.hpp"
+#include "token_kafka.hpp"
+
+// SASL/OAUTHBEARER against brokers that demand it, with unsecured JWTs: tokens that anybody can
+// make, and that end.
 
 namespace {
 
@@ -49,7 +50,8 @@ TEST_CASE("tokens: consumes while they change, and no record is lost or comes tw
     auto given = brokers.member_with(topic, [&]() -> asio::awaitable<oauth_token> {
         ++asked;
         auto const now = system_clock::now();
-        co_return make_token(now + 8s, now + 6s); // librdkafka looks once a second whether it is time, and this machine may be slow
+        co_return make_token(now + 8s, now + 6s); // librdkafka looks once a second whether it is
+                                                  // time, and this machine may be slow
     });
     given.properties["debug"] = "security,broker,protocol"; // all that could be told is told
     member one{given, receive_into(records)};
@@ -64,9 +66,11 @@ TEST_CASE("tokens: consumes while they change, and no record is lost or comes tw
     CHECK(eventually([&] { return records.count() >= sent; }));
     CHECK(records.count() == sent);
     CHECK(records.offsets(0).back() == static_cast<std::int64_t>(sent) - 1);
-    // A connection that ends amid its handshake, its three seconds being over, is no refusal, though librdkafka counts it as one.
+    // A connection that ends amid its handshake, its three seconds being over, is no refusal,
+    // though librdkafka counts it as one.
     for (auto const& each : one.events()) {
-        auto const refused = each.kind == event_kind::authentication_failed && each.text.find("Broker transport failure") == std::string::npos;
+        auto const refused = each.kind == event_kind::authentication_failed &&
+                             each.text.find("Broker transport failure") == std::string::npos;
         CHECK_MESSAGE(!refused, each.text);
     }
     CHECK(one.count(event_kind::claims_lost) == 0);
@@ -91,7 +95,8 @@ TEST_CASE("tokens: one that the brokers refuse is reported, and the next one men
                                    [&]() -> asio::awaitable<oauth_token> {
                                        ++asked;
                                        auto const now = system_clock::now();
-                                       co_return well ? make_token(now + 1h) : make_token(now - 1h, now + 2s);
+                                       co_return well ? make_token(now + 1h)
+                                                      : make_token(now - 1h, now + 2s);
                                    }),
                receive_into(records)};
     REQUIRE(eventually([&] { return one.count(event_kind::authentication_failed) == 1; }));
@@ -110,7 +115,8 @@ TEST_CASE("tokens: one that the brokers refuse is reported, and the next one men
     check_secrecy(one);
 }
 
-TEST_CASE("tokens: a provider that throws is asked again, and the group begins when it has a token") {
+TEST_CASE(
+    "tokens: a provider that throws is asked again, and the group begins when it has a token") {
     if (!token_kafka::is_there()) {
         return;
     }
@@ -119,20 +125,22 @@ TEST_CASE("tokens: a provider that throws is asked again, and the group begins w
     brokers.produce_values(topic, 0, {"record"});
     std::atomic<int> asked{0};
     received records;
-    member one{brokers.member_with(topic,
-                                   [&]() -> asio::awaitable<oauth_token> {
-                                       if (++asked == 1) {
-                                           throw std::runtime_error{"the issuer is away"};
-                                       }
-                                       asio::steady_timer issuing{co_await asio::this_coro::executor, 50ms};
-                                       co_await issuing.async_wait(asio::use_awaitable);
-                                       co_return make_token(system_clock::now() + 1h);
-                                   }),
+    member one{brokers.member_with(
+                   topic,
+                   [&]() -> asio::awaitable<oauth_token> {
+                       if (++asked == 1) {
+                           throw std::runtime_error{"the issuer is away"};
+                       }
+                       asio::steady_timer issuing{co_await asio::this_coro::executor, 50ms};
+                       co_await issuing.async_wait(asio::use_awaitable);
+                       co_return make_token(system_clock::now() + 1h);
+                   }),
                receive_into(records)};
     REQUIRE(eventually([&] { return records.count() == 1; }));
     CHECK(asked == 2);
     REQUIRE(one.count(event_kind::authentication_failed) == 1);
-    CHECK(one.last(event_kind::authentication_failed)->text == "the issuer is away; oauth_token_provider is asked again in 1000 ms");
+    CHECK(one.last(event_kind::authentication_failed)->text ==
+          "the issuer is away; oauth_token_provider is asked again in 1000 ms");
 }
 
 TEST_CASE("tokens: stopped while there is none, it ends in time") {
@@ -145,7 +153,7 @@ TEST_CASE("tokens: stopped while there is none, it ends in time") {
     std::atomic<bool> ended{false};
     received records;
     auto given = brokers.member_with(topic, [&]() -> asio::awaitable<oauth_token> {
-        kgroup::detail::on_exit const noted{[&] { ended = true; }};
+        kgroup::detail::scope_exit const noted{[&] { ended = true; }};
         asio::steady_timer never{co_await asio::this_coro::executor, 1h};
         asked = true;
         co_await never.async_wait(asio::use_awaitable);

@@ -1,12 +1,9 @@
 #pragma once
 
-#include "kafka.hpp"
-
-#include <kgroup/detail/rdkafka_handle.hpp>
-
-#include <librdkafka/rdkafka.h>
+#include <kgroup/detail/rdkafka/handle.hpp>
 
 #include <doctest/doctest.h>
+#include <librdkafka/rdkafka.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +12,8 @@
 #include <string>
 #include <utility>
 
+#include "kafka.hpp"
+
 namespace kgroup::tests {
 
 /// Writes records in transactions. Of a real Kafka.
@@ -22,8 +21,10 @@ class transactional_producer {
 public:
     explicit transactional_producer(std::string const& brokers) {
         kgroup::detail::rdkafka_conf conf{rd_kafka_conf_new()};
-        for (auto const& [name, value] : {std::pair{"bootstrap.servers", brokers}, std::pair{"transactional.id", unique("id")}}) {
-            REQUIRE(rd_kafka_conf_set(conf.get(), name, value.c_str(), nullptr, 0) == RD_KAFKA_CONF_OK);
+        for (auto const& [name, value] : {std::pair{"bootstrap.servers", brokers},
+                                          std::pair{"transactional.id", unique("id")}}) {
+            REQUIRE(rd_kafka_conf_set(conf.get(), name, value.c_str(), nullptr, 0) ==
+                    RD_KAFKA_CONF_OK);
         }
         rd_kafka_conf_set_log_cb(conf.get(), nullptr);
         handle_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), nullptr, 0));
@@ -36,9 +37,11 @@ public:
     void produce(std::string const& topic, std::int32_t partition, std::size_t count) {
         std::string value{"value"};
         for (std::size_t i = 0; i != count; ++i) {
-            REQUIRE(rd_kafka_producev(handle_.get(), RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
-                                      RD_KAFKA_V_VALUE(value.data(), value.size()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END) ==
-                    RD_KAFKA_RESP_ERR_NO_ERROR);
+            REQUIRE(rd_kafka_producev(handle_.get(), RD_KAFKA_V_TOPIC(topic.c_str()),
+                                      RD_KAFKA_V_PARTITION(partition),
+                                      RD_KAFKA_V_VALUE(value.data(), value.size()),
+                                      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                      RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR);
         }
         REQUIRE(rd_kafka_flush(handle_.get(), 30000) == RD_KAFKA_RESP_ERR_NO_ERROR);
     }

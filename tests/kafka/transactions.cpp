@@ -1,7 +1,3 @@
-#include "kafka.hpp"
-#include "member.hpp"
-#include "transactional_producer.hpp"
-
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -11,7 +7,12 @@
 #include <string>
 #include <vector>
 
-// Logs of transactional producers: what is in them beside the records that are delivered. Of a real Kafka; the embedded cluster has none.
+#include "kafka.hpp"
+#include "member.hpp"
+#include "transactional_producer.hpp"
+
+// Logs of transactional producers: what is in them beside the records that are delivered. Of a real
+// Kafka; the embedded cluster has none.
 
 using namespace kgroup::tests;
 
@@ -45,7 +46,8 @@ struct watched {
 
 } // namespace
 
-TEST_CASE("transactions: at the end of the log the lag is 0, and what is committed stands behind what was aborted") {
+TEST_CASE("transactions: at the end of the log the lag is 0, and what is committed stands behind "
+          "what was aborted") {
     if (!kafka::is_there()) {
         return;
     }
@@ -55,7 +57,9 @@ TEST_CASE("transactions: at the end of the log the lag is 0, and what is committ
     writer.write(topic, 10, true);
     writer.write(topic, 2000, false);
     std::int64_t const end = 2012;
-    REQUIRE(eventually([&] { return brokers.log_end(topic, 0) == end; })); // a marker is written after its transaction has ended
+    REQUIRE(eventually([&] {
+        return brokers.log_end(topic, 0) == end;
+    })); // a marker is written after its transaction has ended
     auto const given = brokers.member_of_new_group(topic);
     watched seen;
     member one{given, seen.handler()};
@@ -75,7 +79,8 @@ TEST_CASE("transactions: at the end of the log the lag is 0, and what is committ
     CHECK(one.count(kgroup::event_kind::position_reset) == 0);
 }
 
-TEST_CASE("transactions: with latest, a group that was given nothing but markers starts behind them next time") {
+TEST_CASE("transactions: with latest, a group that was given nothing but markers starts behind "
+          "them next time") {
     if (!kafka::is_there()) {
         return;
     }
@@ -100,7 +105,8 @@ TEST_CASE("transactions: with latest, a group that was given nothing but markers
     CHECK(two.count(kgroup::event_kind::position_reset) == 0);
 }
 
-TEST_CASE("transactions: who reads uncommitted records is given them all, and goes on behind the markers") {
+TEST_CASE("transactions: who reads uncommitted records is given them all, and goes on behind the "
+          "markers") {
     if (!kafka::is_there()) {
         return;
     }
@@ -118,7 +124,8 @@ TEST_CASE("transactions: who reads uncommitted records is given them all, and go
     CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 22; }, 10s));
 }
 
-TEST_CASE("transactions: acknowledged out of order, the commit goes behind the markers when all are") {
+TEST_CASE(
+    "transactions: acknowledged out of order, the commit goes behind the markers when all are") {
     if (!kafka::is_there()) {
         return;
     }
@@ -131,24 +138,25 @@ TEST_CASE("transactions: acknowledged out of order, the commit goes behind the m
     std::atomic<bool> all_but_one{false};
     std::atomic<bool> go_on{false};
     member one{given, {.consume_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
-                           std::vector<kgroup::message> held;
-                           while (held.size() != 10) {
-                               held.push_back(std::move(*co_await of.messages().async_receive()));
-                           }
-                           for (std::size_t i = 10; i-- != 0;) {
-                               if (i != 4) {
-                                   of.ack(held[i]);
-                               }
-                           }
-                           static_cast<void>(co_await of.messages().async_receive_for(200ms)); // it comes to the end
-                           all_but_one = true;
-                           while (!go_on) {
-                               co_await pause_for(10ms);
-                           }
-                           of.ack(held[4]);
-                           held.clear();
-                           co_await of.messages().async_receive();
-                       }}};
+                   std::vector<kgroup::message> held;
+                   while (held.size() != 10) {
+                       held.push_back(std::move(*co_await of.messages().async_receive()));
+                   }
+                   for (std::size_t i = 10; i-- != 0;) {
+                       if (i != 4) {
+                           of.ack(held[i]);
+                       }
+                   }
+                   static_cast<void>(
+                       co_await of.messages().async_receive_for(200ms)); // it comes to the end
+                   all_but_one = true;
+                   while (!go_on) {
+                       co_await pause_for(10ms);
+                   }
+                   of.ack(held[4]);
+                   held.clear();
+                   co_await of.messages().async_receive();
+               }}};
     REQUIRE(eventually([&] { return all_but_one.load(); }));
     CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 4; }, 10s));
     go_on = true;

@@ -1,6 +1,7 @@
-// Kafka's VerifiableConsumer in kgroup: a member of a group that tells its life on standard output, a JSON object a line, for system
-// tests. Flags, names and meaning of the lines are those of org.apache.kafka.tools.VerifiableConsumer; see --help for what is more.
-// SIGTERM and SIGINT end it in order, with status 0.
+// Kafka's VerifiableConsumer in kgroup: a member of a group that tells its life on standard output,
+// a JSON object a line, for system tests. Flags, names and meaning of the lines are those of
+// org.apache.kafka.tools.VerifiableConsumer; see --help for what is more. SIGTERM and SIGINT end it
+// in order, with status 0.
 
 #include <kgroup/kgroup.hpp>
 
@@ -78,7 +79,8 @@ class teller {
 public:
     void tell(std::string_view name, json const& what = json::object()) {
         auto const now = std::chrono::system_clock::now().time_since_epoch();
-        json line{{"timestamp", std::chrono::duration_cast<milliseconds>(now).count()}, {"name", name}};
+        json line{{"timestamp", std::chrono::duration_cast<milliseconds>(now).count()},
+                  {"name", name}};
         line.update(what);
         auto const text = line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
         std::lock_guard const lock{mutex_};
@@ -94,7 +96,9 @@ private:
     bool ended_ = false;
 };
 
-json as_json(kgroup::topic_partition const& where) { return {{"topic", where.topic}, {"partition", where.partition}}; }
+json as_json(kgroup::topic_partition const& where) {
+    return {{"topic", where.topic}, {"partition", where.partition}};
+}
 
 template <typename Partitions>
 json as_json(Partitions const& partitions) {
@@ -105,16 +109,22 @@ json as_json(Partitions const& partitions) {
     return {{"partitions", list}};
 }
 
-kgroup::topic_partition place_of(kgroup::claim const& claim) { return {claim.topic(), claim.partition()}; }
+kgroup::topic_partition place_of(kgroup::claim const& claim) {
+    return {claim.topic(), claim.partition()};
+}
 
-void tell_consumed(teller& out, kgroup::claim const& claim, std::size_t count, std::int64_t first, std::int64_t last) {
+void tell_consumed(teller& out, kgroup::claim const& claim, std::size_t count, std::int64_t first,
+                   std::int64_t last) {
     auto part = as_json(place_of(claim));
     part.update({{"count", count}, {"minOffset", first}, {"maxOffset", last}});
     out.tell("records_consumed", {{"count", count}, {"partitions", json::array({part})}});
 }
 
 void tell_record(teller& out, kgroup::message const& record) {
-    json line{{"key", nullptr}, {"value", nullptr}, {"topic", record.topic()}, {"partition", record.partition()},
+    json line{{"key", nullptr},
+              {"value", nullptr},
+              {"topic", record.topic()},
+              {"partition", record.partition()},
               {"offset", record.offset()}};
     if (record.has_key()) {
         line["key"] = record.key();
@@ -125,13 +135,15 @@ void tell_record(teller& out, kgroup::message const& record) {
     out.tell("record_data", line);
 }
 
-/// Records are told as consumed, and marked, some at a time: when there are so many, or the first of them has waited so long.
+/// Records are told as consumed, and marked, some at a time: when there are so many, or the first
+/// of them has waited so long.
 constexpr std::size_t round_size = 100;
 constexpr milliseconds round_time{100};
 
 /// Whether marks still count.
 bool ours(kgroup::claim const& claim) {
-    return claim.end_reason() != kgroup::end_reason::lost && claim.end_reason() != kgroup::end_reason::group_failed;
+    return claim.end_reason() != kgroup::end_reason::lost &&
+           claim.end_reason() != kgroup::end_reason::group_failed;
 }
 
 /// Records of a claim that are finished in order. They are told as consumed before they are marked.
@@ -164,7 +176,9 @@ public:
     }
 
     /// When it has to be finished.
-    std::optional<steady::time_point> due() const { return count_ == 0 ? std::nullopt : std::optional{due_}; }
+    std::optional<steady::time_point> due() const {
+        return count_ == 0 ? std::nullopt : std::optional{due_};
+    }
 
 private:
     teller& out_;
@@ -175,8 +189,9 @@ private:
     std::optional<kgroup::message> last_;
 };
 
-/// Records of a claim that are finished in any order, and acknowledged as they are: but for the oldest one, which holds up what may be
-/// committed until the unbroken run that it begins is told as consumed.
+/// Records of a claim that are finished in any order, and acknowledged as they are: but for the
+/// oldest one, which holds up what may be committed until the unbroken run that it begins is told
+/// as consumed.
 class acknowledged_round {
 public:
     struct entry {
@@ -213,7 +228,8 @@ public:
         }
     }
 
-    /// When to look whether the oldest has to be told: it may be finished while a further record is waited for, and none may come.
+    /// When to look whether the oldest has to be told: it may be finished while a further record is
+    /// waited for, and none may come.
     std::optional<steady::time_point> due() const {
         if (open_.empty()) {
             return std::nullopt;
@@ -249,7 +265,8 @@ private:
 /// Something that coroutines on one strand wait for. `notify` wakes all that wait at that moment.
 class condition {
 public:
-    explicit condition(asio::any_io_executor const& executor) : timer_(executor, steady::time_point::max()) {}
+    explicit condition(asio::any_io_executor const& executor)
+        : timer_(executor, steady::time_point::max()) {}
 
     void notify() { timer_.cancel(); }
 
@@ -265,13 +282,20 @@ private:
     asio::steady_timer timer_;
 };
 
-/// Commits of a session while it lives, one at a time, told as they are confirmed. On the session's strand.
+/// Commits of a session while it lives, one at a time, told as they are confirmed. On the session's
+/// strand.
 class committer : public std::enable_shared_from_this<committer> {
 public:
     /// What is not owned any more when its commit is confirmed is not told.
-    committer(asio::any_io_executor strand, kgroup::session& session, teller& out, milliseconds interval,
-              std::function<bool(kgroup::topic_partition const&)> owned)
-        : strand_(strand), session_(session), out_(out), interval_(interval), owned_(std::move(owned)), timer_(strand), changed_(strand) {}
+    committer(asio::any_io_executor strand, kgroup::session& session, teller& out,
+              milliseconds interval, std::function<bool(kgroup::topic_partition const&)> owned)
+        : strand_(strand),
+          session_(session),
+          out_(out),
+          interval_(interval),
+          owned_(std::move(owned)),
+          timer_(strand),
+          changed_(strand) {}
 
     void start() { asio::co_spawn(strand_, repeat(shared_from_this()), asio::detached); }
 
@@ -283,10 +307,13 @@ public:
     }
 
     /// Ends when none is under way; from any strand.
-    asio::awaitable<void> settle() { co_await asio::co_spawn(strand_, settled(shared_from_this()), asio::use_awaitable); }
+    asio::awaitable<void> settle() {
+        co_await asio::co_spawn(strand_, settled(shared_from_this()), asio::use_awaitable);
+    }
 
 private:
-    // A coroutine with a parameter and not a lambda with a capture: g++ 12 destroys that of a lambda within co_await twice.
+    // A coroutine with a parameter and not a lambda with a capture: g++ 12 destroys that of a
+    // lambda within co_await twice.
     static asio::awaitable<void> settled(std::shared_ptr<committer> self) {
         co_await self->changed_.wait([&] { return !self->busy_; });
     }
@@ -311,7 +338,8 @@ private:
         try {
             tell(co_await session_.async_commit());
         } catch (std::system_error const& error) {
-            out_.tell("offsets_committed", {{"success", false}, {"error", error.what()}, {"offsets", json::array()}});
+            out_.tell("offsets_committed",
+                      {{"success", false}, {"error", error.what()}, {"offsets", json::array()}});
         }
     }
 
@@ -334,10 +362,12 @@ private:
             }
         }
         if (!done.empty()) {
-            out_.tell("offsets_committed", {{"success", true}, {"error", nullptr}, {"offsets", done}});
+            out_.tell("offsets_committed",
+                      {{"success", true}, {"error", nullptr}, {"offsets", done}});
         }
         if (!failed.empty()) {
-            out_.tell("offsets_committed", {{"success", false}, {"error", error}, {"offsets", failed}});
+            out_.tell("offsets_committed",
+                      {{"success", false}, {"error", error}, {"offsets", failed}});
         }
     }
 
@@ -354,7 +384,8 @@ private:
     bool ended_ = false;
 };
 
-/// The member's work: it takes its time over a record, tells that it is handled, and marks or acknowledges it.
+/// The member's work: it takes its time over a record, tells that it is handled, and marks or
+/// acknowledges it.
 class worker {
 public:
     worker(options const& given, teller& out) : given_(given), out_(out) {}
@@ -365,8 +396,9 @@ public:
     asio::awaitable<void> setup(kgroup::session& session) {
         own(session, session.claims());
         if (given_.commits_itself && given_.commit_interval > milliseconds{0}) {
-            commits_ = std::make_shared<committer>(co_await asio::this_coro::executor, session, out_, given_.commit_interval,
-                                                   [this](kgroup::topic_partition const& where) { return owns(where); });
+            commits_ = std::make_shared<committer>(
+                co_await asio::this_coro::executor, session, out_, given_.commit_interval,
+                [this](kgroup::topic_partition const& where) { return owns(where); });
             commits_->start();
         }
     }
@@ -457,10 +489,11 @@ private:
                 }
                 if (record) {
                     ++busy;
-                    asio::co_spawn(executor, finish(round, round.begin(std::move(*record))), [&](std::exception_ptr) {
-                        --busy;
-                        changed.notify();
-                    });
+                    asio::co_spawn(executor, finish(round, round.begin(std::move(*record))),
+                                   [&](std::exception_ptr) {
+                                       --busy;
+                                       changed.notify();
+                                   });
                     co_await changed.wait([&] { return busy < side_by_side; });
                 }
                 if (auto const due = round.due(); due && *due <= steady::now()) {
@@ -491,14 +524,17 @@ private:
     }
 
     bool is_incident(kgroup::message const& record) const {
-        return (record.offset() == given_.awaits.offset && !awaited_) || (record.offset() == given_.blocks.offset && !blocked_);
+        return (record.offset() == given_.awaits.offset && !awaited_) ||
+               (record.offset() == given_.blocks.offset && !blocked_);
     }
 
-    asio::awaitable<void> work(kgroup::message const& record, asio::steady_timer& timer, std::minstd_rand& random) {
+    asio::awaitable<void> work(kgroup::message const& record, asio::steady_timer& timer,
+                               std::minstd_rand& random) {
         auto delay = std::chrono::microseconds{0};
         if (given_.delay.second > milliseconds{0}) {
             using microseconds = std::chrono::microseconds;
-            std::uniform_int_distribution between{microseconds{given_.delay.first}.count(), microseconds{given_.delay.second}.count()};
+            std::uniform_int_distribution between{microseconds{given_.delay.first}.count(),
+                                                  microseconds{given_.delay.second}.count()};
             delay = microseconds{between(random)};
         }
         if (record.offset() == given_.awaits.offset && !awaited_.exchange(true)) {
@@ -513,7 +549,8 @@ private:
         }
     }
 
-    // From the line on no record of the partition follows, until the one that says that it is resumed.
+    // From the line on no record of the partition follows, until the one that says that it is
+    // resumed.
     void pause(kgroup::topic_partition const& where, asio::any_io_executor const& executor) {
         group_->pause({&where, 1});
         out_.tell("partitions_paused", as_json(std::vector{where}));
@@ -535,7 +572,8 @@ private:
         }
     }
 
-    void own(kgroup::session const& session, std::vector<kgroup::topic_partition> const& partitions) {
+    void own(kgroup::session const& session,
+             std::vector<kgroup::topic_partition> const& partitions) {
         std::lock_guard const lock{mutex_};
         std::set<kgroup::topic_partition> added;
         for (auto const& each : partitions) {
@@ -545,7 +583,8 @@ private:
         }
         if (!added.empty()) {
             auto what = as_json(added);
-            what.update({{"memberId", session.member_id()}, {"generation", session.generation_id()}});
+            what.update(
+                {{"memberId", session.member_id()}, {"generation", session.generation_id()}});
             out_.tell("partitions_assigned", what);
         }
     }
@@ -571,12 +610,14 @@ private:
     options const& given_;
     teller& out_;
     kgroup::consumer_group* group_ = nullptr;
-    std::shared_ptr<committer> commits_;        // setup writes it before any claim, cleanup after all of them
+    std::shared_ptr<committer>
+        commits_; // setup writes it before any claim, cleanup after all of them
     mutable std::mutex mutex_;
-    std::set<kgroup::topic_partition> owned_;   // under the mutex
+    std::set<kgroup::topic_partition> owned_; // under the mutex
     std::atomic<std::int64_t> taken_{0};
     std::atomic<std::int64_t> used_{0};
-    std::atomic<bool> awaited_{false};          // each incident happens once, or the record would never be done
+    std::atomic<bool> awaited_{
+        false}; // each incident happens once, or the record would never be done
     std::atomic<bool> blocked_{false};
     std::atomic<bool> paused_{false};
 };
@@ -592,7 +633,8 @@ std::int64_t as_number(std::string_view text, std::string const& what) {
     return number;
 }
 
-std::pair<std::string, std::string> split(std::string const& text, char at, std::string const& what) {
+std::pair<std::string, std::string> split(std::string const& text, char at,
+                                          std::string const& what) {
     auto const place = text.find(at);
     if (place == std::string::npos) {
         throw CLI::ValidationError{what, "'" + text + "' has no '" + at + "'"};
@@ -602,7 +644,8 @@ std::pair<std::string, std::string> split(std::string const& text, char at, std:
 
 std::pair<milliseconds, milliseconds> as_range(std::string const& text, std::string const& what) {
     auto const [least, most] = split(text, ':', what);
-    std::pair const range{milliseconds{as_number(least, what)}, milliseconds{as_number(most, what)}};
+    std::pair const range{milliseconds{as_number(least, what)},
+                          milliseconds{as_number(most, what)}};
     if (range.first < milliseconds{0} || range.first > range.second) {
         throw CLI::ValidationError{what, "'" + text + "' is not MIN:MAX"};
     }
@@ -622,13 +665,15 @@ std::vector<kgroup::assignor> as_assignors(std::string text) {
         {"org.apache.kafka.clients.consumer.RoundRobinAssignor", kgroup::assignor::roundrobin},
         {"cooperative-sticky", kgroup::assignor::cooperative_sticky},
         {"cooperative_sticky", kgroup::assignor::cooperative_sticky},
-        {"org.apache.kafka.clients.consumer.CooperativeStickyAssignor", kgroup::assignor::cooperative_sticky},
+        {"org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+         kgroup::assignor::cooperative_sticky},
     };
     std::vector<kgroup::assignor> chosen;
     for (auto const& name : CLI::detail::split(text, ',')) {
         auto const found = known.find(name);
         if (found == known.end()) {
-            throw CLI::ValidationError{"--assignment-strategy", "'" + name + "' is not known to librdkafka"};
+            throw CLI::ValidationError{"--assignment-strategy",
+                                       "'" + name + "' is not known to librdkafka"};
         }
         chosen.push_back(found->second);
     }
@@ -656,7 +701,8 @@ void set_property(options& to, std::string const& text) {
     } else if (key == "expected_partitions") {
         group.expected_partitions = static_cast<std::size_t>(as_number(value, what));
     } else if (key == "on_claim_exit") {
-        group.on_claim_exit = value == "keep_others" ? kgroup::claim_exit::keep_others : kgroup::claim_exit::end_session;
+        group.on_claim_exit = value == "keep_others" ? kgroup::claim_exit::keep_others
+                                                     : kgroup::claim_exit::end_session;
     } else {
         group.properties[key] = value;
     }
@@ -664,16 +710,22 @@ void set_property(options& to, std::string const& text) {
 
 char const* name_of(kgroup::severity level) {
     switch (level) {
-    case kgroup::severity::debug: return "debug";
-    case kgroup::severity::info: return "info";
-    case kgroup::severity::warning: return "warning";
-    case kgroup::severity::error: return "error";
+    case kgroup::severity::debug:
+        return "debug";
+    case kgroup::severity::info:
+        return "info";
+    case kgroup::severity::warning:
+        return "warning";
+    case kgroup::severity::error:
+        return "error";
     }
     return "unknown";
 }
 
 void tell_event(teller& out, kgroup::event const& what) {
-    json line{{"kind", kgroup::to_string(what.kind)}, {"level", name_of(what.level)}, {"text", what.text}};
+    json line{{"kind", kgroup::to_string(what.kind)},
+              {"level", name_of(what.level)},
+              {"text", what.text}};
     if (what.where) {
         line.update(as_json(*what.where));
     }
@@ -704,31 +756,47 @@ options parse(CLI::App& app, int argc, char** argv) {
     bool autocommit = false;
 
     app.add_option("--bootstrap-server", given.group.brokers, "HOST:PORT,...")->required();
-    app.add_option("--topic", topic, "the topic to consume, or several, comma separated")->required();
+    app.add_option("--topic", topic, "the topic to consume, or several, comma separated")
+        ->required();
     app.add_option("--group-id", given.group.group_id, "the group to join")->required();
     app.add_option("--group-protocol", protocol, "classic or consumer")
         ->check(CLI::IsMember({"classic", "consumer"}, CLI::ignore_case))
         ->capture_default_str();
     app.add_option("--group-instance-id", given.group.group_instance_id, "makes the member static");
-    app.add_option("--max-messages", given.max_messages, "how many to consume before it ends; -1: no limit")->capture_default_str();
-    app.add_option("--session-timeout", session_timeout, "milliseconds; not with --group-protocol consumer")->capture_default_str();
+    app.add_option("--max-messages", given.max_messages,
+                   "how many to consume before it ends; -1: no limit")
+        ->capture_default_str();
+    app.add_option("--session-timeout", session_timeout,
+                   "milliseconds; not with --group-protocol consumer")
+        ->capture_default_str();
     app.add_option("--reset-policy", reset, "earliest, latest or none")
         ->check(CLI::IsMember({"earliest", "latest", "none"}))
         ->capture_default_str();
-    app.add_option("--assignment-strategy", assignors, "range, roundrobin or cooperative-sticky, or Java's classes; comma separated")
+    app.add_option("--assignment-strategy", assignors,
+                   "range, roundrobin or cooperative-sticky, or Java's classes; comma separated")
         ->capture_default_str();
-    app.add_flag("--enable-autocommit", autocommit, "let the library commit in the background; its commits are not told");
+    app.add_flag("--enable-autocommit", autocommit,
+                 "let the library commit in the background; its commits are not told");
     app.add_flag("--verbose", given.verbose, "tell each record");
-    app.add_option("--handler-delay-ms", delay, "MIN:MAX, how long a record takes")->capture_default_str();
-    app.add_option("--handler-await-ms", awaits, "MS@OFFSET, the first record of that offset takes so long");
+    app.add_option("--handler-delay-ms", delay, "MIN:MAX, how long a record takes")
+        ->capture_default_str();
+    app.add_option("--handler-await-ms", awaits,
+                   "MS@OFFSET, the first record of that offset takes so long");
     app.add_option("--handler-block-ms", blocks, "MS@OFFSET, the same, and blocks its thread");
-    app.add_option("--handler-pause-ms", pauses, "MS@OFFSET, the first record of that offset pauses its partition so long; --mode mark only");
-    app.add_option("--mode", mode, "mark: one record at a time; ack: up to eight of a partition side by side")
+    app.add_option("--handler-pause-ms", pauses,
+                   "MS@OFFSET, the first record of that offset pauses its partition so long; "
+                   "--mode mark only");
+    app.add_option("--mode", mode,
+                   "mark: one record at a time; ack: up to eight of a partition side by side")
         ->check(CLI::IsMember({"mark", "ack"}))
         ->capture_default_str();
-    app.add_option("--threads", given.threads, "how many run the handlers")->check(CLI::Range(1, 1024))->capture_default_str();
+    app.add_option("--threads", given.threads, "how many run the handlers")
+        ->check(CLI::Range(1, 1024))
+        ->capture_default_str();
     app.add_flag("--event-log", given.event_log, "tell each event of the group");
-    app.add_option("--property", properties, "KEY=VALUE, a field of kgroup::config or a property of librdkafka; may be repeated")
+    app.add_option(
+           "--property", properties,
+           "KEY=VALUE, a field of kgroup::config or a property of librdkafka; may be repeated")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.parse(argc, argv);

@@ -1,6 +1,7 @@
 #include <kgroup/kgroup.hpp>
 
 #include <asio/io_context.hpp>
+
 #include <cstdio>
 
 int main() {

@@ -1,5 +1,3 @@
-#include "support/scripted_group.hpp"
-
 #include <asio/cancellation_state.hpp>
 #include <asio/post.hpp>
 #include <asio/this_coro.hpp>
@@ -12,7 +10,10 @@
 #include <system_error>
 #include <thread>
 
-// A claim ends while its handler, which listens to total cancellation, is somewhere on four threads.
+#include "support/scripted_group.hpp"
+
+// A claim ends while its handler, which listens to total cancellation, is somewhere on four
+// threads.
 
 namespace end_of_claim_races {
 
@@ -48,7 +49,8 @@ TEST_CASE("a receive gives the end of its claim, and never the cancellation that
                 if (co_await messages.async_receive()) {
                     co_return;
                 }
-                co_await asio::post(asio::use_awaitable); // what it does at the end is not cancelled
+                co_await asio::post(
+                    asio::use_awaitable); // what it does at the end is not cancelled
                 ++ends;
             } catch (std::system_error const&) {
                 ++cancelled;

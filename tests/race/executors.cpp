@@ -1,6 +1,3 @@
-#include "support/marking_executor.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/any_io_executor.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -17,7 +14,11 @@
 #include <thread>
 #include <vector>
 
-// Promise 13: everything of a group's runs on the executor that it was given, whatever kind that is. Four threads, the real clock.
+#include "support/marking_executor.hpp"
+#include "support/scripted_group.hpp"
+
+// Promise 13: everything of a group's runs on the executor that it was given, whatever kind that
+// is. Four threads, the real clock.
 
 namespace executors_races {
 
@@ -30,10 +31,13 @@ using kgroup::session;
 constexpr std::size_t partitions = 4;
 constexpr std::size_t records = 200;
 
-/// What a group of the test's does, wherever it runs: each of its functions looks whether it is there, and whether it is alone.
+/// What a group of the test's does, wherever it runs: each of its functions looks whether it is
+/// there, and whether it is alone.
 class watched_group {
 public:
-    explicit watched_group(std::function<bool()> on_executor, bool alone) : on_executor_(std::move(on_executor)), alone_(alone) {}
+    explicit watched_group(std::function<bool()> on_executor, bool alone)
+        : on_executor_(std::move(on_executor)),
+          alone_(alone) {}
 
     asio::awaitable<void> setup(session&) {
         look();
@@ -66,7 +70,8 @@ public:
         std::vector<kgroup::topic_partition> all;
         for (std::size_t i = 0; i != partitions; ++i) {
             all.emplace_back("t", static_cast<std::int32_t>(i));
-            cluster.add_records(all.back(), std::vector<fake_cluster::record>(records, {.value = "x"}));
+            cluster.add_records(all.back(),
+                                std::vector<fake_cluster::record>(records, {.value = "x"}));
         }
         fake_group group{executor,
                          {.brokers = cluster.brokers(),
@@ -121,7 +126,8 @@ private:
 template <typename Executor>
 void check_on(Executor const& executor, bool alone) {
     watched_group{[&] { return executor.running_in_this_thread(); }, alone}.run_on(executor);
-    watched_group{[&] { return executor.running_in_this_thread(); }, alone}.run_on(asio::any_io_executor{executor});
+    watched_group{[&] { return executor.running_in_this_thread(); }, alone}.run_on(
+        asio::any_io_executor{executor});
 }
 
 class running_context {
@@ -175,7 +181,9 @@ TEST_CASE("everything of the group's runs on the executor that it was given") {
     }
     SUBCASE("an io_context's with other properties") {
         running_context running;
-        check_on(asio::require(running.context.get_executor(), asio::execution::blocking.never, asio::execution::outstanding_work.tracked), false);
+        check_on(asio::require(running.context.get_executor(), asio::execution::blocking.never,
+                               asio::execution::outstanding_work.tracked),
+                 false);
     }
     SUBCASE("a thread_pool") {
         asio::thread_pool pool{4};
@@ -193,7 +201,8 @@ TEST_CASE("everything of the group's runs on the executor that it was given") {
     }
     SUBCASE("the system's, which is everywhere") {
         watched_group{[] { return true; }, false}.run_on(asio::system_executor{});
-        watched_group{[] { return true; }, false}.run_on(asio::any_io_executor{asio::system_executor{}});
+        watched_group{[] { return true; }, false}.run_on(
+            asio::any_io_executor{asio::system_executor{}});
     }
     SUBCASE("a user's own that runs at once where it may") {
         executor_mark const mark;

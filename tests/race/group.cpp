@@ -1,6 +1,3 @@
-#include "support/even_race.hpp"
-#include "support/scripted_group.hpp"
-
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
@@ -21,7 +18,11 @@
 #include <set>
 #include <thread>
 
-// A whole group on four threads, with others that mark, stop, pause and rebalance from outside. The clock is the real one.
+#include "support/even_race.hpp"
+#include "support/scripted_group.hpp"
+
+// A whole group on four threads, with others that mark, stop, pause and rebalance from outside. The
+// clock is the real one.
 
 namespace {
 
@@ -48,7 +49,7 @@ topic_partition partition(std::size_t number) { return {"t", static_cast<std::in
 /// Something that a test waits for, and does not wait for ever.
 class awaited {
 public:
-    void happen() {
+    void set() {
         std::lock_guard const lock{mutex_};
         happened_ = true;
         changed_.notify_all();
@@ -67,16 +68,19 @@ private:
 /// What was done of each partition's records, as the handlers know it.
 class work_done {
 public:
-    work_done(std::size_t partitions, std::size_t records) : records_(records), left_(partitions * records) {
+    work_done(std::size_t partitions, std::size_t records)
+        : records_(records),
+          left_(partitions * records) {
         for (std::size_t i = 0; i != partitions; ++i) {
             flags_.push_back(std::make_unique<std::atomic<bool>[]>(records));
         }
     }
 
     void do_it(message const& what) {
-        auto& flag = flags_[static_cast<std::size_t>(what.partition())][static_cast<std::size_t>(what.offset())];
+        auto& flag = flags_[static_cast<std::size_t>(what.partition())]
+                           [static_cast<std::size_t>(what.offset())];
         if (!flag.exchange(true) && --left_ == 0) {
-            all.happen();
+            all.set();
         }
     }
     /// How far a partition's records are done without a gap.
@@ -107,7 +111,8 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
             std::atomic<int> in_flight{0};
             std::optional<message> kept;
             while (auto next = co_await of.messages().async_receive()) {
-                if (next->offset() % 3 == 0) { // and given up here, at once or later, beside those that others give up
+                if (next->offset() % 3 ==
+                    0) { // and given up here, at once or later, beside those that others give up
                     done.do_it(*next);
                     of.ack(*next);
                     if (next->offset() % 2 == 0) {
@@ -116,7 +121,8 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
                     continue;
                 }
                 ++in_flight;
-                asio::post(pool, [this, &of, &in_flight, what = std::make_shared<message>(std::move(*next))]() mutable {
+                asio::post(pool, [this, &of, &in_flight,
+                                  what = std::make_shared<message>(std::move(*next))]() mutable {
                     done.do_it(*what); // done, and only then acknowledged
                     of.ack(*what);
                     what.reset();
@@ -167,7 +173,8 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
                 auto const committed = cluster.committed(which).value_or(0);
                 if (committed > done.prefix(static_cast<std::size_t>(which.partition))) {
                     go_on = false;
-                    FAIL_CHECK("committed " << committed << " of partition " << which.partition << ", which is not done");
+                    FAIL_CHECK("committed " << committed << " of partition " << which.partition
+                                            << ", which is not done");
                 }
             }
         }};
@@ -192,8 +199,9 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
         }
         CHECK(cluster.records_held() == 0);
         MESSAGE(std::string{cooperative ? "cooperative: " : "eager: "}
-                << group.stats().rebalances << " rebalances answered, " << group.stats().superseded_rebalances << " overtaken, "
-                << group.stats().sessions << " sessions, " << group.stats().records_received << " records");
+                << group.stats().rebalances << " rebalances answered, "
+                << group.stats().superseded_rebalances << " overtaken, " << group.stats().sessions
+                << " sessions, " << group.stats().records_received << " records");
     }
 }
 
@@ -209,7 +217,7 @@ TEST_CASE("marks, commits and questions from foreign threads") {
             co_return;
         }
         asio::awaitable<void> consume_claim(session&, claim& of) {
-            there.happen();
+            there.set();
             while (auto const next = co_await of.messages().async_receive()) {
             }
         }
@@ -241,7 +249,8 @@ TEST_CASE("marks, commits and questions from foreign threads") {
                 handler.in->mark_offset(t0, next);
                 handler.in->mark_offset(t1, next, std::to_string(next));
                 if (round % 50 == 0) {
-                    handler.in->async_commit([&](std::exception_ptr, std::vector<kgroup::commit_result>) { ++commits; });
+                    handler.in->async_commit(
+                        [&](std::exception_ptr, std::vector<kgroup::commit_result>) { ++commits; });
                     static_cast<void>(handler.in->member_id());
                     static_cast<void>(handler.in->generation_id());
                     static_cast<void>(handler.in->claims());
@@ -284,7 +293,8 @@ TEST_CASE("stop from another thread, at any moment") {
         cluster.add_records(t0, std::vector<fake_cluster::record>(records));
         cluster.add_records(t1, std::vector<fake_cluster::record>(records));
         auto settings = config_of(cluster);
-        settings.close_timeout = 1s; // what a stop between join and assignment waits for is half of it
+        settings.close_timeout =
+            1s; // what a stop between join and assignment waits for is half of it
         fake_group group{pool, settings};
         std::thread other{[&, until = std::chrono::steady_clock::now() + against_the_end.limit()] {
             while (std::chrono::steady_clock::now() < until) {
@@ -325,7 +335,7 @@ TEST_CASE("a storm of pauses loses nothing, and repeats nothing") {
                 in_order = in_order && next->offset() == expected++;
                 of.mark(*next);
                 if (++received == 2 * records) {
-                    all.happen();
+                    all.set();
                 }
             }
         }
@@ -368,8 +378,8 @@ class arrival_race {
 public:
     static constexpr std::int64_t rounds = 100000;
 
-    /// `receive` is called until it has taken all records; it takes at most one a time within the limit that it is given, and tells
-    /// what it took.
+    /// `receive` is called until it has taken all records; it takes at most one a time within the
+    /// limit that it is given, and tells what it took.
     template <typename Receive>
     void run(Receive receive) {
         struct racing_handler {
@@ -393,7 +403,8 @@ public:
                             ++expected;
                             taken = true;
                             race.against_.in_time();
-                            // The other side takes its time, too: then the record is not sent at once.
+                            // The other side takes its time, too: then the record is not sent at
+                            // once.
                             race.delay_ += limit.count() == 0 ? 1u : 0u;
                         } else {
                             race.against_.too_late();
@@ -402,7 +413,7 @@ public:
                     }
                 }
                 race.in_order_ = race.in_order_ && !of.messages().try_receive();
-                race.all_.happen();
+                race.all_.set();
                 co_await of.messages().async_receive();
             }
         };
@@ -440,9 +451,11 @@ asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& 
     done = true;
 }
 
-TEST_CASE("100,000 races of an arrival against the cancellation of a receive: none lost, none twice") {
+TEST_CASE(
+    "100,000 races of an arrival against the cancellation of a receive: none lost, none twice") {
     arrival_race race;
-    race.run([steps = 0](claim& of, std::chrono::microseconds limit) mutable -> asio::awaitable<std::optional<message>> {
+    race.run([steps = 0](claim& of, std::chrono::microseconds limit) mutable
+             -> asio::awaitable<std::optional<message>> {
         asio::cancellation_signal signal;
         bool done = false;
         std::optional<message> got;
@@ -452,7 +465,9 @@ TEST_CASE("100,000 races of an arrival against the cancellation of a receive: no
         do {
             co_await asio::post(asio::use_awaitable);
         } while (std::chrono::steady_clock::now() < until);
-        constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total};
+        constexpr std::array types{asio::cancellation_type::terminal,
+                                   asio::cancellation_type::partial,
+                                   asio::cancellation_type::total};
         signal.emit(types[static_cast<std::size_t>(++steps) % types.size()]);
         while (!done) {
             co_await asio::post(asio::use_awaitable);
@@ -461,18 +476,22 @@ TEST_CASE("100,000 races of an arrival against the cancellation of a receive: no
     });
 }
 
-TEST_CASE("100,000 races of an arrival against the limit of async_receive_for: none lost, none twice") {
+TEST_CASE(
+    "100,000 races of an arrival against the limit of async_receive_for: none lost, none twice") {
     arrival_race race;
-    race.run([](claim& of, std::chrono::microseconds limit) { return of.messages().async_receive_for(limit); });
+    race.run([](claim& of, std::chrono::microseconds limit) {
+        return of.messages().async_receive_for(limit);
+    });
 }
 
 TEST_CASE("100,000 races of an arrival against async_wait() || timer: none lost, none twice") {
     arrival_race race;
-    race.run([](claim& of, std::chrono::microseconds limit) -> asio::awaitable<std::optional<message>> {
-        asio::steady_timer timer{co_await asio::this_coro::executor, limit};
-        co_await (of.messages().async_wait() || timer.async_wait(asio::use_awaitable));
-        co_return of.messages().try_receive();
-    });
+    race.run(
+        [](claim& of, std::chrono::microseconds limit) -> asio::awaitable<std::optional<message>> {
+            asio::steady_timer timer{co_await asio::this_coro::executor, limit};
+            co_await (of.messages().async_wait() || timer.async_wait(asio::use_awaitable));
+            co_return of.messages().try_receive();
+        });
 }
 
 } // namespace

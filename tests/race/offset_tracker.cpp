@@ -27,10 +27,11 @@ using kgroup::tracked_offset;
 
 constexpr std::size_t thread_count = 8;
 constexpr std::chrono::seconds patience{60};
-constexpr std::chrono::seconds budget{3};  // for a test that repeats: on a busy machine it repeats less often
+constexpr std::chrono::seconds budget{
+    3}; // for a test that repeats: on a busy machine it repeats less often
 
-/// Counts what must not happen. Relaxed, and not doctest's own checks: their lock would order the threads and
-/// hide from the sanitizer what the tracker itself does not order.
+/// Counts what must not happen. Relaxed, and not doctest's own checks: their lock would order the
+/// threads and hide from the sanitizer what the tracker itself does not order.
 class violations {
 public:
     void expect(bool holds) noexcept {
@@ -78,7 +79,8 @@ protected:
     struct entry {
         std::int64_t offset = 0;
         std::uint32_t epoch = 0;
-        bool done = false;  // plain on purpose: written before ack(), read after a pending() that covers it
+        bool done =
+            false; // plain on purpose: written before ack(), read after a pending() that covers it
         std::atomic<bool> begun{false};
     };
 
@@ -90,7 +92,8 @@ protected:
     offset_tracker tracker_;
     std::vector<entry> log_;
     violations wrong_;
-    std::atomic<std::size_t> checked_{0};  // so many records, from the first on, are known to be done
+    std::atomic<std::size_t> checked_{
+        0}; // so many records, from the first on, are known to be done
     std::mt19937 delivery_random_{7};
 
 private:
@@ -241,8 +244,8 @@ private:
         return back ? std::max<std::int64_t>(previous - by, 0) : previous + (by % 4 == 0 ? 3 : 1);
     }
 
-    /// Some record justifies it: one that is done, with all delivered before it, and below which no delivery
-    /// that was over when pending() was called had gone back.
+    /// Some record justifies it: one that is done, with all delivered before it, and below which no
+    /// delivery that was over when pending() was called had gone back.
     void check(std::int64_t next, std::size_t delivered_before) override {
         std::size_t done = checked_.load(std::memory_order_relaxed);
         while (done != log_.size() && log_[done].begun.load(std::memory_order_acquire)) {
@@ -255,7 +258,8 @@ private:
             if (i < done) {
                 highest = std::max(highest, std::min(log_[i].offset + 1, lowest));
             }
-            bool const begins_epoch = i != 0 && i < delivered_before && log_[i].epoch != log_[i - 1].epoch;
+            bool const begins_epoch =
+                i != 0 && i < delivered_before && log_[i].epoch != log_[i - 1].epoch;
             lowest = begins_epoch ? std::min(lowest, log_[i].offset) : lowest;
         }
         wrong_.expect(next <= highest);
@@ -265,15 +269,16 @@ private:
     std::size_t justified_from_ = 0;
 };
 
-/// Now and then: with fewer processors than threads, the one that matters would wait for a time slice.
+/// Now and then: with fewer processors than threads, the one that matters would wait for a time
+/// slice.
 void give_way(std::int64_t count) {
     if (count % 33 == 32) {
         std::this_thread::yield();
     }
 }
 
-/// Again and again, as the budget allows: `body` on eight threads and `meanwhile` on this one at once;
-/// `before` and `after` it on this one alone.
+/// Again and again, as the budget allows: `body` on eight threads and `meanwhile` on this one at
+/// once; `before` and `after` it on this one alone.
 template <typename Before, typename Body, typename Meanwhile, typename After>
 void in_rounds(std::size_t rounds, Before before, Body body, Meanwhile meanwhile, After after) {
     std::barrier gate{static_cast<std::ptrdiff_t>(thread_count + 1)};
@@ -288,7 +293,8 @@ void in_rounds(std::size_t rounds, Before before, Body body, Meanwhile meanwhile
         });
     }
     auto const until = std::chrono::steady_clock::now() + budget;
-    for (std::size_t round = 0; round != rounds && std::chrono::steady_clock::now() < until; ++round) {
+    for (std::size_t round = 0; round != rounds && std::chrono::steady_clock::now() < until;
+         ++round) {
         before();
         gate.arrive_and_wait();
         meanwhile(round);
@@ -317,9 +323,10 @@ bool wait_until(Condition condition) {
     return true;
 }
 
-/// Again and again, as the budget allows: `here(tracker)` on this thread and `there(tracker)` on another, at
-/// the same time by the clock or a little sooner or later, on a fresh tracker with two records delivered that
-/// `before` prepared; then `after`. Every eighth time the one is certainly over before the other begins.
+/// Again and again, as the budget allows: `here(tracker)` on this thread and `there(tracker)` on
+/// another, at the same time by the clock or a little sooner or later, on a fresh tracker with two
+/// records delivered that `before` prepared; then `after`. Every eighth time the one is certainly
+/// over before the other begins.
 template <typename Before, typename Here, typename There, typename After>
 void at_once(Before before, Here here, There there, After after) {
     using clock = std::chrono::steady_clock;
@@ -355,7 +362,8 @@ void at_once(Before before, Here here, There there, After after) {
         std::chrono::nanoseconds const later{static_cast<int>(round % 64) * 20 - 640};
         begun.store(round + 1);
         if (!first) {
-            wait_until([&] { return last ? through.load() > round : clock::now() >= moment + later; });
+            wait_until(
+                [&] { return last ? through.load() > round : clock::now() >= moment + later; });
             here(*tracker);
         }
         wait_until([&] { return through.load() > round; });
@@ -365,9 +373,10 @@ void at_once(Before before, Here here, There there, After after) {
     other.join();
 }
 
-}  // namespace
+} // namespace
 
-TEST_CASE("offset_tracker: eight threads acknowledge out of order, nothing undone is ever committed") {
+TEST_CASE(
+    "offset_tracker: eight threads acknowledge out of order, nothing undone is ever committed") {
     for (std::size_t const window : {std::size_t{65536}, std::size_t{3000}, std::size_t{60}}) {
         CAPTURE(window);
         claim_with_gaps claim{60'000, window};
@@ -430,7 +439,8 @@ TEST_CASE("offset_tracker: a mark is in what seal returns, or refused") {
     std::optional<tracked_offset> sealed;
     std::array<std::int64_t, thread_count> accepted{};
     std::atomic<std::int64_t> next{0};
-    std::vector<std::size_t> done(most_marks);  // plain on purpose: written before mark(), read after seal()
+    std::vector<std::size_t> done(
+        most_marks); // plain on purpose: written before mark(), read after seal()
     std::size_t this_round = 0;
     std::size_t in_the_middle = 0;
     violations wrong;
@@ -452,7 +462,8 @@ TEST_CASE("offset_tracker: a mark is in what seal returns, or refused") {
                 done[static_cast<std::size_t>(mine)] = this_round;
                 mark_result const result = tracker->mark(mine, 0);
                 accepted[thread] = result == mark_result::accepted ? mine : accepted[thread];
-                bool const taken = result == mark_result::accepted || result == mark_result::ignored;
+                bool const taken =
+                    result == mark_result::accepted || result == mark_result::ignored;
                 wrong.expect(refused == 0 ? taken || result == mark_result::refused_ended
                                           : result == mark_result::refused_ended);
                 refused += result == mark_result::refused_ended ? 1 : 0;
@@ -470,7 +481,8 @@ TEST_CASE("offset_tracker: a mark is in what seal returns, or refused") {
             std::int64_t const highest = *std::max_element(accepted.begin(), accepted.end());
             wrong.expect((sealed ? sealed->next : 0) == highest);
             wrong.expect(tracker->marked() == (highest == 0 ? offset_tracker::none : highest));
-            in_the_middle += highest != 0 && highest + 1 < static_cast<std::int64_t>(most_marks) ? 1 : 0;
+            in_the_middle +=
+                highest != 0 && highest + 1 < static_cast<std::int64_t>(most_marks) ? 1 : 0;
         });
     CHECK(wrong.count() == 0);
     CHECK(in_the_middle > 0);
@@ -478,7 +490,7 @@ TEST_CASE("offset_tracker: a mark is in what seal returns, or refused") {
 
 TEST_CASE("offset_tracker: an accepted acknowledgement is in what seal counts") {
     constexpr std::size_t records = 5000;
-    constexpr std::size_t window = 1200;  // later ones are acknowledged beyond it
+    constexpr std::size_t window = 1200; // later ones are acknowledged beyond it
     std::optional<offset_tracker> tracker;
     std::optional<tracked_offset> sealed;
     std::vector<mark_result> results;
@@ -498,7 +510,8 @@ TEST_CASE("offset_tracker: an accepted acknowledgement is in what seal counts") 
         [&](std::size_t) {
             for (std::size_t i = next.fetch_add(1); i < records; i = next.fetch_add(1)) {
                 results[i] = tracker->ack(static_cast<std::int64_t>(i), i, 0);
-                wrong.expect(results[i] == mark_result::accepted || results[i] == mark_result::refused_ended);
+                wrong.expect(results[i] == mark_result::accepted ||
+                             results[i] == mark_result::refused_ended);
                 give_way(static_cast<std::int64_t>(i));
             }
         },
@@ -511,7 +524,9 @@ TEST_CASE("offset_tracker: an accepted acknowledgement is in what seal counts") 
             sealed = tracker->seal();
         },
         [&] {
-            auto const not_accepted = [](mark_result each) { return each != mark_result::accepted; };
+            auto const not_accepted = [](mark_result each) {
+                return each != mark_result::accepted;
+            };
             auto const first_refused = std::find_if(results.begin(), results.end(), not_accepted);
             std::int64_t const run = first_refused - results.begin();
             std::int64_t const counted = sealed ? sealed->next : 0;
@@ -535,7 +550,8 @@ TEST_CASE("offset_tracker: a mark or an acknowledgement at the very moment of se
         at_once([](offset_tracker& tracker) { tracker.mark(1, 0); }, seal,
                 [&](offset_tracker& tracker) { result = tracker.mark(2, 0); },
                 [&](offset_tracker&) {
-                    wrong.expect(result == mark_result::accepted || result == mark_result::refused_ended);
+                    wrong.expect(result == mark_result::accepted ||
+                                 result == mark_result::refused_ended);
                     wrong.expect(sealed == tracked_offset{result == mark_result::accepted ? 2 : 1});
                     ++(result == mark_result::accepted ? accepted : refused);
                 });
@@ -544,9 +560,11 @@ TEST_CASE("offset_tracker: a mark or an acknowledgement at the very moment of se
         at_once([](offset_tracker& tracker) { tracker.ack(0, 0, 0); }, seal,
                 [&](offset_tracker& tracker) { result = tracker.ack(1, 1, 0); },
                 [&](offset_tracker& tracker) {
-                    wrong.expect(result == mark_result::accepted || result == mark_result::refused_ended);
-                    wrong.expect(sealed == tracked_offset{2} ||
-                                 (sealed == tracked_offset{1} && result == mark_result::refused_ended));
+                    wrong.expect(result == mark_result::accepted ||
+                                 result == mark_result::refused_ended);
+                    wrong.expect(
+                        sealed == tracked_offset{2} ||
+                        (sealed == tracked_offset{1} && result == mark_result::refused_ended));
                     wrong.expect(tracker.pending() == sealed);
                     ++(result == mark_result::accepted ? accepted : refused);
                 });
@@ -556,15 +574,18 @@ TEST_CASE("offset_tracker: a mark or an acknowledgement at the very moment of se
     CHECK(refused > 0);
 }
 
-TEST_CASE("offset_tracker: of a mark and an acknowledgement that come first at once, one is refused") {
+TEST_CASE(
+    "offset_tracker: of a mark and an acknowledgement that come first at once, one is refused") {
     mark_result mark{};
     mark_result ack{};
     violations wrong;
     at_once([](offset_tracker&) {}, [&](offset_tracker& tracker) { mark = tracker.mark(1, 0); },
             [&](offset_tracker& tracker) { ack = tracker.ack(0, 0, 0); },
             [&](offset_tracker&) {
-                bool const marked = mark == mark_result::accepted && ack == mark_result::refused_mode;
-                bool const acked = ack == mark_result::accepted && mark == mark_result::refused_mode;
+                bool const marked =
+                    mark == mark_result::accepted && ack == mark_result::refused_mode;
+                bool const acked =
+                    ack == mark_result::accepted && mark == mark_result::refused_mode;
                 wrong.expect(marked || acked);
             });
     CHECK(wrong.count() == 0);
@@ -577,7 +598,9 @@ TEST_CASE("offset_tracker: offset and text change together") {
     std::size_t texts = 0;
     std::size_t resets = 0;
     violations wrong;
-    auto const text_of = [](std::int64_t offset) { return "a text on the heap: " + std::to_string(offset); };
+    auto const text_of = [](std::int64_t offset) {
+        return "a text on the heap: " + std::to_string(offset);
+    };
     in_rounds(
         100,
         [&] {
@@ -585,7 +608,7 @@ TEST_CASE("offset_tracker: offset and text change together") {
             next = 0;
             enough = false;
         },
-        [&](std::size_t) {  // even offsets have a text, odd ones have none
+        [&](std::size_t) { // even offsets have a text, odd ones have none
             while (!enough.load(std::memory_order_relaxed)) {
                 std::int64_t const mine = next.fetch_add(1, std::memory_order_relaxed);
                 if (mine % 2 == 0) {
@@ -601,12 +624,14 @@ TEST_CASE("offset_tracker: offset and text change together") {
             for (int looks = 0; texts != wanted && looks != 1'000'000; ++looks) {
                 std::optional<tracked_offset> const pending = tracker->pending();
                 if (pending) {
-                    wrong.expect(pending->metadata == (pending->next % 2 == 0 ? text_of(pending->next) : ""));
+                    wrong.expect(pending->metadata ==
+                                 (pending->next % 2 == 0 ? text_of(pending->next) : ""));
                     texts += pending->metadata.empty() ? 0 : 1;
                     tracker->committed(pending->next);
                     std::int64_t const back = pending->next / 4 * 2;
                     if (looks % 8 == 0) {
-                        resets += tracker->reset(back, text_of(back)) == mark_result::accepted ? 1 : 0;
+                        resets +=
+                            tracker->reset(back, text_of(back)) == mark_result::accepted ? 1 : 0;
                     }
                 }
                 std::this_thread::yield();
@@ -619,7 +644,8 @@ TEST_CASE("offset_tracker: offset and text change together") {
     CHECK(resets > 0);
 }
 
-TEST_CASE("offset_tracker: a mark of before a backward step is taken over or ignored, never above it") {
+TEST_CASE(
+    "offset_tracker: a mark of before a backward step is taken over or ignored, never above it") {
     std::optional<offset_tracker> tracker;
     std::atomic<std::int64_t> next{0};
     std::atomic<bool> enough{false};
@@ -648,7 +674,8 @@ TEST_CASE("offset_tracker: a mark of before a backward step is taken over or ign
         },
         [&](std::size_t round) {
             went_back_to = round % 2 == 0 ? 10 : 900'000'000;
-            while (next.load(std::memory_order_relaxed) < 1000 + static_cast<std::int64_t>(round % 100)) {
+            while (next.load(std::memory_order_relaxed) <
+                   1000 + static_cast<std::int64_t>(round % 100)) {
                 std::this_thread::yield();
             }
             tracker->rebase(went_back_to);

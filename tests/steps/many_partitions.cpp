@@ -1,5 +1,3 @@
-#include "steps.hpp"
-
 #include <kgroup/kgroup.hpp>
 #include <kgroup/testing/clock.hpp>
 #include <kgroup/testing/fake_client.hpp>
@@ -19,7 +17,10 @@
 #include <string>
 #include <vector>
 
-// What a member of many partitions costs: what changes, and not what is owned. In steps, so that no clock decides.
+#include "steps.hpp"
+
+// What a member of many partitions costs: what changes, and not what is owned. In steps, so that no
+// clock decides.
 
 namespace {
 
@@ -58,11 +59,15 @@ public:
         for (std::size_t i = 0; i != size; ++i) {
             all.emplace_back("a-topic-with-a-name-that-takes-memory", static_cast<std::int32_t>(i));
         }
-        kgroup::config settings{.brokers = cluster.brokers(), .group_id = "group", .topics = {"a"},
-                                .initial_offset = kgroup::offset_reset::earliest, .auto_commit_interval = 1min};
+        kgroup::config settings{.brokers = cluster.brokers(),
+                                .group_id = "group",
+                                .topics = {"a"},
+                                .initial_offset = kgroup::offset_reset::earliest,
+                                .auto_commit_interval = 1min};
         settings.expected_partitions = size;
         settings.on_event = [this](kgroup::event const& what) {
-            if (what.kind == event_kind::handler_cancelled || what.kind == event_kind::handler_abandoned) {
+            if (what.kind == event_kind::handler_cancelled ||
+                what.kind == event_kind::handler_abandoned) {
                 ++impatient;
             }
         };
@@ -156,10 +161,16 @@ TEST_CASE("a revocation and a loss of much cost as n log n, and a session that b
         act = [](member& it) { it.cluster.lose(); };
     }
     SUBCASE("half is revoked") {
-        act = [](member& it) { it.cluster.revoke({it.all.begin(), it.all.begin() + static_cast<std::ptrdiff_t>(it.all.size() / 2)}); };
+        act = [](member& it) {
+            it.cluster.revoke(
+                {it.all.begin(), it.all.begin() + static_cast<std::ptrdiff_t>(it.all.size() / 2)});
+        };
     }
     SUBCASE("half is lost") {
-        act = [](member& it) { it.cluster.lose({it.all.begin(), it.all.begin() + static_cast<std::ptrdiff_t>(it.all.size() / 2)}); };
+        act = [](member& it) {
+            it.cluster.lose(
+                {it.all.begin(), it.all.begin() + static_cast<std::ptrdiff_t>(it.all.size() / 2)});
+        };
     }
     SUBCASE("a handler returns") {
         act = [](member& it) {
@@ -186,18 +197,19 @@ TEST_CASE("one partition that comes or goes costs no more beside many than besid
     for (auto const size : {few, many}) {
         member it{size, true};
         it.assign_all();
-        auto least = std::numeric_limits<std::uint64_t>::max(); // a tick, which looks at all, is not what is measured
+        auto least = std::numeric_limits<std::uint64_t>::max(); // a tick, which looks at all, is
+                                                                // not what is measured
         for (int i = 0; i != 5; ++i) {
             auto const one = it.all[size / 2];
             least = std::min(least, steps_of([&] {
-                it.cluster.revoke({one});
-                it.settle();
-                it.cluster.assign({one});
-                it.settle();
-                it.group->pause(std::vector{one});
-                it.group->resume(std::vector{one});
-                it.settle();
-            }));
+                                 it.cluster.revoke({one});
+                                 it.settle();
+                                 it.cluster.assign({one});
+                                 it.settle();
+                                 it.group->pause(std::vector{one});
+                                 it.group->resume(std::vector{one});
+                                 it.settle();
+                             }));
         }
         cost[size == many] = static_cast<double>(least);
         CHECK(it.cluster.assigned().size() == size);

@@ -1,6 +1,7 @@
-// ThreadSanitizer knows the threads of POSIX, and not those of C, which librdkafka uses: a thread that thrd_create begins
-// crashes it, and what mtx_lock orders it takes for a race. So in its builds C's functions are made of POSIX's here, as
-// the C library makes them too (glibc: thrd_t is pthread_t, mtx_t and cnd_t have the size of theirs).
+// ThreadSanitizer knows the threads of POSIX, and not those of C, which librdkafka uses: a thread
+// that thrd_create begins crashes it, and what mtx_lock orders it takes for a race. So in its
+// builds C's functions are made of POSIX's here, as the C library makes them too (glibc: thrd_t is
+// pthread_t, mtx_t and cnd_t have the size of theirs).
 
 #if defined(__SANITIZE_THREAD__)
 #define KGROUP_TESTS_THREAD_SANITIZER
@@ -12,12 +13,11 @@
 
 #if defined(KGROUP_TESTS_THREAD_SANITIZER)
 
-#include <pthread.h>
-#include <threads.h>
-
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <pthread.h>
+#include <threads.h>
 
 namespace {
 
@@ -27,7 +27,9 @@ static_assert(sizeof(thrd_t) == sizeof(pthread_t));
 pthread_mutex_t* posix(mtx_t* mutex) { return reinterpret_cast<pthread_mutex_t*>(mutex); }
 pthread_cond_t* posix(cnd_t* condition) { return reinterpret_cast<pthread_cond_t*>(condition); }
 
-int result_of(int error) { return error == 0 ? thrd_success : error == ETIMEDOUT ? thrd_timedout : thrd_error; }
+int result_of(int error) {
+    return error == 0 ? thrd_success : error == ETIMEDOUT ? thrd_timedout : thrd_error;
+}
 
 struct start {
     thrd_start_t run;
@@ -64,20 +66,24 @@ int thrd_join(thrd_t thread, int* result) {
 int mtx_init(mtx_t* mutex, int type) {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, (type & mtx_recursive) != 0 ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
+    pthread_mutexattr_settype(&attributes, (type & mtx_recursive) != 0 ? PTHREAD_MUTEX_RECURSIVE
+                                                                       : PTHREAD_MUTEX_NORMAL);
     int const error = pthread_mutex_init(posix(mutex), &attributes);
     pthread_mutexattr_destroy(&attributes);
     return result_of(error);
 }
 int mtx_lock(mtx_t* mutex) { return result_of(pthread_mutex_lock(posix(mutex))); }
 int mtx_unlock(mtx_t* mutex) { return result_of(pthread_mutex_unlock(posix(mutex))); }
-// It does nothing in the C library, and what makes it safe for the last owner, a count, is not to be seen from here.
+// It does nothing in the C library, and what makes it safe for the last owner, a count, is not to
+// be seen from here.
 void mtx_destroy(mtx_t*) {}
 
 int cnd_init(cnd_t* condition) { return result_of(pthread_cond_init(posix(condition), nullptr)); }
 int cnd_signal(cnd_t* condition) { return result_of(pthread_cond_signal(posix(condition))); }
 int cnd_broadcast(cnd_t* condition) { return result_of(pthread_cond_broadcast(posix(condition))); }
-int cnd_wait(cnd_t* condition, mtx_t* mutex) { return result_of(pthread_cond_wait(posix(condition), posix(mutex))); }
+int cnd_wait(cnd_t* condition, mtx_t* mutex) {
+    return result_of(pthread_cond_wait(posix(condition), posix(mutex)));
+}
 int cnd_timedwait(cnd_t* condition, mtx_t* mutex, timespec const* until) {
     return result_of(pthread_cond_timedwait(posix(condition), posix(mutex), until));
 }

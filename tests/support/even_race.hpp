@@ -7,11 +7,13 @@
 
 namespace kgroup::tests {
 
-/// How long something is given, so that it is about as often too late as in time, however fast the machine is: what happened in
-/// one race sets the limit of the next.
+/// How long something is given, so that it is about as often too late as in time, however fast the
+/// machine is: what happened in one race sets the limit of the next.
 class even_race {
 public:
-    std::chrono::microseconds limit() { return std::chrono::microseconds{random_() % (2 * typical_ + 1)}; }
+    std::chrono::microseconds limit() {
+        return std::chrono::microseconds{random_() % (2 * typical_ + 1)};
+    }
     void in_time() {
         ++won_;
         typical_ -= std::min(typical_, typical_ / 16 + 1);

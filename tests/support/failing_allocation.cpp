@@ -7,7 +7,8 @@
 namespace {
 
 constinit thread_local std::size_t made = 0;
-constinit thread_local std::size_t left = 0; // until the one that fails, itself included; 0: none fails
+constinit thread_local std::size_t left =
+    0; // until the one that fails, itself included; 0: none fails
 constinit thread_local bool failed = false;
 constinit thread_local std::size_t newest = 0; // its size
 constinit thread_local kgroup::tests::failing_allocation::exemption exempt = nullptr;

@@ -7,8 +7,8 @@ namespace kgroup::tests {
 /// How many allocations this thread has made by `new`.
 std::size_t allocations() noexcept;
 
-/// While it lives, one allocation of this thread by `new` fails: the `which`th, from 1. Those that `passes_over` says so of, by their size
-/// and the size of the one before, are not counted.
+/// While it lives, one allocation of this thread by `new` fails: the `which`th, from 1. Those that
+/// `passes_over` says so of, by their size and the size of the one before, are not counted.
 class failing_allocation {
 public:
     using exemption = bool (*)(std::size_t size, std::size_t before);
@@ -22,7 +22,8 @@ public:
     static bool has_failed() noexcept;
 };
 
-/// While it lives, no allocation of this thread fails, nor is any counted towards the one that does.
+/// While it lives, no allocation of this thread fails, nor is any counted towards the one that
+/// does.
 class spared_allocations {
 public:
     spared_allocations() noexcept;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <utility> // before Asio: see clock.hpp
-
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
@@ -11,6 +9,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <system_error>
+#include <utility> // before Asio: see clock.hpp
 
 namespace kgroup::tests {
 
@@ -37,7 +36,8 @@ public:
         }
     }
 
-    /// Knows nothing of cancellation, as an operation of a library that has none; nor does the coroutine from here on.
+    /// Knows nothing of cancellation, as an operation of a library that has none; nor does the
+    /// coroutine from here on.
     asio::awaitable<void> wait_deaf() {
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
         co_await wait();

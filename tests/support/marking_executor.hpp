@@ -1,11 +1,11 @@
 #pragma once
 
-#include <utility> // before Asio: see clock.hpp
-
 #include <asio/prefer.hpp>
 #include <asio/query.hpp>
 #include <asio/require.hpp>
 #include <asio/version.hpp>
+
+#include <utility> // before Asio: see clock.hpp
 #if ASIO_VERSION < 102400
 #include <asio/execution/execute.hpp>
 #endif
@@ -25,7 +25,9 @@ struct executor_mark {
 template <typename Below>
 class marking_executor {
 public:
-    marking_executor(Below below, executor_mark const& mark) noexcept : below_(std::move(below)), mark_(&mark) {}
+    marking_executor(Below below, executor_mark const& mark) noexcept
+        : below_(std::move(below)),
+          mark_(&mark) {}
 
     bool running_in_this_thread() const noexcept { return mark_->running_in_this_thread(); }
 
@@ -33,7 +35,8 @@ public:
     void execute(Function function) const {
         auto marking = [mark = mark_, function = std::move(function)]() mutable {
             struct marked {
-                explicit marked(executor_mark const* by) : before(std::exchange(executor_mark::current, by)) {}
+                explicit marked(executor_mark const* by)
+                    : before(std::exchange(executor_mark::current, by)) {}
                 ~marked() { executor_mark::current = before; }
                 executor_mark const* before;
             } const here{mark};
@@ -47,25 +50,26 @@ public:
     }
 
     template <typename Property>
-        requires asio::can_query<Below const&, Property>::value
-    decltype(auto) query(Property property) const {
+    requires asio::can_query<Below const&, Property>::value decltype(auto)
+    query(Property property) const {
         return asio::query(below_, property);
     }
     template <typename Property>
-        requires asio::can_require<Below const&, Property>::value
-    auto require(Property property) const {
+    requires asio::can_require<Below const&, Property>::value auto
+    require(Property property) const {
         return over(asio::require(below_, property));
     }
     template <typename Property>
-        requires asio::can_prefer<Below const&, Property>::value
-    auto prefer(Property property) const {
+    requires asio::can_prefer<Below const&, Property>::value auto prefer(Property property) const {
         return over(asio::prefer(below_, property));
     }
 
     friend bool operator==(marking_executor const& one, marking_executor const& other) noexcept {
         return one.below_ == other.below_ && one.mark_ == other.mark_;
     }
-    friend bool operator!=(marking_executor const& one, marking_executor const& other) noexcept { return !(one == other); }
+    friend bool operator!=(marking_executor const& one, marking_executor const& other) noexcept {
+        return !(one == other);
+    }
 
 private:
     template <typename Other>

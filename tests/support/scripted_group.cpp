@@ -1,3 +1,3 @@
 #include "support/scripted_group.hpp"
 
-template class kgroup::detail::group_run<kgroup::testing::fake_client>;
+template class kgroup::detail::group_driver<kgroup::testing::fake_client>;

@@ -23,7 +23,7 @@
 #include <vector>
 
 // Compiled once, in scripted_group.cpp.
-extern template class kgroup::detail::group_run<kgroup::testing::fake_client>;
+extern template class kgroup::detail::group_driver<kgroup::testing::fake_client>;
 
 namespace kgroup::tests {
 
@@ -38,7 +38,7 @@ struct scripted_handler {
     std::function<asio::awaitable<void>(session&, claim&)> on_claim{};
     std::function<asio::awaitable<void>(session&)> on_cleanup{};
 
-    std::vector<std::string> received{};     // "t[0]@3 value", in the order of all claims
+    std::vector<std::string> received{}; // "t[0]@3 value", in the order of all claims
     int setups = 0;
     int claims = 0;
     int claims_ended = 0;
@@ -52,7 +52,7 @@ struct scripted_handler {
     }
     asio::awaitable<void> consume_claim(session& in, claim& of) {
         ++claims;
-        detail::on_exit const ended{[this] { ++claims_ended; }};
+        detail::scope_exit const ended{[this] { ++claims_ended; }};
         if (on_claim) {
             co_await on_claim(in, of);
         } else {
@@ -74,15 +74,17 @@ struct scripted_handler {
         }
     }
     void note(message const& what) {
-        received.push_back(std::string{what.topic()} + "[" + std::to_string(what.partition()) + "]@" +
-                           std::to_string(what.offset()) + " " + std::string{what.value()});
+        received.push_back(std::string{what.topic()} + "[" + std::to_string(what.partition()) +
+                           "]@" + std::to_string(what.offset()) + " " + std::string{what.value()});
     }
 };
 
 /// What holds for every event, whoever tells it.
 inline void check_event(event const& what) {
-    CHECK_MESSAGE((!what.error || what.text.find(what.error.message()) == std::string::npos), to_string(what.kind), ": ", what.text);
-    CHECK(std::ranges::none_of(what.text, [](unsigned char each) { return each < 0x20 || each == 0x7f; }));
+    CHECK_MESSAGE((!what.error || what.text.find(what.error.message()) == std::string::npos),
+                  to_string(what.kind), ": ", what.text);
+    CHECK(std::ranges::none_of(what.text,
+                               [](unsigned char each) { return each < 0x20 || each == 0x7f; }));
 }
 
 /// How a run ended.
@@ -122,8 +124,8 @@ inline topic_partition const t0{"t", 0};
 inline topic_partition const t1{"t", 1};
 inline topic_partition const t2{"t", 2};
 
-/// One scripted member on one thread, with a clock that only the test moves far. At the end it checks what holds always:
-/// the member broke no rule, and each record that it took has been freed.
+/// One scripted member on one thread, with a clock that only the test moves far. At the end it
+/// checks what holds always: the member broke no rule, and each record that it took has been freed.
 class scripted_group {
 public:
     // Frames that are still there when the context goes may touch what stands before it.
@@ -185,7 +187,8 @@ public:
         }
         if (!outcome.completed || outcome.failure) {
             DOCTEST_ADD_FAIL_CHECK_AT(where.file_name(), static_cast<int>(where.line()),
-                                      (outcome.completed ? "the run has failed: " + outcome.what() : "the run has not completed"));
+                                      (outcome.completed ? "the run has failed: " + outcome.what()
+                                                         : "the run has not completed"));
         }
     }
 
@@ -193,7 +196,8 @@ public:
         return static_cast<std::size_t>(std::ranges::count(events, kind, &event::kind));
     }
     event const& last(event_kind kind) const {
-        auto const found = std::find_if(events.rbegin(), events.rend(), [&](event const& each) { return each.kind == kind; });
+        auto const found = std::find_if(events.rbegin(), events.rend(),
+                                        [&](event const& each) { return each.kind == kind; });
         REQUIRE(found != events.rend());
         return *found;
     }

@@ -1,5 +1,5 @@
 #include <kgroup/config.hpp>
-#include <kgroup/detail/rdkafka_settings.hpp>
+#include <kgroup/detail/rdkafka/settings.hpp>
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>
@@ -24,7 +24,10 @@ using kgroup::detail::rdkafka_settings_maker;
 namespace {
 
 config good() {
-    return {.brokers = "127.0.0.1:9092", .group_id = "group", .topics = {"orders"}, .initial_offset = offset_reset::earliest};
+    return {.brokers = "127.0.0.1:9092",
+            .group_id = "group",
+            .topics = {"orders"},
+            .initial_offset = offset_reset::earliest};
 }
 
 config with(std::function<void(config&)> const& change) {
@@ -42,7 +45,9 @@ std::string refusal(config const& given) {
     try {
         rdkafka_settings_maker::make(given);
     } catch (std::system_error const& e) {
-        CHECK_MESSAGE((e.code() == errc::invalid_config || e.code() == errc::unsupported_by_librdkafka), e.what());
+        CHECK_MESSAGE(
+            (e.code() == errc::invalid_config || e.code() == errc::unsupported_by_librdkafka),
+            e.what());
         return e.what();
     }
     return {};
@@ -51,7 +56,9 @@ std::string refusal(config const& given) {
 config with_tokens(std::map<std::string, std::string> const& properties) {
     return with([&](config& given) {
         given.properties = properties;
-        given.oauth_token_provider = []() -> asio::awaitable<kgroup::oauth_token> { co_return kgroup::oauth_token{}; };
+        given.oauth_token_provider = []() -> asio::awaitable<kgroup::oauth_token> {
+            co_return kgroup::oauth_token{};
+        };
     });
 }
 
@@ -69,9 +76,7 @@ std::string property_of(config const& given, char const* name) {
 
 } // namespace
 
-TEST_CASE("config: the least that is needed is enough") {
-    CHECK(refusal(good()) == "");
-}
+TEST_CASE("config: the least that is needed is enough") { CHECK(refusal(good()) == ""); }
 
 TEST_CASE("config: a field that is missing or malformed is refused by its name") {
     struct bad {
@@ -82,50 +87,109 @@ TEST_CASE("config: a field that is missing or malformed is refused by its name")
         {[](config& c) { c.brokers.clear(); }, "brokers: must not be empty"},
         {[](config& c) { c.group_id.clear(); }, "group_id: must not be empty"},
         {[](config& c) { c.topics.clear(); }, "topics: at least one is needed"},
-        {[](config& c) { c.topics = {"orders", ""}; }, "topics: a name must not be empty"},
-        {[](config& c) { c.topics = {"or ders"}; }, "topics: 'or ders' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most)"},
+        {[](config& c) {
+             c.topics = {"orders", ""};
+         },
+         "topics: a name must not be empty"},
+        {[](config& c) { c.topics = {"or ders"}; },
+         "topics: 'or ders' is not a topic's name (letters, digits, '.', '_', '-'; 249 at most)"},
         {[](config& c) { c.topics = {std::string(250, 'a')}; }, "is not a topic's name"},
-        {[](config& c) { c.topics = {"^orders-[0-9"}; }, "topics: '^orders-[0-9' is not a regular expression (POSIX extended): "},
-        {[](config& c) { c.topics = {"orders", "orders"}; }, "topics: 'orders' is named twice"},
-        {[](config& c) { c.initial_offset.reset(); }, "initial_offset: must be set: earliest, latest or none"},
-        {[](config& c) { c.group_instance_id = "a/b"; }, "group_instance_id: only letters, digits, '.', '_' and '-' are allowed, 249 at most"},
-        {[](config& c) { c.group_instance_id = std::string(250, 'a'); }, "group_instance_id: only letters"},
+        {[](config& c) { c.topics = {"^orders-[0-9"}; },
+         "topics: '^orders-[0-9' is not a regular expression (POSIX extended): "},
+        {[](config& c) {
+             c.topics = {"orders", "orders"};
+         },
+         "topics: 'orders' is named twice"},
+        {[](config& c) { c.initial_offset.reset(); },
+         "initial_offset: must be set: earliest, latest or none"},
+        {[](config& c) { c.group_instance_id = "a/b"; },
+         "group_instance_id: only letters, digits, '.', '_' and '-' are allowed, 249 at most"},
+        {[](config& c) { c.group_instance_id = std::string(250, 'a'); },
+         "group_instance_id: only letters"},
         {[](config& c) { c.assignors.clear(); }, "assignors: at least one is needed"},
-        {[](config& c) { c.assignors = {assignor::cooperative_sticky, assignor::range}; },
+        {[](config& c) {
+             c.assignors = {assignor::cooperative_sticky, assignor::range};
+         },
          "assignors: cooperative_sticky cannot be offered together with range or roundrobin"},
-        {[](config& c) { c.auto_commit_interval = -1ms; }, "auto_commit_interval: must not be negative (0 turns periodic commits off)"},
+        {[](config& c) { c.auto_commit_interval = -1ms; },
+         "auto_commit_interval: must not be negative (0 turns periodic commits off)"},
         {[](config& c) { c.commit_timeout = 0ms; }, "commit_timeout: must be positive"},
         {[](config& c) { c.close_timeout = 0ms; }, "close_timeout: must be positive"},
         {[](config& c) { c.rebalance_deadline = 0ms; }, "rebalance_deadline: must be positive"},
         {[](config& c) { c.rebalance_deadline = 200s; },
          "rebalance_deadline: 200000 ms is more than half of max.poll.interval.ms (300000)"},
         {[](config& c) { c.expected_partitions = 0; }, "expected_partitions: must not be 0"},
-        {[](config& c) { c.brokers = std::string{"b:1\0,c:1", 8}; }, "brokers: holds a NUL"},
-        {[](config& c) { c.brokers = "b:1,,c:1"; }, "brokers: a name between the commas must not be empty"},
-        {[](config& c) { c.brokers = "b:1,"; }, "brokers: a name between the commas must not be empty"},
-        {[](config& c) { c.brokers = "b:1,c\x1b[31m:1"; }, "brokers: 'c\\x1b[31m:1' holds a blank or a control character"},
-        {[](config& c) { c.group_id = std::string{"a\0b", 3}; }, "group_id: holds a NUL"},
-        {[](config& c) { c.group_id = std::string(40000, 'a'); }, "group_id: must not be longer than 32767 bytes"},
-        {[](config& c) { c.topics = {std::string{"a\0b", 3}}; }, "topics: 'a\\x00b' is not a topic's name"},
-        {[](config& c) { c.topics = {std::string{"^a\0b", 4}}; }, "a NUL, at position 3"},
+        {[](config& c) {
+             c.brokers = std::string{"b:1\0,c:1", 8};
+         },
+         "brokers: holds a NUL"},
+        {[](config& c) { c.brokers = "b:1,,c:1"; },
+         "brokers: a name between the commas must not be empty"},
+        {[](config& c) { c.brokers = "b:1,"; },
+         "brokers: a name between the commas must not be empty"},
+        {[](config& c) { c.brokers = "b:1,c\x1b[31m:1"; },
+         "brokers: 'c\\x1b[31m:1' holds a blank or a control character"},
+        {[](config& c) {
+             c.group_id = std::string{"a\0b", 3};
+         },
+         "group_id: holds a NUL"},
+        {[](config& c) { c.group_id = std::string(40000, 'a'); },
+         "group_id: must not be longer than 32767 bytes"},
+        {[](config& c) {
+             c.topics = {std::string{"a\0b", 3}};
+         },
+         "topics: 'a\\x00b' is not a topic's name"},
+        {[](config& c) {
+             c.topics = {std::string{"^a\0b", 4}};
+         },
+         "a NUL, at position 3"},
         {[](config& c) { c.topics = {".."}; }, "topics: '..' is not a topic's name"},
-        {[](config& c) { c.topics = {"a\nb\xff"}; }, "topics: 'a\\x0ab\\xff' is not a topic's name"},
-        {[](config& c) { c.topics = {"^(a)\\1"}; c.protocol = group_protocol::consumer; }, "a reference back, '\\1', at position 5"},
-        {[](config& c) { c.group_instance_id = std::string{"a\0", 2}; }, "group_instance_id: only letters"},
-        {[](config& c) { c.initial_offset = static_cast<offset_reset>(7); }, "initial_offset: 7 is none of its enumerators"},
-        {[](config& c) { c.protocol = static_cast<group_protocol>(-1); }, "protocol: -1 is none of its enumerators"},
-        {[](config& c) { c.assignors = {static_cast<assignor>(9)}; }, "assignors: 9 is none of its enumerators"},
-        {[](config& c) { c.assignors = {assignor::range, assignor::range}; }, "assignors: one is named twice"},
-        {[](config& c) { c.on_claim_exit = static_cast<kgroup::claim_exit>(2); }, "on_claim_exit: 2 is none of its enumerators"},
-        {[](config& c) { c.auto_commit_interval = std::chrono::milliseconds::max(); }, "auto_commit_interval: must not be more than 2147483647 ms"},
-        {[](config& c) { c.commit_timeout = 600h; }, "commit_timeout: must not be more than 2147483647 ms"},
-        {[](config& c) { c.close_timeout = std::chrono::milliseconds::max(); }, "close_timeout: must not be more than 2147483647 ms"},
+        {[](config& c) { c.topics = {"a\nb\xff"}; },
+         "topics: 'a\\x0ab\\xff' is not a topic's name"},
+        {[](config& c) {
+             c.topics = {"^(a)\\1"};
+             c.protocol = group_protocol::consumer;
+         },
+         "a reference back, '\\1', at position 5"},
+        {[](config& c) {
+             c.group_instance_id = std::string{"a\0", 2};
+         },
+         "group_instance_id: only letters"},
+        {[](config& c) { c.initial_offset = static_cast<offset_reset>(7); },
+         "initial_offset: 7 is none of its enumerators"},
+        {[](config& c) { c.protocol = static_cast<group_protocol>(-1); },
+         "protocol: -1 is none of its enumerators"},
+        {[](config& c) { c.assignors = {static_cast<assignor>(9)}; },
+         "assignors: 9 is none of its enumerators"},
+        {[](config& c) {
+             c.assignors = {assignor::range, assignor::range};
+         },
+         "assignors: one is named twice"},
+        {[](config& c) { c.on_claim_exit = static_cast<kgroup::claim_exit>(2); },
+         "on_claim_exit: 2 is none of its enumerators"},
+        {[](config& c) { c.auto_commit_interval = std::chrono::milliseconds::max(); },
+         "auto_commit_interval: must not be more than 2147483647 ms"},
+        {[](config& c) { c.commit_timeout = 600h; },
+         "commit_timeout: must not be more than 2147483647 ms"},
+        {[](config& c) { c.close_timeout = std::chrono::milliseconds::max(); },
+         "close_timeout: must not be more than 2147483647 ms"},
         {[](config& c) { c.properties[""] = "1"; }, "properties: a name must not be empty"},
-        {[](config& c) { c.properties["client.id"] = std::string{"a\0b", 3}; }, "properties: 'client.id' holds a NUL"},
-        {[](config& c) { c.properties[std::string{"client.id\0x", 11}] = "a"; }, "properties: 'client.id\\x00x' holds a NUL"},
-        {[](config& c) { c.properties = {{"sasl.mechanism", "PLAIN"}, {"sasl.mechanisms", "PLAIN"}}; },
+        {[](config& c) {
+             c.properties["client.id"] = std::string{"a\0b", 3};
+         },
+         "properties: 'client.id' holds a NUL"},
+        {[](config& c) {
+             c.properties[std::string{"client.id\0x", 11}] = "a";
+         },
+         "properties: 'client.id\\x00x' holds a NUL"},
+        {[](config& c) {
+             c.properties = {{"sasl.mechanism", "PLAIN"}, {"sasl.mechanisms", "PLAIN"}};
+         },
          "properties: 'sasl.mechanism' and 'sasl.mechanisms' are two names of one property"},
-        {[](config& c) { c.buffer_bytes = 1 << 20; c.expected_partitions = 65; },
+        {[](config& c) {
+             c.buffer_bytes = 1 << 20;
+             c.expected_partitions = 65;
+         },
          "buffer_bytes: must be at least 16 KiB for each of expected_partitions"},
     };
     for (auto const& each : all) {
@@ -140,20 +204,28 @@ TEST_CASE("config: what is unusual and right is accepted") {
     CHECK(refusal(with([](config& c) { c.group_instance_id = "host-1.example_2"; })) == "");
     CHECK(refusal(with([](config& c) { c.auto_commit_interval = 0ms; })) == "");
     CHECK(refusal(with([](config& c) { c.rebalance_deadline = 150s; })) == "");
-    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{16384} * 64; c.expected_partitions = 64; })) == "");
-    CHECK(refusal(with([](config& c) { c.buffer_bytes = std::size_t{1} << 40; c.expected_partitions = 1; })) == "");
+    CHECK(refusal(with([](config& c) {
+              c.buffer_bytes = std::size_t{16384} * 64;
+              c.expected_partitions = 64;
+          })) == "");
+    CHECK(refusal(with([](config& c) {
+              c.buffer_bytes = std::size_t{1} << 40;
+              c.expected_partitions = 1;
+          })) == "");
 }
 
 TEST_CASE("config: a property that is unknown or has a bad value is refused by its name") {
     CHECK(says(refusal(with_property("session.timeout", "6000")),
-               std::string{"properties: 'session.timeout' is not a property of librdkafka "} + rd_kafka_version_str()));
+               std::string{"properties: 'session.timeout' is not a property of librdkafka "} +
+                   rd_kafka_version_str()));
     CHECK(says(refusal(with_property("session.timeout.ms", "soon")), "session.timeout.ms"));
     CHECK(says(refusal(with_property("session.timeout.ms", "0")), "session.timeout.ms"));
     CHECK(says(refusal(with_property("security.protocol", "plain")), "security.protocol"));
     CHECK(says(refusal(with_property("rebalance_cb", "x")), "rebalance_cb"));
 }
 
-TEST_CASE("config: a property that contradicts a field, or how kgroup works, is refused and the field named") {
+TEST_CASE("config: a property that contradicts a field, or how kgroup works, is refused and the "
+          "field named") {
     struct bad {
         char const* name;
         char const* value;
@@ -177,21 +249,27 @@ TEST_CASE("config: a property that contradicts a field, or how kgroup works, is 
     };
     for (auto const& each : all) {
         auto const text = refusal(with_property(each.name, each.value));
-        auto const sentence = "properties: '" + std::string{each.name} + "' contradicts " + each.field;
+        auto const sentence =
+            "properties: '" + std::string{each.name} + "' contradicts " + each.field;
         CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
     }
 }
 
 TEST_CASE("config: a property that says the same as a field is no contradiction") {
-    for (auto const& [name, value] : {std::pair{"bootstrap.servers", "127.0.0.1:9092"}, {"group.id", "group"}, {"enable.auto.commit", "false"},
-                                      {"enable.auto.commit", "0"}, {"enable.auto.commit", "FALSE"}, {"auto.offset.reset", "earliest"},
+    for (auto const& [name, value] : {std::pair{"bootstrap.servers", "127.0.0.1:9092"},
+                                      {"group.id", "group"},
+                                      {"enable.auto.commit", "false"},
+                                      {"enable.auto.commit", "0"},
+                                      {"enable.auto.commit", "FALSE"},
+                                      {"auto.offset.reset", "earliest"},
                                       {"auto.offset.reset", "smallest"},
                                       {"partition.assignment.strategy", "range,roundrobin"}}) {
         CHECK_MESSAGE(refusal(with_property(name, value)) == "", name);
     }
 }
 
-TEST_CASE("config: internal topics are hidden beside what the user hides, unless the configuration names one") {
+TEST_CASE("config: internal topics are hidden beside what the user hides, unless the configuration "
+          "names one") {
     CHECK(property_of(good(), "topic.blacklist") == "^__");
     CHECK(property_of(with([](config& c) { c.topics = {"^.*"}; }), "topic.blacklist") == "^__");
     CHECK(property_of(with_property("topic.blacklist", "^a,^b"), "topic.blacklist") == "^__,^a,^b");
@@ -200,12 +278,16 @@ TEST_CASE("config: internal topics are hidden beside what the user hides, unless
         given.topics = {"orders", name};
         CHECK(property_of(given, "topic.blacklist") == "^a");
     }
-    CHECK(says(refusal(with([](config& c) { c.topics = {"^.*", "__consumer_offsets"}; })), "topics: '^.*' might match internal topics"));
+    CHECK(says(refusal(with([](config& c) {
+                   c.topics = {"^.*", "__consumer_offsets"};
+               })),
+               "topics: '^.*' might match internal topics"));
 }
 
 TEST_CASE("config: warnings reach kgroup whatever the user wants to see of librdkafka's log") {
     CHECK(property_of(good(), "log.queue") == "true");
-    for (auto const& [level, set, shown] : {std::tuple{"0", "4", 0}, {"3", "4", 3}, {"4", "4", 4}, {"6", "6", 6}, {"7", "7", 7}}) {
+    for (auto const& [level, set, shown] :
+         {std::tuple{"0", "4", 0}, {"3", "4", 3}, {"4", "4", 4}, {"6", "6", 6}, {"7", "7", 7}}) {
         CHECK(property_of(with_property("log_level", level), "log_level") == set);
         CHECK(rdkafka_settings_maker::make(with_property("log_level", level)).log_level == shown);
     }
@@ -217,7 +299,8 @@ TEST_CASE("config: checksums are the user's choice, with a warning") {
     CHECK(property_of(good(), "check.crcs") == "false");
     CHECK(rdkafka_settings_maker::make(good()).warnings.empty());
     CHECK(rdkafka_settings_maker::make(with_property("check.crcs", "false")).warnings.empty());
-    auto const warnings = rdkafka_settings_maker::make(with_property("check.crcs", "true")).warnings;
+    auto const warnings =
+        rdkafka_settings_maker::make(with_property("check.crcs", "true")).warnings;
     REQUIRE(warnings.size() == 1);
     CHECK(says(warnings.front(), "properties: check.crcs: "));
 }
@@ -228,14 +311,19 @@ TEST_CASE("config: what the fields mean to librdkafka") {
     CHECK(property_of(good(), "enable.auto.offset.store") == "false");
     CHECK(property_of(good(), "partition.assignment.strategy") == "range,roundrobin");
     CHECK(property_of(good(), "auto.offset.reset") == "smallest");
-    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::latest; }), "auto.offset.reset") == "largest");
-    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::none; }), "auto.offset.reset") == "error");
-    CHECK(property_of(with([](config& c) { c.group_instance_id = "one"; }), "group.instance.id") == "one");
+    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::latest; }),
+                      "auto.offset.reset") == "largest");
+    CHECK(property_of(with([](config& c) { c.initial_offset = offset_reset::none; }),
+                      "auto.offset.reset") == "error");
+    CHECK(property_of(with([](config& c) { c.group_instance_id = "one"; }), "group.instance.id") ==
+          "one");
     CHECK(property_of(with_property("client.id", "mine"), "client.id") == "mine");
-    CHECK(property_of(with_property("reconnect.backoff.max.ms", "300"), "reconnect.backoff.max.ms") == "300");
+    CHECK(property_of(with_property("reconnect.backoff.max.ms", "300"),
+                      "reconnect.backoff.max.ms") == "300");
 }
 
-TEST_CASE("config: a partition's part of a fetch is a sixteenth of its share, or a batch as librdkafka's producers send it") {
+TEST_CASE("config: a partition's part of a fetch is a sixteenth of its share, or a batch as "
+          "librdkafka's producers send it") {
     auto const fetch_with = [](std::size_t buffer_bytes, std::size_t partitions) {
         return property_of(with([&](config& c) {
                                c.buffer_bytes = buffer_bytes;
@@ -250,7 +338,8 @@ TEST_CASE("config: a partition's part of a fetch is a sixteenth of its share, or
 }
 
 TEST_CASE("config: an answer may be a quarter of buffer_bytes, within what librdkafka allows") {
-    auto const limit_with = [](std::map<std::string, std::string> properties, std::size_t buffer_bytes = 64 << 20) {
+    auto const limit_with = [](std::map<std::string, std::string> properties,
+                               std::size_t buffer_bytes = 64 << 20) {
         return property_of(with([&](config& c) {
                                c.buffer_bytes = buffer_bytes;
                                c.properties = std::move(properties);
@@ -258,8 +347,8 @@ TEST_CASE("config: an answer may be a quarter of buffer_bytes, within what librd
                            "fetch.max.bytes");
     };
     CHECK(limit_with({}) == "16777216");
-    CHECK(limit_with({}, 1 << 20) == "1000000");                      // librdkafka's message.max.bytes
-    CHECK(limit_with({}, std::size_t{1} << 32) == "52428800");        // librdkafka's own default
+    CHECK(limit_with({}, 1 << 20) == "1000000");               // librdkafka's message.max.bytes
+    CHECK(limit_with({}, std::size_t{1} << 32) == "52428800"); // librdkafka's own default
     CHECK(limit_with({{"message.max.bytes", "30000000"}}) == "30000000");
     CHECK(limit_with({{"receive.message.max.bytes", "10000000"}}) == "9999488");
     CHECK(limit_with({{"fetch.max.bytes", "5000000"}}) == "5000000");
@@ -270,11 +359,14 @@ TEST_CASE("config: the deadline of a rebalance follows max.poll.interval.ms unle
     CHECK(rdkafka_settings_maker::make(with([](config& c) {
               c.properties = {{"max.poll.interval.ms", "6000"}, {"session.timeout.ms", "6000"}};
           })).rebalance_deadline == 2s);
-    CHECK(rdkafka_settings_maker::make(with([](config& c) { c.rebalance_deadline = 3s; })).rebalance_deadline == 3s);
+    CHECK(rdkafka_settings_maker::make(with([](config& c) {
+              c.rebalance_deadline = 3s;
+          })).rebalance_deadline == 3s);
 }
 
 TEST_CASE("config: what this librdkafka cannot do is refused with the version that is needed") {
-    auto const cooperative = refusal(with([](config& c) { c.assignors = {assignor::cooperative_sticky}; }));
+    auto const cooperative =
+        refusal(with([](config& c) { c.assignors = {assignor::cooperative_sticky}; }));
     if (rd_kafka_version() < 0x020a0000) {
         CHECK(says(cooperative, "assignors: cooperative_sticky needs librdkafka 2.10 at run time"));
         CHECK(says(cooperative, std::string{"and this is "} + rd_kafka_version_str()));
@@ -283,26 +375,33 @@ TEST_CASE("config: what this librdkafka cannot do is refused with the version th
     }
     auto const consumer = with([](config& c) { c.protocol = group_protocol::consumer; });
     if (rd_kafka_version() < 0x020c0000) {
-        CHECK(says(refusal(consumer), "protocol: group_protocol::consumer needs librdkafka 2.12 at run time"));
+        CHECK(says(refusal(consumer),
+                   "protocol: group_protocol::consumer needs librdkafka 2.12 at run time"));
     } else {
         CHECK(refusal(consumer) == "");
         auto mixed = consumer;
         mixed.properties["partition.assignment.strategy"] = "range";
-        CHECK(says(refusal(mixed), "properties: 'partition.assignment.strategy' contradicts protocol (the broker divides the partitions)"));
+        CHECK(says(refusal(mixed), "properties: 'partition.assignment.strategy' contradicts "
+                                   "protocol (the broker divides the partitions)"));
     }
     // librdkafka before 2.4 does not know the property, later ones do: refused either way.
-    CHECK(says(refusal(with_property("group.protocol", "consumer")), "properties: 'group.protocol'"));
+    CHECK(
+        says(refusal(with_property("group.protocol", "consumer")), "properties: 'group.protocol'"));
     if (rd_kafka_version() >= 0x02040000) {
-        CHECK(says(refusal(with_property("group.protocol", "consumer")), "properties: 'group.protocol' contradicts protocol"));
+        CHECK(says(refusal(with_property("group.protocol", "consumer")),
+                   "properties: 'group.protocol' contradicts protocol"));
         CHECK(refusal(with_property("group.protocol", "Classic")) == "");
     }
 }
 
 TEST_CASE("config: a refusal shows no secret, whatever else is wrong beside it") {
     auto const secret = std::string{"hunter2-swordfish"};
-    for (auto const* const name : {"sasl.password", "ssl.key.password", "ssl.keystore.password", "sasl.username", "ssl.key.pem",
-                                   "ssl.certificate.pem", "sasl.oauthbearer.config", "sasl.oauthbearer.client.secret"}) {
-        for (auto const& [other, value] : {std::pair{"session.timeout.ms", "soon"}, {"no.such.property", "x"}, {"enable.auto.commit", "true"},
+    for (auto const* const name : {"sasl.password", "ssl.key.password", "ssl.keystore.password",
+                                   "sasl.username", "ssl.key.pem", "ssl.certificate.pem",
+                                   "sasl.oauthbearer.config", "sasl.oauthbearer.client.secret"}) {
+        for (auto const& [other, value] : {std::pair{"session.timeout.ms", "soon"},
+                                           {"no.such.property", "x"},
+                                           {"enable.auto.commit", "true"},
                                            {"client.id", "fine"}}) {
             auto given = with_property(name, secret);
             given.properties[other] = value;
@@ -312,11 +411,15 @@ TEST_CASE("config: a refusal shows no secret, whatever else is wrong beside it")
     }
 }
 
-TEST_CASE("config: librdkafka is woken where it would look at a full queue once a second only, and with the credentials it has") {
+TEST_CASE("config: librdkafka is woken where it would look at a full queue once a second only, and "
+          "with the credentials it has") {
     auto const old = rd_kafka_version() < 0x02020000;
     CHECK(rdkafka_settings_maker::make(good()).refill.has_value() == old);
     auto const plain = with([](config& c) {
-        c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "PLAIN"}, {"sasl.username", "me"}, {"sasl.password", "x"}};
+        c.properties = {{"security.protocol", "sasl_plaintext"},
+                        {"sasl.mechanism", "PLAIN"},
+                        {"sasl.username", "me"},
+                        {"sasl.password", "x"}};
     });
     auto const notice = rdkafka_settings_maker::make(plain).refill;
     CHECK(notice.has_value() == old);
@@ -324,7 +427,8 @@ TEST_CASE("config: librdkafka is woken where it would look at a full queue once 
         CHECK(notice->username == "me");
         CHECK(notice->password == "x");
     }
-    CHECK_FALSE(rdkafka_settings_maker::make(with_tokens({{"security.protocol", "sasl_plaintext"}})).refill);
+    CHECK_FALSE(rdkafka_settings_maker::make(with_tokens({{"security.protocol", "sasl_plaintext"}}))
+                    .refill);
 }
 
 TEST_CASE("config: a provider of tokens says how to authenticate, and needs a protocol that does") {
@@ -338,22 +442,31 @@ TEST_CASE("config: a provider of tokens says how to authenticate, and needs a pr
         CHECK(refusal(given) == "");
         CHECK(property_of(given, "sasl.mechanisms") == std::string{"OAUTHBEARER"});
     }
-    for (auto const& [properties, sentence] : std::vector<std::pair<std::map<std::string, std::string>, std::string>>{
+    for (auto const& [properties, sentence] :
+         std::vector<std::pair<std::map<std::string, std::string>, std::string>>{
              {{}, "oauth_token_provider: needs the property 'security.protocol': sasl_ssl"},
-             {{{"security.protocol", "ssl"}}, "oauth_token_provider: needs the property 'security.protocol': sasl_ssl"},
-             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanism", "PLAIN"}}, "properties: 'sasl.mechanism' contradicts oauth_token_provider"},
-             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "PLAIN"}}, "properties: 'sasl.mechanisms' contradicts oauth_token_provider"},
+             {{{"security.protocol", "ssl"}},
+              "oauth_token_provider: needs the property 'security.protocol': sasl_ssl"},
+             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanism", "PLAIN"}},
+              "properties: 'sasl.mechanism' contradicts oauth_token_provider"},
+             {{{"security.protocol", "sasl_ssl"}, {"sasl.mechanisms", "PLAIN"}},
+              "properties: 'sasl.mechanisms' contradicts oauth_token_provider"},
              {{{"security.protocol", "sasl_ssl"}, {"enable.sasl.oauthbearer.unsecure.jwt", "true"}},
-              "properties: 'enable.sasl.oauthbearer.unsecure.jwt' contradicts oauth_token_provider"},
+              "properties: 'enable.sasl.oauthbearer.unsecure.jwt' contradicts "
+              "oauth_token_provider"},
          }) {
         auto const text = refusal(with_tokens(properties));
         CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
     }
 }
 
-TEST_CASE("config: OAUTHBEARER without anybody to give a token is refused: no broker could ever be reached") {
-    auto given = with([](config& c) { c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "OAUTHBEARER"}}; });
-    CHECK(says(refusal(given), "properties: 'sasl.mechanism' OAUTHBEARER needs an oauth_token_provider"));
+TEST_CASE("config: OAUTHBEARER without anybody to give a token is refused: no broker could ever be "
+          "reached") {
+    auto given = with([](config& c) {
+        c.properties = {{"security.protocol", "sasl_plaintext"}, {"sasl.mechanism", "OAUTHBEARER"}};
+    });
+    CHECK(says(refusal(given),
+               "properties: 'sasl.mechanism' OAUTHBEARER needs an oauth_token_provider"));
     given.properties["enable.sasl.oauthbearer.unsecure.jwt"] = "true";
     CHECK(refusal(given) == "");
 }
@@ -365,5 +478,7 @@ TEST_CASE("config: a start time goes with any initial_offset, none included, and
                   c.initial_time = std::chrono::system_clock::now();
               })) == "");
     }
-    CHECK(refusal(with([](config& c) { c.initial_time = std::chrono::system_clock::time_point::min(); })) == "");
+    CHECK(refusal(with([](config& c) {
+              c.initial_time = std::chrono::system_clock::time_point::min();
+          })) == "");
 }

@@ -37,25 +37,30 @@ TEST_CASE("error: Kafka's codes keep librdkafka's words and name") {
     CHECK(std::string{ec.category().name()} == "kafka");
     CHECK_FALSE(kgroup::make_error_code(RD_KAFKA_RESP_ERR_NO_ERROR));
     // Equal numbers of the two categories are not equal.
-    CHECK(std::error_code{errc::invalid_config} != std::error_code(static_cast<int>(errc::invalid_config), kgroup::kafka_category()));
+    CHECK(std::error_code{errc::invalid_config} !=
+          std::error_code(static_cast<int>(errc::invalid_config), kgroup::kafka_category()));
 }
 
 TEST_CASE("error: what may be repeated, what is fatal, what is stale") {
-    for (auto const code : {RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
-                            RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__WAIT_COORD,
-                            RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT}) {
+    for (auto const code :
+         {RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+          RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, RD_KAFKA_RESP_ERR__TRANSPORT,
+          RD_KAFKA_RESP_ERR__WAIT_COORD, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT}) {
         auto const ec = kgroup::make_error_code(code);
         CHECK_MESSAGE(kgroup::is_retriable(ec), ec.message());
         CHECK_MESSAGE(!kgroup::is_fatal(ec), ec.message());
     }
-    for (auto const code : {RD_KAFKA_RESP_ERR__FATAL, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
-                            RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT, static_cast<rd_kafka_resp_err_t>(111)}) {
+    for (auto const code :
+         {RD_KAFKA_RESP_ERR__FATAL, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
+          RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT,
+          static_cast<rd_kafka_resp_err_t>(111)}) {
         auto const ec = kgroup::make_error_code(code);
         CHECK_MESSAGE(kgroup::is_fatal(ec), ec.message());
         CHECK_MESSAGE(!kgroup::is_retriable(ec), ec.message());
     }
-    for (auto const code : {RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
-                            RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, static_cast<rd_kafka_resp_err_t>(113)}) {
+    for (auto const code :
+         {RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+          RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, static_cast<rd_kafka_resp_err_t>(113)}) {
         CHECK(kgroup::is_stale(kgroup::make_error_code(code)));
     }
     CHECK(kgroup::is_retriable(errc::commit_timed_out));

@@ -1,4 +1,4 @@
-#include <kgroup/detail/record_writer.hpp>
+#include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
@@ -49,16 +49,23 @@ struct stored {
 /// A partition with these records in it, of which so many at a time are drained.
 class stored_source final : public kgroup::detail::record_source {
 public:
-    explicit stored_source(std::vector<stored>& records, std::size_t at_a_time = partition_state::largest_block)
-        : records_(records), at_a_time_(at_a_time) {}
+    explicit stored_source(std::vector<stored>& records,
+                           std::size_t at_a_time = partition_state::largest_block)
+        : records_(records),
+          at_a_time_(at_a_time) {}
 
     void drain(record_block& block, std::size_t) noexcept override {
         record_block::writer into{block};
         while (next_ != records_.size() && !into.full() && into.size() != at_a_time_) {
             auto& each = records_[next_];
-            auto const data = [](std::optional<std::string> const& from) { return from ? from->data() : nullptr; };
-            auto const size = [](std::optional<std::string> const& from) { return from ? from->size() : 0; };
-            into.append(&each, data(each.key), size(each.key), data(each.value), size(each.value), static_cast<std::int64_t>(10 * next_));
+            auto const data = [](std::optional<std::string> const& from) {
+                return from ? from->data() : nullptr;
+            };
+            auto const size = [](std::optional<std::string> const& from) {
+                return from ? from->size() : 0;
+            };
+            into.append(&each, data(each.key), size(each.key), data(each.value), size(each.value),
+                        static_cast<std::int64_t>(10 * next_));
             ++next_;
         }
     }
@@ -75,7 +82,8 @@ public:
             throw std::runtime_error{"malformed"};
         }
         for (auto const& each : of(native).headers) {
-            sink(each.name, each.value ? std::optional{std::string_view{*each.value}} : std::nullopt);
+            sink(each.name,
+                 each.value ? std::optional{std::string_view{*each.value}} : std::nullopt);
         }
     }
     kgroup::detail::watermarks known_watermarks() const noexcept override { return {}; }
@@ -91,8 +99,10 @@ private:
 /// One partition, "orders" 3, and its channel.
 struct fixture {
     explicit fixture(std::vector<stored> given)
-        : records(std::move(given)), state(std::make_shared<partition_state>(kgroup::topic_partition{"orders", 3}, context.get_executor(),
-                                                                            kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{})) {
+        : records(std::move(given)),
+          state(std::make_shared<partition_state>(
+              kgroup::topic_partition{"orders", 3}, context.get_executor(),
+              kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{})) {
         state->start(std::make_shared<stored_source>(records), 0);
         channel.emplace(*state, 1 << 20);
     }
@@ -155,7 +165,8 @@ TEST_CASE("message: null is not empty, and bytes are bytes") {
 }
 
 TEST_CASE("message: headers keep their order, repeated names, null and empty values") {
-    fixture of{{{.headers = {{"trace", "1"}, {"trace", std::nullopt}, {"trace", ""}, {"", "unnamed"}}}}};
+    fixture of{
+        {{.headers = {{"trace", "1"}, {"trace", std::nullopt}, {"trace", ""}, {"", "unnamed"}}}}};
     auto const one = of.take();
     auto const headers = one.headers();
     REQUIRE(headers.size() == 4);
@@ -167,8 +178,15 @@ TEST_CASE("message: headers keep their order, repeated names, null and empty val
     CHECK(headers[3].name.empty());
 }
 
-TEST_CASE("message: a header by its name is the last of that name, and null, empty and absent differ") {
-    fixture of{{{.headers = {{"a", "1"}, {"null", "x"}, {"a", "2"}, {"null", std::nullopt}, {"empty", ""}, {"", "unnamed"}}}, {}}};
+TEST_CASE(
+    "message: a header by its name is the last of that name, and null, empty and absent differ") {
+    fixture of{{{.headers = {{"a", "1"},
+                             {"null", "x"},
+                             {"a", "2"},
+                             {"null", std::nullopt},
+                             {"empty", ""},
+                             {"", "unnamed"}}},
+                {}}};
     auto const one = of.take();
     auto const a = one.header("a");
     REQUIRE(a);
@@ -198,7 +216,10 @@ TEST_CASE("message: malformed headers throw, and the rest can be read all the sa
 TEST_CASE("message: a copy is independent of everything") {
     std::optional<kgroup::owned_message> copy;
     {
-        fixture of{{{.key = std::nullopt, .value = "kept", .timestamp = 5, .headers = {{"a", "1"}, {"b", std::nullopt}}}}};
+        fixture of{{{.key = std::nullopt,
+                     .value = "kept",
+                     .timestamp = 5,
+                     .headers = {{"a", "1"}, {"b", std::nullopt}}}}};
         copy = of.take().copy();
     }
     CHECK(copy->topic == "orders");
@@ -228,7 +249,8 @@ TEST_CASE("message: the records of a block are freed once, when the last of them
     }
 }
 
-TEST_CASE("message: given up on the claim's strand, alone or beside other threads, the records go as early") {
+TEST_CASE("message: given up on the claim's strand, alone or beside other threads, the records go "
+          "as early") {
     fixture of{std::vector<stored>(kgroup::detail::partition_state::smallest_block + 3)};
     auto const last = kgroup::detail::partition_state::smallest_block - 1; // of the first block
     asio::post(of.state->strand(), [&] {
@@ -284,8 +306,9 @@ TEST_CASE("message: one that is kept beyond its claim keeps what it needs") {
     asio::io_context context;
     std::vector<stored> records{{.value = "late"}, {.value = "never taken"}};
     {
-        auto const owner = std::make_shared<partition_state>(kgroup::topic_partition{"orders", 3}, context.get_executor(),
-                                                             kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{});
+        auto const owner = std::make_shared<partition_state>(
+            kgroup::topic_partition{"orders", 3}, context.get_executor(), kgroup::tracked_offset{},
+            std::weak_ptr<kgroup::detail::claim_observer>{});
         owner->start(std::make_shared<stored_source>(records), 0);
         kgroup::message_channel channel{*owner, 1 << 20};
         late = channel.try_receive();
@@ -306,11 +329,14 @@ namespace {
 /// Counts what is told of a claim.
 struct counting_observer final : kgroup::detail::claim_observer {
     void mark_refused(kgroup::topic_partition const&, kgroup::mark_result) noexcept override {}
-    void mark_beyond_end(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
+    void mark_beyond_end(kgroup::topic_partition const&, std::int64_t,
+                         std::int64_t) noexcept override {}
     void released_twice(kgroup::topic_partition const&) noexcept override { ++twice; }
     void report_of_claim(kgroup::event) noexcept override {}
-    void position_moved(kgroup::topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
-    void partition_failed(kgroup::topic_partition const&, std::error_code, std::string_view) noexcept override {}
+    void position_moved(kgroup::topic_partition const&, std::int64_t,
+                        std::int64_t) noexcept override {}
+    void partition_failed(kgroup::topic_partition const&, std::error_code,
+                          std::string_view) noexcept override {}
 
     int twice = 0;
 };
@@ -318,8 +344,11 @@ struct counting_observer final : kgroup::detail::claim_observer {
 /// One partition whose records have their own indexes as values, drained in blocks of so many.
 struct numbered {
     numbered(asio::io_context& context, std::size_t count, std::size_t at_a_time)
-        : records(count), observer(std::make_shared<counting_observer>()),
-          state(std::make_shared<partition_state>(kgroup::topic_partition{"t", 0}, context.get_executor(), kgroup::tracked_offset{}, observer)) {
+        : records(count),
+          observer(std::make_shared<counting_observer>()),
+          state(std::make_shared<partition_state>(kgroup::topic_partition{"t", 0},
+                                                  context.get_executor(), kgroup::tracked_offset{},
+                                                  observer)) {
         for (std::size_t i = 0; i != count; ++i) {
             records[i].value = std::to_string(i);
         }
@@ -332,7 +361,9 @@ struct numbered {
     kgroup::message_batch take_batch(std::size_t max) {
         asio::io_context context;
         kgroup::message_batch taken;
-        auto const receive = [&]() -> asio::awaitable<void> { taken = co_await channel->async_receive_batch(max); };
+        auto const receive = [&]() -> asio::awaitable<void> {
+            taken = co_await channel->async_receive_batch(max);
+        };
         asio::co_spawn(context, receive, [](std::exception_ptr e) { CHECK_FALSE(e); });
         context.run();
         return taken;
@@ -351,10 +382,12 @@ struct numbered {
     std::optional<kgroup::message_channel> channel;
 };
 
-/// Two batches of two messages, of a block each, and a message of another claim. What is done with them is done to a model too.
+/// Two batches of two messages, of a block each, and a message of another claim. What is done with
+/// them is done to a model too.
 class small_world {
 public:
-    static constexpr std::size_t places = 5; // 0 and 1: the first batch, 2 and 3: the second, 4: the message
+    static constexpr std::size_t places =
+        5; // 0 and 1: the first batch, 2 and 3: the second, 4: the message
     static constexpr std::size_t steps = places * places + 3 + 1;
 
     explicit small_world(asio::io_context& context) : two_(context, 6, 2), one_(context, 1, 1) {
@@ -405,7 +438,8 @@ public:
         for (std::size_t place = 0; place != places; ++place) {
             if (model_[place] != none) {
                 lives[model_[place]] = true;
-                CHECK(at(place).value() == (model_[place] == 4 ? "0" : std::to_string(model_[place])));
+                CHECK(at(place).value() ==
+                      (model_[place] == 4 ? "0" : std::to_string(model_[place])));
             }
         }
         for (std::size_t batch = 0; batch != 2; ++batch) {
@@ -431,7 +465,9 @@ public:
         one_.channel.reset();
         for (auto const* each : {&two_, &one_}) {
             auto const freed = each->freed();
-            auto const received = each == &one_ ? 1 : 6 - static_cast<std::ptrdiff_t>(each->state->source()->waiting());
+            auto const received =
+                each == &one_ ? 1
+                              : 6 - static_cast<std::ptrdiff_t>(each->state->source()->waiting());
             CHECK(std::count(freed.begin(), freed.begin() + received, 1) == received);
             CHECK(each->observer->twice == 0);
             CHECK(each->state->records_held() == 0);
@@ -457,7 +493,8 @@ private:
 
 } // namespace
 
-TEST_CASE("batch: after each three moves, swaps and destructions every record is freed once, and none that can be read") {
+TEST_CASE("batch: after each three moves, swaps and destructions every record is freed once, and "
+          "none that can be read") {
     asio::io_context context;
     constexpr auto steps = small_world::steps;
     auto on_strand = false;
@@ -466,7 +503,8 @@ TEST_CASE("batch: after each three moves, swaps and destructions every record is
     for (std::size_t sequence = 0; sequence != steps * steps * steps; ++sequence) {
         small_world world{context};
         auto const play = [&] {
-            for (auto const step : {sequence / steps / steps, sequence / steps % steps, sequence % steps}) {
+            for (auto const step :
+                 {sequence / steps / steps, sequence / steps % steps, sequence % steps}) {
                 if (!world.perform(step)) {
                     break;
                 }
@@ -484,7 +522,8 @@ TEST_CASE("batch: after each three moves, swaps and destructions every record is
     }
 }
 
-TEST_CASE("batch: one that is destroyed when the next has come takes nothing of that, though all its messages were moved out") {
+TEST_CASE("batch: one that is destroyed when the next has come takes nothing of that, though all "
+          "its messages were moved out") {
     asio::io_context context;
     numbered claim{context, 40, 4};
     asio::post(claim.state->strand(), [&] {
@@ -519,7 +558,8 @@ TEST_CASE("batch: it is a range with random access, to be sorted, rotated and re
         }
         return all;
     };
-    std::sort(batch.begin(), batch.end(), [](message const& one, message const& other) { return one.value() > other.value(); });
+    std::sort(batch.begin(), batch.end(),
+              [](message const& one, message const& other) { return one.value() > other.value(); });
     CHECK(values() == "3210");
     std::rotate(batch.begin(), batch.begin() + 1, batch.end());
     CHECK(values() == "2103");

@@ -1,8 +1,7 @@
 #include <kgroup/offset_tracker.hpp>
 
-#include <support/failing_allocation.hpp>
-
 #include <doctest/doctest.h>
+#include <support/failing_allocation.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -38,7 +37,8 @@ mark_result ack(offset_tracker& tracker, delivered_record const& record) {
     return tracker.ack(record.offset, record.sequence, record.epoch);
 }
 
-std::vector<delivered_record> deliver_range(offset_tracker& tracker, std::int64_t from, std::int64_t to) {
+std::vector<delivered_record> deliver_range(offset_tracker& tracker, std::int64_t from,
+                                            std::int64_t to) {
     std::vector<delivered_record> records;
     for (std::int64_t offset = from; offset != to; ++offset) {
         records.push_back(deliver(tracker, offset));
@@ -51,7 +51,7 @@ std::int64_t pending(offset_tracker& tracker) {
     return result ? result->next : offset_tracker::none;
 }
 
-}  // namespace
+} // namespace
 
 // Marks.
 
@@ -161,7 +161,8 @@ TEST_CASE("offset_tracker: reset goes back, and marks go on from there") {
     CHECK(tracker.pending() == tracked_offset{5});
 }
 
-TEST_CASE("offset_tracker: reset to the same offset changes its text, also while a commit is under way") {
+TEST_CASE(
+    "offset_tracker: reset to the same offset changes its text, also while a commit is under way") {
     offset_tracker tracker;
     CHECK(tracker.mark(10, "old", 0) == mark_result::accepted);
     CHECK(tracker.pending() == tracked_offset{10, "old"});
@@ -195,7 +196,8 @@ TEST_CASE("offset_tracker: reset counts what was acknowledged before it") {
 
 // Acknowledgements.
 
-TEST_CASE("offset_tracker: acknowledged in any order, committed in order of delivery, across gaps") {
+TEST_CASE(
+    "offset_tracker: acknowledged in any order, committed in order of delivery, across gaps") {
     offset_tracker tracker;
     delivered_record const first = deliver(tracker, 10);
     delivered_record const second = deliver(tracker, 17);
@@ -233,7 +235,8 @@ TEST_CASE("offset_tracker: the first of mark and ack settles the mode") {
     CHECK_FALSE(acknowledged.pending());
 }
 
-TEST_CASE("offset_tracker: a mark before the first delivery moves the start and leaves the mode open") {
+TEST_CASE(
+    "offset_tracker: a mark before the first delivery moves the start and leaves the mode open") {
     offset_tracker tracker{16, {100, {}}};
     CHECK(tracker.mark(200, "start", 0) == mark_result::accepted);
     CHECK(tracker.pending() == tracked_offset{200, "start"});
@@ -261,7 +264,8 @@ TEST_CASE("offset_tracker: the window fills and opens, and says once that somebo
     CHECK(tracker.pending() == tracked_offset{3});
 }
 
-TEST_CASE("offset_tracker: the window does not hold back a claim that is marked, or has done nothing yet") {
+TEST_CASE("offset_tracker: the window does not hold back a claim that is marked, or has done "
+          "nothing yet") {
     offset_tracker tracker{2};
     deliver_range(tracker, 0, 100);
     CHECK_FALSE(tracker.window_full());
@@ -346,7 +350,8 @@ TEST_CASE("offset_tracker: a topic made anew: the old marks are void, the commit
     CHECK(tracker.mark(200, 1) == mark_result::refused_ended);
 }
 
-TEST_CASE("offset_tracker: a text of before a backward step does not come back with a mark at its offset") {
+TEST_CASE("offset_tracker: a text of before a backward step does not come back with a mark at its "
+          "offset") {
     offset_tracker tracker{16, {100, "committed"}};
     CHECK(tracker.mark(120, "marked", 0) == mark_result::accepted);
     tracker.rebase(50);
@@ -370,7 +375,8 @@ TEST_CASE("offset_tracker: a backward step sees acknowledgements that nobody has
     CHECK(tracker.pending() == tracked_offset{1});
 }
 
-TEST_CASE("offset_tracker: a backward step above what is marked changes nothing that may be committed") {
+TEST_CASE(
+    "offset_tracker: a backward step above what is marked changes nothing that may be committed") {
     offset_tracker tracker;
     deliver_range(tracker, 0, 100);
     CHECK(tracker.mark(30, "thirty", 0) == mark_result::accepted);
@@ -396,7 +402,8 @@ TEST_CASE("offset_tracker: a commit that is confirmed after the backward step do
     CHECK_FALSE(tracker.pending());
 }
 
-TEST_CASE("offset_tracker: records in hand are not passed over by those delivered after a backward step") {
+TEST_CASE("offset_tracker: records in hand are not passed over by those delivered after a backward "
+          "step") {
     offset_tracker tracker;
     std::vector<delivered_record> const before = deliver_range(tracker, 0, 10);
     std::vector<delivered_record> const after = deliver_range(tracker, 6, 9);
@@ -427,7 +434,8 @@ TEST_CASE("offset_tracker: a record delivered twice is acknowledged twice") {
 
 // What holds no record.
 
-TEST_CASE("offset_tracker: what may be committed goes on behind a gap when all before it is marked") {
+TEST_CASE(
+    "offset_tracker: what may be committed goes on behind a gap when all before it is marked") {
     offset_tracker tracker;
     deliver_range(tracker, 0, 10);
     tracker.pass_over(10, 12);
@@ -536,7 +544,8 @@ TEST_CASE("offset_tracker: a gap that is told after the end still counts for the
 
 // The end.
 
-TEST_CASE("offset_tracker: after seal everything is refused, and the last commit can be tried again") {
+TEST_CASE(
+    "offset_tracker: after seal everything is refused, and the last commit can be tried again") {
     offset_tracker tracker;
     CHECK(tracker.mark(7, "seven", 0) == mark_result::accepted);
     CHECK(tracker.seal() == tracked_offset{7, "seven"});
@@ -573,7 +582,7 @@ public:
     struct record {
         std::int64_t offset;
         std::uint32_t epoch;
-        std::int64_t went_back_to;  // the lowest offset delivery went back to, later
+        std::int64_t went_back_to; // the lowest offset delivery went back to, later
     };
 
     explicit plain_model(std::optional<std::int64_t> start) : point{start}, committed{start} {}
@@ -686,7 +695,8 @@ public:
         mark_result const late = acks_ ? ack_of(0) : tracker_.mark(1'000'000'000, model_.epoch);
         expect(late == mark_result::refused_ended, "refused after seal");
         expect(tracker_.pending() == model_.pending(), "pending after seal");
-        expect(tracker_.marked() == model_.point.value_or(offset_tracker::none), "marked after seal");
+        expect(tracker_.marked() == model_.point.value_or(offset_tracker::none),
+               "marked after seal");
     }
 
 private:
@@ -705,9 +715,11 @@ private:
         } else if (dice < 980) {
             reset();
         } else if (dice < 990) {
-            expect(tracker_.committed() == model_.committed.value_or(offset_tracker::none), "committed");
+            expect(tracker_.committed() == model_.committed.value_or(offset_tracker::none),
+                   "committed");
         } else if (settled_) {
-            mark_result const other = acks_ ? tracker_.mark(1'000'000'000, model_.epoch) : ack_of(0);
+            mark_result const other =
+                acks_ ? tracker_.mark(1'000'000'000, model_.epoch) : ack_of(0);
             expect(other == mark_result::refused_mode, "the other mode");
         }
         if (roll(backward_every_) == 0) {
@@ -798,7 +810,8 @@ private:
         }
         // That it has no effect is what counts: one whose first came early cannot be told apart.
         mark_result const result = ack_of(sequence);
-        expect(result == mark_result::ignored || result == mark_result::accepted, "repeated acknowledgement");
+        expect(result == mark_result::ignored || result == mark_result::accepted,
+               "repeated acknowledgement");
         ++figures_.repeated_acks;
         ++figures_.operations;
         look_at_window();
@@ -806,7 +819,8 @@ private:
 
     void mark() {
         std::uint64_t const beyond = static_cast<std::uint64_t>(next_offset_) + 1;
-        std::uint64_t const chosen = roll(2) == 0 ? beyond - std::min(beyond, roll(50)) : roll(beyond + 20);
+        std::uint64_t const chosen =
+            roll(2) == 0 ? beyond - std::min(beyond, roll(50)) : roll(beyond + 20);
         std::int64_t const next = static_cast<std::int64_t>(chosen);
         std::uint32_t const older = static_cast<std::uint32_t>(roll(model_.epoch + 1));
         std::uint32_t const epoch = roll(5) == 0 ? older : model_.epoch;
@@ -844,11 +858,13 @@ private:
 
     void reset() {
         std::int64_t const highest = model_.point.value_or(next_offset_);
-        std::uint64_t const down = roll(static_cast<std::uint64_t>(std::min<std::int64_t>(highest, 20)) + 4);
+        std::uint64_t const down =
+            roll(static_cast<std::uint64_t>(std::min<std::int64_t>(highest, 20)) + 4);
         std::int64_t const next = highest + 3 - static_cast<std::int64_t>(down);
         std::string const text = roll(2) == 0 ? "reset " + std::to_string(roll(5)) : std::string{};
         mark_result const result = tracker_.reset(next, text);
-        expect(result == (model_.reset(next, text) ? mark_result::accepted : mark_result::ignored), "reset");
+        expect(result == (model_.reset(next, text) ? mark_result::accepted : mark_result::ignored),
+               "reset");
         ++figures_.resets;
         ++figures_.operations;
     }
@@ -857,15 +873,15 @@ private:
         if (next_offset_ == 0) {
             return;
         }
-        std::uint64_t const furthest =
-            std::min<std::uint64_t>(static_cast<std::uint64_t>(next_offset_), roll(2) == 0 ? 30 : 5000);
+        std::uint64_t const furthest = std::min<std::uint64_t>(
+            static_cast<std::uint64_t>(next_offset_), roll(2) == 0 ? 30 : 5000);
         next_offset_ -= 1 + static_cast<std::int64_t>(roll(furthest));
         model_.step_back(next_offset_);
         ++figures_.backward_steps;
         if (roll(2) == 0) {
             tracker_.rebase(next_offset_);
         } else {
-            deliver();  // finds out by itself
+            deliver(); // finds out by itself
         }
         expect(tracker_.epoch() == model_.epoch, "epoch");
     }
@@ -893,14 +909,14 @@ private:
     std::optional<std::int64_t> start_;
     offset_tracker tracker_;
     plain_model model_;
-    std::vector<std::uint64_t> in_hand_;  // delivered and not acknowledged, in order of delivery
+    std::vector<std::uint64_t> in_hand_; // delivered and not acknowledged, in order of delivery
     std::int64_t next_offset_ = 0;
     std::size_t step_ = 0;
     bool settled_ = false;
     bool told_to_wait_ = false;
 };
 
-}  // namespace
+} // namespace
 
 TEST_CASE("offset_tracker: does what a plain model does, over random schedules") {
     schedule_figures figures;
@@ -908,9 +924,9 @@ TEST_CASE("offset_tracker: does what a plain model does, over random schedules")
         random_schedule{seed, figures}.run(2500);
     }
     for (std::size_t const figure :
-         {figures.runs, figures.acks, figures.repeated_acks, figures.marks, figures.ignored_marks, figures.window_closed,
-          figures.window_opened, figures.backward_steps, figures.resets, figures.commits,
-          figures.lowered_commits}) {
+         {figures.runs, figures.acks, figures.repeated_acks, figures.marks, figures.ignored_marks,
+          figures.window_closed, figures.window_opened, figures.backward_steps, figures.resets,
+          figures.commits, figures.lowered_commits}) {
         CHECK(figure > 500);
     }
 }
@@ -937,7 +953,8 @@ TEST_CASE("offset_tracker: marks and acknowledgements allocate nothing in steady
         std::shuffle(order.begin(), order.end(), random);
         for (std::size_t const index : order) {
             std::int64_t const done = first + static_cast<std::int64_t>(index);
-            accepted += tracker.ack(done, first_sequence + index, 0) == mark_result::accepted ? 1u : 0u;
+            accepted +=
+                tracker.ack(done, first_sequence + index, 0) == mark_result::accepted ? 1u : 0u;
             highest = std::max(highest, done + 1);
             static_cast<void>(marked.mark(highest, 0));
         }
@@ -953,7 +970,7 @@ TEST_CASE("offset_tracker: marks and acknowledgements allocate nothing in steady
     for (int i = 0; i != 4; ++i) {
         round();
     }
-    CHECK(kgroup::tests::allocations() > at_start);  // the counter counts
+    CHECK(kgroup::tests::allocations() > at_start); // the counter counts
     std::size_t const before = kgroup::tests::allocations();
     for (int i = 0; i != 100; ++i) {
         round();

@@ -67,7 +67,8 @@ TEST_CASE("lanes against a plain model, with hashes that collide in the table") 
     key_lanes lanes;
     std::map<std::uint64_t, std::deque<task*>> model; // the first has the lane
     for (int step = 0; step != 20'000; ++step) {
-        auto const lane = std::uint64_t{random() % 40} * 64 + random() % 3; // neighbours in every size
+        auto const lane =
+            std::uint64_t{random() % 40} * 64 + random() % 3; // neighbours in every size
         if (random() % 2 == 0) {
             auto& entering = some.make(lane);
             auto& row = model[lane];
@@ -189,7 +190,9 @@ TEST_CASE("random schedules: attempts of a lane never overlap and ascend, nothin
             switch (random() % 4) {
             case 0:
                 if (may_add) {
-                    schedule.add(some.make(random() % 5 == 0 ? std::nullopt : std::optional<std::uint64_t>{random() % 6}));
+                    schedule.add(some.make(random() % 5 == 0
+                                               ? std::nullopt
+                                               : std::optional<std::uint64_t>{random() % 6}));
                 }
                 break;
             case 1:
@@ -257,7 +260,8 @@ TEST_CASE("random schedules: attempts of a lane never overlap and ascend, nothin
 }
 
 TEST_CASE("retry policy: waits grow to the maximum, shortened by the jitter at most") {
-    retry_policy const policy{{.attempts = 10, .backoff = {.initial = 100ms, .max = 1s, .factor = 2, .jitter = 0.5}}};
+    retry_policy const policy{
+        {.attempts = 10, .backoff = {.initial = 100ms, .max = 1s, .factor = 2, .jitter = 0.5}}};
     CHECK(policy.wait(1, 0) == 100ms);
     CHECK(policy.wait(2, 0) == 200ms);
     CHECK(policy.wait(4, 0) == 800ms);
@@ -271,7 +275,8 @@ TEST_CASE("retry policy: gives up by count and by time") {
     retry_policy const counted{{.attempts = 2, .backoff = {.initial = 100ms, .jitter = 0}}};
     CHECK(counted.next_attempt(1, start, start, 0) == start + 100ms);
     CHECK_FALSE(counted.next_attempt(2, start, start, 0));
-    retry_policy const timed{{.attempts = 1000, .backoff = {.initial = 100ms, .jitter = 0}, .give_up_after = 1s}};
+    retry_policy const timed{
+        {.attempts = 1000, .backoff = {.initial = 100ms, .jitter = 0}, .give_up_after = 1s}};
     CHECK(timed.next_attempt(1, start, start + 900ms, 0) == start + 1s);
     CHECK_FALSE(timed.next_attempt(1, start, start + 901ms, 0));
 }

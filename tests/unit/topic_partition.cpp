@@ -33,7 +33,8 @@ TEST_CASE("topic_partition: keeps its own copy of the name") {
 }
 
 TEST_CASE("topic_partition: equal ones hash alike, a topic's partitions and namesakes spread") {
-    CHECK(std::hash<topic_partition>{}({"orders", 3}) == std::hash<topic_partition>{}({"orders", 3}));
+    CHECK(std::hash<topic_partition>{}({"orders", 3}) ==
+          std::hash<topic_partition>{}({"orders", 3}));
 
     std::set<std::size_t> hashes;
     std::set<std::size_t> lower_bytes;
@@ -43,7 +44,7 @@ TEST_CASE("topic_partition: equal ones hash alike, a topic's partitions and name
             topic_partition const value{topic, partition};
             CHECK(set.insert(value).second);
             hashes.insert(std::hash<topic_partition>{}(value));
-            lower_bytes.insert(std::hash<topic_partition>{}(value) & 0xff);
+            lower_bytes.insert(std::hash<topic_partition>{}(value)&0xff);
         }
     }
     CHECK(hashes.size() == 5000);

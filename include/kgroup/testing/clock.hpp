@@ -1,7 +1,7 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
-#include <kgroup/detail/timer.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/asio/timer.hpp>
 
 #include <asio/io_context.hpp>
 
@@ -11,8 +11,9 @@
 
 namespace kgroup::testing {
 
-/// Runs everything that is ready on `context`, and what that makes ready, until nothing is: afterwards all wait for an event or for
-/// their time. A context that had run out of work is started again.
+/// Runs everything that is ready on `context`, and what that makes ready, until nothing is:
+/// afterwards all wait for an event or for their time. A context that had run out of work is
+/// started again.
 ///
 /// A coroutine that never suspends keeps it for ever.
 ///
@@ -24,11 +25,13 @@ inline std::size_t run_ready(asio::io_context& context) {
     return context.poll();
 }
 
-/// Runs what is ready, moves kgroup's clock ahead, and runs what is ready then: what should have happened in this time happens now, all at
-/// once. So a deadline that only begins when another is over is reached by a second call.
+/// Runs what is ready, moves kgroup's clock ahead, and runs what is ready then: what should have
+/// happened in this time happens now, all at once. So a deadline that only begins when another is
+/// over is reached by a second call.
 ///
-/// All of kgroup's own times go by this clock: deadlines, intervals, timeouts, the limit of `async_receive_for`. Timers of the handler's
-/// own do not. The clock is one for the process, and goes on by itself, too.
+/// All of kgroup's own times go by this clock: deadlines, intervals, timeouts, the limit of
+/// `async_receive_for`. Timers of the handler's own do not. The clock is one for the process, and
+/// goes on by itself, too.
 ///
 /// *Thread safety.* As `run_ready`.
 inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far) {

@@ -3,10 +3,10 @@
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/consumer_group.hpp>
-#include <kgroup/detail/config_check.hpp>
-#include <kgroup/detail/group_run.hpp>
-#include <kgroup/detail/internal_topics.hpp>
-#include <kgroup/detail/partition_state.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/config/config_check.hpp>
+#include <kgroup/detail/config/internal_topics.hpp>
+#include <kgroup/detail/group/group_driver.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/testing/fake_cluster.hpp>
@@ -26,16 +26,23 @@
 
 namespace kgroup::testing {
 
-/// The client of a member of a `fake_cluster`: a model of `kgroup::client`. Used through `fake_group`.
+/// The client of a member of a `fake_cluster`: a model of `kgroup::client`. Used through
+/// `fake_group`.
 class fake_client {
 public:
-    /// @throws std::system_error `errc::invalid_config`: as a real client does for what can be said without librdkafka, and when
-    /// there is no `fake_cluster` of this name.
+    /// @throws std::system_error `errc::invalid_config`: as a real client does for what can be said
+    /// without librdkafka, and when there is no `fake_cluster` of this name.
     explicit fake_client(config const& given)
-        : connection_(std::make_shared<connection>(find_cluster(given))), internal_topics_(given.topics), topics_(given.topics), protocol_(given.protocol),
-          initial_offset_(*given.initial_offset), initial_time_(given.initial_time),
-          cooperative_(given.protocol == group_protocol::consumer || given.assignors.front() == assignor::cooperative_sticky),
-          max_poll_interval_(interval_of(given)), rebalance_deadline_(detail::rebalance_deadline_of(given, max_poll_interval_)) {}
+        : connection_(std::make_shared<connection>(find_cluster(given))),
+          internal_topics_(given.topics),
+          topics_(given.topics),
+          protocol_(given.protocol),
+          initial_offset_(*given.initial_offset),
+          initial_time_(given.initial_time),
+          cooperative_(given.protocol == group_protocol::consumer ||
+                       given.assignors.front() == assignor::cooperative_sticky),
+          max_poll_interval_(interval_of(given)),
+          rebalance_deadline_(detail::rebalance_deadline_of(given, max_poll_interval_)) {}
     fake_client(fake_client const&) = delete;
     fake_client& operator=(fake_client const&) = delete;
     ~fake_client() {
@@ -55,38 +62,48 @@ public:
         }
     }
     void start(std::function<void()> notify) {
-        cluster().start(this, std::move(notify), cooperative_, initial_offset_, initial_time_, topics_);
+        cluster().start(this, std::move(notify), cooperative_, initial_offset_, initial_time_,
+                        topics_);
         started_ = true;
     }
     std::optional<client_event> poll() { return cluster().poll(); }
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower, std::chrono::milliseconds) {
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
+                 std::chrono::milliseconds) {
         cluster().look_up(id, partitions, lower);
     }
-    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places, std::vector<std::string> const& topics,
-                      std::chrono::milliseconds) {
+    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places,
+                      std::vector<std::string> const& topics, std::chrono::milliseconds) {
         cluster().find_in_logs(id, places, topics);
     }
-    void assign(std::vector<start_position> const& positions, bool cooperative) { cluster().assign(positions, cooperative); }
+    void assign(std::vector<start_position> const& positions, bool cooperative) {
+        cluster().assign(positions, cooperative);
+    }
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
         cluster().unassign(partitions, cooperative);
     }
-    std::shared_ptr<detail::record_source> open(std::shared_ptr<detail::partition_state> const& state) {
+    std::shared_ptr<detail::record_source>
+    open(std::shared_ptr<detail::partition_state> const& state) {
         return std::make_shared<source>(connection_, cluster().open(state));
     }
     void seek(std::vector<start_position> const& to) { cluster().seek(to); }
-    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) { cluster().commit(id, offsets); }
-    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::system_clock::time_point time,
-                           std::chrono::milliseconds) {
+    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+        cluster().commit(id, offsets);
+    }
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of,
+                           std::chrono::system_clock::time_point time, std::chrono::milliseconds) {
         cluster().offsets_for_times(id, of, time);
     }
-    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of, std::chrono::milliseconds) {
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of,
+                   std::chrono::milliseconds) {
         cluster().find_ends(id, of);
     }
     void ask_coordinator(std::uint64_t id, topic_partition const&, std::chrono::milliseconds) {
         cluster().ask_coordinator(id);
     }
     void listen(bool on) { cluster().listen(on); }
-    std::string heard(std::optional<topic_partition> const& where) const { return connection_->cluster->heard(where); }
+    std::string heard(std::optional<topic_partition> const& where) const {
+        return connection_->cluster->heard(where);
+    }
     std::error_code set_token(oauth_token const& token) { return cluster().set_token(token); }
     void close() { cluster().close(); }
     bool closed() const { return connection_->cluster->closed(); }
@@ -98,14 +115,19 @@ public:
         return left.expired();
     }
 
-    std::string member_id() const { return connection_ ? connection_->cluster->member_id() : std::string{}; }
-    std::int32_t generation_id() const { return connection_ ? connection_->cluster->generation_id() : -1; }
+    std::string member_id() const {
+        return connection_ ? connection_->cluster->member_id() : std::string{};
+    }
+    std::int32_t generation_id() const {
+        return connection_ ? connection_->cluster->generation_id() : -1;
+    }
     std::chrono::milliseconds max_poll_interval() const noexcept { return max_poll_interval_; }
     std::chrono::milliseconds rebalance_deadline() const noexcept { return rebalance_deadline_; }
     std::size_t block_bytes() const noexcept { return 64 * 1024; }
 
 private:
-    // Held by the client and by everything that came from it; the last one ends it, as with librdkafka's handle.
+    // Held by the client and by everything that came from it; the last one ends it, as with
+    // librdkafka's handle.
     struct connection {
         explicit connection(std::shared_ptr<fake_coordinator> to) : cluster(std::move(to)) {}
         connection(connection const&) = delete;
@@ -122,8 +144,10 @@ private:
 
     class source final : public detail::record_source {
     public:
-        source(std::shared_ptr<connection> through, std::shared_ptr<fake_coordinator::partition_queue> queue)
-            : connection_(std::move(through)), queue_(std::move(queue)) {}
+        source(std::shared_ptr<connection> through,
+               std::shared_ptr<fake_coordinator::partition_queue> queue)
+            : connection_(std::move(through)),
+              queue_(std::move(queue)) {}
         ~source() override { close(); }
 
         void drain(detail::record_block& into, std::size_t byte_limit) noexcept override {
@@ -137,7 +161,9 @@ private:
         void look() noexcept override { go_on(cluster().look(*queue_)); }
         std::size_t waiting() const noexcept override { return cluster().waiting(*queue_); }
         void close() noexcept override { cluster().close_queue(*queue_); }
-        void free_records(detail::record* first, std::size_t count) noexcept override { cluster().free_records(first, count); }
+        void free_records(detail::record* first, std::size_t count) noexcept override {
+            cluster().free_records(first, count);
+        }
         std::int64_t timestamp(void* native) const noexcept override {
             using namespace std::chrono;
             auto const& time = static_cast<fake_cluster::record const*>(native)->timestamp;
@@ -148,7 +174,9 @@ private:
                 sink(each.name, each.value);
             }
         }
-        detail::watermarks known_watermarks() const noexcept override { return cluster().known_watermarks(queue_->where); }
+        detail::watermarks known_watermarks() const noexcept override {
+            return cluster().known_watermarks(queue_->where);
+        }
 
     private:
         fake_coordinator& cluster() const noexcept { return *connection_->cluster; }
@@ -176,7 +204,8 @@ private:
     }
     static std::chrono::milliseconds interval_of(config const& given) {
         auto const found = given.properties.find("max.poll.interval.ms");
-        return std::chrono::milliseconds{found == given.properties.end() ? 300000 : std::stol(found->second)};
+        return std::chrono::milliseconds{
+            found == given.properties.end() ? 300000 : std::stol(found->second)};
     }
 
     fake_coordinator& cluster() { return *connection_->cluster; }
@@ -195,7 +224,8 @@ private:
 
 static_assert(client<fake_client>);
 
-/// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script instead of a broker.
+/// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script
+/// instead of a broker.
 using fake_group = basic_consumer_group<fake_client>;
 
 } // namespace kgroup::testing

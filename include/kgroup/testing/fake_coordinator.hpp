@@ -2,10 +2,10 @@
 
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
-#include <kgroup/detail/event_line.hpp>
-#include <kgroup/detail/partition_state.hpp>
-#include <kgroup/detail/record_writer.hpp>
-#include <kgroup/detail/session_machine.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/claim/record_writer.hpp>
+#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -37,8 +37,8 @@
 
 namespace kgroup::testing {
 
-/// What a `fake_cluster` and the clients that belong to it share: logs, offsets, the one member, what is said between
-/// them. For those two; a test talks to the `fake_cluster`.
+/// What a `fake_cluster` and the clients that belong to it share: logs, offsets, the one member,
+/// what is said between them. For those two; a test talks to the `fake_cluster`.
 class fake_coordinator {
 public:
     /// A record in a log. What is not set is null, which is not the same as empty.
@@ -51,13 +51,13 @@ public:
 
     /// What a member asks for and the script can refuse, or leave unanswered.
     enum class request {
-        look_up,   ///< for committed offsets
+        look_up, ///< for committed offsets
         commit,
         close,     ///< to leave the group; cannot be refused
         shut_down, ///< to end the client; cannot be refused
         offsets_for_times,
-        token,     ///< to be taken, for SASL/OAUTHBEARER; cannot be held
-        find_ends, ///< of logs, when nothing comes
+        token,           ///< to be taken, for SASL/OAUTHBEARER; cannot be held
+        find_ends,       ///< of logs, when nothing comes
         ask_coordinator, ///< whether it is there
     };
 
@@ -147,7 +147,8 @@ public:
     void revoke(std::optional<detail::partition_set> partitions, bool lost) {
         change const now{*this};
         if (partitions && client_ && !cooperative_) {
-            throw std::logic_error{"fake_cluster: an eager member can only lose everything at once"};
+            throw std::logic_error{
+                "fake_cluster: an eager member can only lose everything at once"};
         }
         script([this, partitions = std::move(partitions), lost] {
             auto taken = cooperative_ && partitions ? *partitions : granted_;
@@ -220,7 +221,8 @@ public:
         return coordinator_requests_;
     }
 
-    void fail_partition(topic_partition const& where, std::error_code error, std::string_view text) {
+    void fail_partition(topic_partition const& where, std::error_code error,
+                        std::string_view text) {
         change const now{*this};
         script([this, where, error, text = std::string{text}] {
             if (auto const found = queues_.find(where); found != queues_.end()) {
@@ -315,8 +317,9 @@ public:
         if (found == queues_.end()) {
             return 0;
         }
-        return static_cast<std::size_t>(
-            std::ranges::count(found->second->entries, partition_queue::entry::kind::record, &partition_queue::entry::what));
+        return static_cast<std::size_t>(std::ranges::count(found->second->entries,
+                                                           partition_queue::entry::kind::record,
+                                                           &partition_queue::entry::what));
     }
     std::uint64_t records_taken() const {
         std::lock_guard const lock{mutex_};
@@ -329,11 +332,14 @@ public:
 
     // The member's client: see kgroup::client.
 
-    void start(void const* client, std::function<void()> notify, bool cooperative, offset_reset initial_offset,
-               std::optional<std::chrono::system_clock::time_point> initial_time, std::vector<std::string> topics) {
+    void start(void const* client, std::function<void()> notify, bool cooperative,
+               offset_reset initial_offset,
+               std::optional<std::chrono::system_clock::time_point> initial_time,
+               std::vector<std::string> topics) {
         change const now{*this};
         if (client_) {
-            throw std::logic_error{"fake_cluster: a member is there already, and it plays one at a time"};
+            throw std::logic_error{
+                "fake_cluster: a member is there already, and it plays one at a time"};
         }
         client_ = client;
         notify_ = std::move(notify);
@@ -365,10 +371,12 @@ public:
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower) {
         change const now{*this};
         note("look up" + list(partitions));
-        carry_out(request::look_up, [this, id, partitions, lower] { push(find_offsets(id, partitions, lower)); });
+        carry_out(request::look_up,
+                  [this, id, partitions, lower] { push(find_offsets(id, partitions, lower)); });
     }
 
-    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places, std::vector<std::string> const& topics) {
+    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places,
+                      std::vector<std::string> const& topics) {
         change const now{*this};
         client_log_offsets found{id, {}, {}};
         for (auto const& each : places) {
@@ -478,7 +486,8 @@ public:
             client_times found{id, {}};
             auto const error = next_fault(request::offsets_for_times).value_or(std::error_code{});
             for (auto const& each : partitions) {
-                found.results.push_back({each, error ? std::nullopt : first_since(each, time), error});
+                found.results.push_back(
+                    {each, error ? std::nullopt : first_since(each, time), error});
             }
             push(std::move(found));
         });
@@ -492,8 +501,10 @@ public:
             auto const refused = next_fault(request::find_ends).value_or(unreachable());
             for (auto const& where : partitions) {
                 auto const missing = missing_topics_.contains(where.topic);
-                auto const error = missing ? make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) : refused;
-                found.ends.push_back({where, error ? std::nullopt : std::optional{end_of(where)}, error});
+                auto const error =
+                    missing ? make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) : refused;
+                found.ends.push_back(
+                    {where, error ? std::nullopt : std::optional{end_of(where)}, error});
             }
             push(std::move(found));
         });
@@ -557,7 +568,8 @@ public:
         }
         note("shut down");
         client_ = nullptr;
-        later_.push_back([notify = std::exchange(notify_, nullptr)] {}); // what it holds is let go outside the lock
+        later_.push_back([notify = std::exchange(notify_, nullptr)] {
+        }); // what it holds is let go outside the lock
         for (auto const& each : queues_) {
             close(*each.second);
         }
@@ -571,8 +583,9 @@ public:
         arriving_ = 0;
         token_.reset();
         topics_.clear();
-        for (auto const kind : {request::look_up, request::commit, request::close, request::offsets_for_times,
-                                request::find_ends, request::ask_coordinator}) {
+        for (auto const kind :
+             {request::look_up, request::commit, request::close, request::offsets_for_times,
+              request::find_ends, request::ask_coordinator}) {
             held_[index(kind)].clear();
         }
         member_id_.clear();
@@ -598,31 +611,37 @@ public:
     // A claim's queue: see detail::record_source.
 
     /// Where reading goes on; nullopt: something is left.
-    std::optional<std::int64_t> drain(partition_queue& from, detail::record_block& block, std::size_t byte_limit) {
+    std::optional<std::int64_t> drain(partition_queue& from, detail::record_block& block,
+                                      std::size_t byte_limit) {
         change const now{*this};
         detail::record_block::writer into{block};
         while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
             auto first = std::move(from.entries.front());
             from.entries.pop_front();
             switch (first.what) {
-            case partition_queue::entry::kind::outdated: break;
-            case partition_queue::entry::kind::control: consumed(from.where, first.offset); break;
+            case partition_queue::entry::kind::outdated:
+                break;
+            case partition_queue::entry::kind::control:
+                consumed(from.where, first.offset);
+                break;
             case partition_queue::entry::kind::error:
                 if (effect_of(first.error) == error_effect::ends_application) {
                     close(from); // nothing behind it is delivered
                 }
-                later_.push_back([reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
-                    if (reader) {
-                        reader->fail(ec, text);
-                    }
-                });
+                later_.push_back(
+                    [reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
+                        if (reader) {
+                            reader->fail(ec, text);
+                        }
+                    });
                 break;
             case partition_queue::entry::kind::record:
                 // Its own copy of the bytes, so that a use after the free is one.
                 auto lent = std::make_unique<record const>(std::move(first.content));
-                into.append(const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
-                            lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
-                            lent->value ? lent->value->size() : 0, first.offset);
+                into.append(
+                    const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
+                    lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
+                    lent->value ? lent->value->size() : 0, first.offset);
                 consumed(from.where, first.offset);
                 ++records_taken_;
                 lent_.emplace(lent.get(), std::move(lent));
@@ -632,11 +651,13 @@ public:
         return position_behind(from);
     }
 
-    /// Takes away what would not be delivered, up to the first record. Where reading goes on; nullopt: something is left.
+    /// Takes away what would not be delivered, up to the first record. Where reading goes on;
+    /// nullopt: something is left.
     std::optional<std::int64_t> look(partition_queue& from) {
         using kind = partition_queue::entry::kind;
         std::lock_guard const lock{mutex_};
-        while (!from.entries.empty() && (from.entries.front().what == kind::control || from.entries.front().what == kind::outdated)) {
+        while (!from.entries.empty() && (from.entries.front().what == kind::control ||
+                                         from.entries.front().what == kind::outdated)) {
             if (from.entries.front().what == kind::control) {
                 consumed(from.where, from.entries.front().offset);
             }
@@ -680,7 +701,8 @@ private:
     };
     struct log {
         std::map<std::int64_t, record> records{};
-        std::set<std::int64_t> controls{}; // behind which reading goes on, though nothing is delivered
+        std::set<std::int64_t>
+            controls{}; // behind which reading goes on, though nothing is delivered
         std::int64_t end = 0;
     };
     struct position {
@@ -689,7 +711,8 @@ private:
         bool held_back = false;    // until it is said where it begins
     };
 
-    // A change under the lock. What may run other people's code, or end the last hold of it, is done behind it.
+    // A change under the lock. What may run other people's code, or end the last hold of it, is
+    // done behind it.
     class change {
     public:
         explicit change(fake_coordinator& of) : of_(of), lock_(of.mutex_) {}
@@ -741,7 +764,8 @@ private:
 
     void rebalance(membership_change what) {
         away_ = away_ && what.lost;
-        // Nothing is handed over from here on, and what was fetched is fetched again after the answer.
+        // Nothing is handed over from here on, and what was fetched is fetched again after the
+        // answer.
         for (auto const& each : std::exchange(ahead_, {})) {
             if (auto const found = positions_.find(each); found != positions_.end()) {
                 outdate(each);
@@ -763,20 +787,24 @@ private:
                                                 : "revoked";
         note(std::string{"> "} + how + list(what.partitions));
         if (what.assignment) {
-            return client_rebalance{detail::session_machine::assigned{what.partitions, cooperative_}};
+            return client_rebalance{
+                detail::session_machine::assigned{what.partitions, cooperative_}};
         }
-        return client_rebalance{detail::session_machine::revoked{what.partitions, cooperative_, what.lost}};
+        return client_rebalance{
+            detail::session_machine::revoked{what.partitions, cooperative_, what.lost}};
     }
 
-    // Eager answers are wholes and must fit the newest rebalance. Cooperative ones are differences, and may make up for what was
-    // overtaken; what does not fit what is assigned is refused.
+    // Eager answers are wholes and must fit the newest rebalance. Cooperative ones are differences,
+    // and may make up for what was overtaken; what does not fit what is assigned is refused.
     bool accept_assignment(detail::partition_set const& partitions, bool cooperative) {
         auto const to_assignment = unanswered_ && unanswered_->assignment;
         if (cooperative != cooperative_) {
             complain("an answer of the other protocol");
         } else if (!cooperative && (!to_assignment || partitions != unanswered_->partitions)) {
             complain("an assignment that does not answer the newest rebalance:" + list(partitions));
-        } else if (cooperative && std::ranges::any_of(partitions, [this](auto const& each) { return positions_.contains(each); })) {
+        } else if (cooperative && std::ranges::any_of(partitions, [this](auto const& each) {
+                       return positions_.contains(each);
+                   })) {
             complain("an assignment of what is assigned already:" + list(partitions));
             return false;
         }
@@ -791,7 +819,9 @@ private:
             complain("an answer of the other protocol");
         } else if (!cooperative && !to_revocation) {
             complain("a revocation that does not answer the newest rebalance:" + list(partitions));
-        } else if (cooperative && !std::ranges::all_of(partitions, [this](auto const& each) { return positions_.contains(each); })) {
+        } else if (cooperative && !std::ranges::all_of(partitions, [this](auto const& each) {
+                       return positions_.contains(each);
+                   })) {
             complain("a revocation of what is not assigned:" + list(partitions));
             return false;
         }
@@ -860,7 +890,9 @@ private:
 
     // Offsets.
 
-    std::optional<std::error_code> next_fault(request kind) { return next_of(faults_[index(kind)]); }
+    std::optional<std::error_code> next_fault(request kind) {
+        return next_of(faults_[index(kind)]);
+    }
     static std::optional<std::error_code> next_of(std::deque<std::error_code>& errors) {
         if (errors.empty()) {
             return std::nullopt;
@@ -870,7 +902,8 @@ private:
         return first;
     }
 
-    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower) {
+    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions,
+                              bool lower) {
         if (auto const error = next_fault(request::look_up)) {
             return client_offsets{id, *error, {}, {}};
         }
@@ -878,7 +911,8 @@ private:
         std::map<std::string, std::int32_t> highest;
         for (auto const& each : partitions) {
             auto const error = next_of(look_up_faults_[each]).value_or(std::error_code{});
-            found.offsets.push_back(error ? committed_offset{each, -1, {}, error} : committed_of(each));
+            found.offsets.push_back(error ? committed_offset{each, -1, {}, error}
+                                          : committed_of(each));
             auto& last = highest.try_emplace(each.topic, each.partition).first->second;
             last = (std::max)(last, each.partition);
         }
@@ -894,13 +928,16 @@ private:
     }
     committed_offset committed_of(topic_partition const& where) const {
         auto const found = committed_.find(where);
-        return found == committed_.end() ? committed_offset{where} : committed_offset{where, found->second.offset, found->second.metadata, {}};
+        return found == committed_.end()
+                   ? committed_offset{where}
+                   : committed_offset{where, found->second.offset, found->second.metadata, {}};
     }
 
     std::int64_t find_in_log(log_place const& place) const {
         using namespace std::chrono;
         if (place.at >= 0) {
-            return first_since(place.where, system_clock::time_point{} + milliseconds{place.at}).value_or(-1);
+            return first_since(place.where, system_clock::time_point{} + milliseconds{place.at})
+                .value_or(-1);
         }
         return resolve(place.where, place.at);
     }
@@ -957,13 +994,16 @@ private:
 
     std::int64_t begin_of(topic_partition const& where) const {
         auto const found = logs_.find(where);
-        return found == logs_.end() || found->second.records.empty() ? end_of(where) : found->second.records.begin()->first;
+        return found == logs_.end() || found->second.records.empty()
+                   ? end_of(where)
+                   : found->second.records.begin()->first;
     }
     std::int64_t end_of(topic_partition const& where) const {
         auto const found = logs_.find(where);
         return found == logs_.end() ? 0 : found->second.end;
     }
-    std::optional<std::int64_t> first_since(topic_partition const& where, std::chrono::system_clock::time_point time) const {
+    std::optional<std::int64_t> first_since(topic_partition const& where,
+                                            std::chrono::system_clock::time_point time) const {
         if (auto const found = logs_.find(where); found != logs_.end()) {
             for (auto const& [offset, content] : found->second.records) {
                 if (content.timestamp && *content.timestamp >= time) {
@@ -983,11 +1023,13 @@ private:
                                                         : start;
     }
 
-    // Everything that is in the log goes into the queue; what limits a real fetch shows nowhere else.
+    // Everything that is in the log goes into the queue; what limits a real fetch shows nowhere
+    // else.
     void fetch(topic_partition const& where) {
         auto const at = positions_.find(where);
         auto const to = queues_.find(where);
-        if (at == positions_.end() || at->second.held_back || to == queues_.end() || to->second->closed || withheld_.contains(where)) {
+        if (at == positions_.end() || at->second.held_back || to == queues_.end() ||
+            to->second->closed || withheld_.contains(where)) {
             return;
         }
         if (rebalancing()) {
@@ -998,15 +1040,21 @@ private:
         if (next > end_of(where)) {
             if (initial_offset_ == offset_reset::none) {
                 next = end_of(where);
-                put(*to->second, {partition_queue::entry::kind::error, 0, {}, errc::offset_out_of_range, "offset out of range"});
+                put(*to->second, {partition_queue::entry::kind::error,
+                                  0,
+                                  {},
+                                  errc::offset_out_of_range,
+                                  "offset out of range"});
                 return;
             }
-            auto const from = std::exchange(next, initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where));
+            auto const from = std::exchange(
+                next, initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where));
             at->second.consumed = next;
             push(client_position_reset{where, from, next});
         }
         auto const& of = logs_[where];
-        away_ = away_ && of.records.lower_bound(next) == of.records.end(); // who hands over records is there
+        away_ = away_ &&
+                of.records.lower_bound(next) == of.records.end(); // who hands over records is there
         auto control = of.controls.lower_bound(next);
         auto const put_controls = [&](std::int64_t before) {
             for (; control != of.controls.end() && *control < before; ++control) {
@@ -1015,7 +1063,8 @@ private:
         };
         for (auto each = of.records.lower_bound(next); each != of.records.end(); ++each) {
             put_controls(each->first);
-            put(*to->second, {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
+            put(*to->second,
+                {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
         }
         put_controls(of.end);
         next = end_of(where);
@@ -1077,10 +1126,16 @@ private:
     void note(client_event const& what) {
         if (auto const* const offsets = std::get_if<client_offsets>(&what)) {
             auto const fails = initial_offset_ == offset_reset::none && !initial_time_;
-            auto const lacks = [&](committed_offset const& each) { return each.error || (fails && each.offset < 0); };
-            note(offsets->error || std::ranges::any_of(offsets->offsets, lacks) ? "> no offsets" : "> offsets");
+            auto const lacks = [&](committed_offset const& each) {
+                return each.error || (fails && each.offset < 0);
+            };
+            note(offsets->error || std::ranges::any_of(offsets->offsets, lacks) ? "> no offsets"
+                                                                                : "> offsets");
         } else if (auto const* const commit = std::get_if<client_commit>(&what)) {
-            auto const all = !commit->error && std::ranges::none_of(commit->results, [](auto const& each) { return bool{each.error}; });
+            auto const all =
+                !commit->error && std::ranges::none_of(commit->results, [](auto const& each) {
+                    return bool{each.error};
+                });
             note(all ? "> committed" : "> not committed");
         } else if (std::holds_alternative<client_times>(what)) {
             note("> offsets for times");
@@ -1135,19 +1190,20 @@ private:
     int members_ = 0;
     std::string member_id_;
     std::int32_t generation_ = -1;
-    std::deque<member_event> events_;              // the member's queue
+    std::deque<member_event> events_; // the member's queue
     std::map<topic_partition, std::shared_ptr<partition_queue>> queues_;
-    detail::partition_set granted_;               // what the group thinks that the member has
+    detail::partition_set granted_;                 // what the group thinks that the member has
     std::map<topic_partition, position> positions_; // what the member has assigned to itself
-    std::set<topic_partition> ahead_;             // of these: something is, or was, fetched that is not consumed
+    std::set<topic_partition>
+        ahead_; // of these: something is, or was, fetched that is not consumed
     std::set<topic_partition> to_fetch_;          // when nothing is unanswered
     std::optional<membership_change> unanswered_; // the newest that it has seen
     int arriving_ = 0;                            // those that it has not seen
     bool listening_ = false;                      // the member, to the debug log
     std::map<std::optional<topic_partition>, std::string> debug_log_; // what it says of each
-    bool away_ = false;                           // the brokers, until something of them is seen
-    detail::partition_set withheld_;              // what is added is not handed over
-    std::set<std::string> missing_topics_;        // until records are added to them
+    bool away_ = false;                    // the brokers, until something of them is seen
+    detail::partition_set withheld_;       // what is added is not handed over
+    std::set<std::string> missing_topics_; // until records are added to them
     std::uint64_t end_requests_ = 0;
     std::uint64_t coordinator_requests_ = 0;
     bool closing_ = false;

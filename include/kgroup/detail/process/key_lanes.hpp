@@ -10,8 +10,8 @@
 namespace kgroup::detail {
 
 /// Which keys are busy, and what waits behind each. A lane is a 64-bit hash of a key: a collision
-/// merges two keys into one lane, which costs concurrency and not order. Only busy lanes take room, so
-/// that a new key allocates nothing.
+/// merges two keys into one lane, which costs concurrency and not order. Only busy lanes take room,
+/// so that a new key allocates nothing.
 class key_lanes {
 public:
     /// true: the lane was free and is `entering`'s now. false: `entering` waits in it.
@@ -30,8 +30,8 @@ public:
         return false;
     }
 
-    /// Whoever has the lane is through with it. Returns the next in it, which has the lane then; null:
-    /// nobody waits and the lane is free.
+    /// Whoever has the lane is through with it. Returns the next in it, which has the lane then;
+    /// null: nobody waits and the lane is free.
     task* leave(std::uint64_t lane) noexcept {
         auto& found = slot_of(lane);
         if (auto* const next = found.waiting.pop_front()) {

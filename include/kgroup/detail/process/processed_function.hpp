@@ -30,9 +30,11 @@ decltype(auto) call(F& function, message const& record, attempt const& current) 
 }
 
 template <typename F>
-concept processes_records = (takes_message<F> || takes_attempt<F>) && requires(F& function, message const& record, attempt const& current) {
+concept processes_records = (takes_message<F> ||
+                             takes_attempt<F>)&&requires(F& function, message const& record,
+                                                         attempt const& current) {
     requires std::is_void_v<decltype(detail::call(function, record, current))> ||
-                 std::is_same_v<decltype(detail::call(function, record, current)), asio::awaitable<void>>;
+        std::is_same_v<decltype(detail::call(function, record, current)), asio::awaitable<void>>;
 };
 
 /// The function of `for_each` behind a pointer, so that all below is compiled once.
@@ -50,12 +52,13 @@ template <typename F>
 class bound_function final : public processed_function {
 public:
     using function = std::remove_reference_t<F>;
-    static constexpr bool is_plain =
-        std::is_void_v<decltype(detail::call(std::declval<function&>(), std::declval<message const&>(),
-                                             std::declval<attempt const&>()))>;
+    static constexpr bool is_plain = std::is_void_v<decltype(detail::call(
+        std::declval<function&>(), std::declval<message const&>(),
+        std::declval<attempt const&>()))>;
 
     bound_function(F&& given, std::optional<asio::any_io_executor> executor)
-        : function_(std::forward<F>(given)), executor_(std::move(executor)) {}
+        : function_(std::forward<F>(given)),
+          executor_(std::move(executor)) {}
 
     bool waits() const noexcept override { return !is_plain || executor_.has_value(); }
     asio::awaitable<void> start(message const& record, attempt const& current) override {

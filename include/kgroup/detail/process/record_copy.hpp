@@ -1,8 +1,8 @@
 #pragma once
 
-#include <kgroup/detail/partition_state.hpp>
-#include <kgroup/detail/record_block.hpp>
-#include <kgroup/detail/record_writer.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/claim/record_block.hpp>
+#include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/message.hpp>
 
 #include <chrono>
@@ -13,8 +13,9 @@
 
 namespace kgroup::detail {
 
-/// A record in memory of its own, so that it no longer pins what was fetched with it. For everybody else
-/// it is the same record: its message gives the same answers, and an acknowledgement counts for it.
+/// A record in memory of its own, so that it no longer pins what was fetched with it. For everybody
+/// else it is the same record: its message gives the same answers, and an acknowledgement counts
+/// for it.
 class record_copy final : public record_owner {
 public:
     /// Throws `std::bad_alloc`, and what `message::headers` throws.
@@ -34,7 +35,8 @@ public:
     }
     void headers(void*, header_sink const& sink) const override {
         for (auto const& header : copied_.headers) {
-            sink(header.name, header.value ? std::optional<std::string_view>{*header.value} : std::nullopt);
+            sink(header.name,
+                 header.value ? std::optional<std::string_view>{*header.value} : std::nullopt);
         }
     }
 
@@ -49,7 +51,8 @@ private:
                 return field ? field->data() : nullptr;
             };
             into.append(this, bytes(copied_.key), copied_.key ? copied_.key->size() : 0,
-                        bytes(copied_.value), copied_.value ? copied_.value->size() : 0, original.offset);
+                        bytes(copied_.value), copied_.value ? copied_.value->size() : 0,
+                        original.offset);
         }
         auto& copy = block_[0];
         copy.epoch = original.epoch;

@@ -2,13 +2,13 @@
 
 #include <kgroup/attempt.hpp>
 #include <kgroup/claim.hpp>
-#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/asio/auto_reset_event.hpp>
+#include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/process/task.hpp>
 #include <kgroup/detail/process/task_schedule.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
-#include <kgroup/detail/waiting_place.hpp>
 #include <kgroup/for_each_options.hpp>
 
 #include <asio/awaitable.hpp>
@@ -33,8 +33,8 @@ namespace kgroup::detail {
 ///
 /// A worker is a coroutine that calls the function for one record after another and takes the next
 /// record by itself. There are as many as attempts were ever under way together. One coroutine, the
-/// driver, waits for what no worker waits for: records, due retries, the ends of attempts and of the
-/// claim.
+/// driver, waits for what no worker waits for: records, due retries, the ends of attempts and of
+/// the claim.
 class record_processor final : public limit_waiter,
                                public std::enable_shared_from_this<record_processor> {
 public:
@@ -51,13 +51,13 @@ private:
     /// Why there is no record to start now.
     enum class obstacle {
         none,
-        no_record,   // the channel has none, or is closed for a while
-        in_flight,   // as many run as may
-        held_bytes,  // as much waits as may
-        replay,      // the oldest is too far behind
-        place,       // others have all places of the limit
-        turn,        // others on the executor are to have theirs
-        held_off,    // what the function depends on is away
+        no_record,  // the channel has none, or is closed for a while
+        in_flight,  // as many run as may
+        held_bytes, // as much waits as may
+        replay,     // the oldest is too far behind
+        place,      // others have all places of the limit
+        turn,       // others on the executor are to have theirs
+        held_off,   // what the function depends on is away
         ending,
     };
     enum class ending { none, claim, failure, cancelled };
@@ -140,7 +140,7 @@ private:
     std::optional<clock::time_point> ending_deadline_;
     std::optional<hold_off> hold_off_;
     std::uint32_t turn_left_ = turn;
-    std::uint64_t finished_ = 0;   // records, for the watch over progress
+    std::uint64_t finished_ = 0; // records, for the watch over progress
     std::uint64_t finished_before_ = 0;
     clock::time_point progress_{};
     bool stalled_ = false;

@@ -24,8 +24,13 @@ namespace kgroup::detail {
 
 KGROUP_INLINE record_processor::record_processor(claim& from, for_each_options const& options,
                                                  std::unique_ptr<processed_function> function)
-    : claim_(from), state_(claim_access::state(from)), options_(options), policy_(options.retry),
-      function_(std::move(function)), random_(std::random_device{}()), seed_(random_()) {
+    : claim_(from),
+      state_(claim_access::state(from)),
+      options_(options),
+      policy_(options.retry),
+      function_(std::move(function)),
+      random_(std::random_device{}()),
+      seed_(random_()) {
     options_.in_flight = (std::max<std::size_t>)(options_.in_flight, 1);
 }
 
@@ -166,13 +171,16 @@ KGROUP_INLINE std::optional<clock::time_point> record_processor::next_deadline()
     };
     // Nothing that is over already and still cannot go on: the driver would not come to rest.
     if (hold_off_) {
-        consider(obstacle_ == obstacle::held_off && !hold_off_->probe ? std::optional{hold_off_->until}
-                                                                      : std::nullopt);
+        consider(obstacle_ == obstacle::held_off && !hold_off_->probe
+                     ? std::optional{hold_off_->until}
+                     : std::nullopt);
     } else if (schedule_.running_count() < options_.in_flight) {
         consider(schedule_.next_due());
     }
-    if (auto const limit = options_.retry.attempt_timeout; limit.count() > 0 && !cancelled_running_) {
-        for (auto const* running = schedule_.running().front(); running; running = running->place.next) {
+    if (auto const limit = options_.retry.attempt_timeout;
+        limit.count() > 0 && !cancelled_running_) {
+        for (auto const* running = schedule_.running().front(); running;
+             running = running->place.next) {
             if (!running->timed_out) { // those before were cancelled already
                 consider(running->time + limit);
                 break;
@@ -224,20 +232,23 @@ KGROUP_INLINE void record_processor::give(task& started) {
         idle_workers_.pop_back();
         idle.current = &started;
         started.signal = &idle.signal;
-        return idle.parked.resume({}, true); // comes back when its attempt waits, or there is nothing to do
+        return idle.parked.resume(
+            {}, true); // comes back when its attempt waits, or there is nothing to do
     }
     auto& added = *workers_.emplace_back(std::make_unique<worker>());
     added.current = &started;
     started.signal = &added.signal;
     ++live_workers_;
-    asio::co_spawn(state_->strand(), work(shared_from_this(), added),
-                   asio::bind_cancellation_slot(added.signal.slot(),
-                                                [self = shared_from_this(), &added](std::exception_ptr failure) {
-                                                    self->worker_ended(added, failure);
-                                                }));
+    asio::co_spawn(
+        state_->strand(), work(shared_from_this(), added),
+        asio::bind_cancellation_slot(
+            added.signal.slot(), [self = shared_from_this(), &added](std::exception_ptr failure) {
+                self->worker_ended(added, failure);
+            }));
 }
 
-KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<record_processor> self, worker& me) {
+KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<record_processor> self,
+                                                           worker& me) {
     while (me.current) {
         auto& current = *me.current;
         std::exception_ptr failure;
@@ -290,7 +301,8 @@ KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_
     --live_workers_;
     if (auto* const current = std::exchange(ended.current, nullptr)) { // cancelled before it began
         settle(*current, failure);
-    } else if (failure && !failure_) { // no memory: in the function it would be the function's failure
+    } else if (failure &&
+               !failure_) { // no memory: in the function it would be the function's failure
         failure_ = failure;
         begin_ending(ending::failure);
         cancel_running();
@@ -377,7 +389,7 @@ KGROUP_INLINE record_processor::obstacle record_processor::take_record() {
 
 KGROUP_INLINE void record_processor::find_lane(task& taken) {
     auto const& record = *taken.record;
-    auto const key = options_.key      ? options_.key(record)
+    auto const key = options_.key       ? options_.key(record)
                      : record.has_key() ? std::optional{record.key()}
                                         : std::nullopt;
     if (key) {
@@ -537,7 +549,8 @@ KGROUP_INLINE task& record_processor::new_task() {
 
 // The channel is about to give its block back: what waits must not keep it.
 KGROUP_INLINE void record_processor::copy_what_waits() noexcept {
-    for (auto* taken = schedule_.by_age().back(); taken && taken->sequence >= block_begin_; taken = taken->age.previous) {
+    for (auto* taken = schedule_.by_age().back(); taken && taken->sequence >= block_begin_;
+         taken = taken->age.previous) {
         if (!taken->running) {
             copy(*taken);
         }
@@ -557,8 +570,8 @@ KGROUP_INLINE attempt record_processor::attempt_at(task const& started) const {
     return {number, number >= options_.retry.attempts, started.first_failure, state_->generation()};
 }
 
-// Whether there is something to do that a worker does not do: it has taken one record for the one that
-// is done, but more may start where a bound has opened.
+// Whether there is something to do that a worker does not do: it has taken one record for the one
+// that is done, but more may start where a bound has opened.
 KGROUP_INLINE bool record_processor::concerns_driver(obstacle before) const noexcept {
     auto const opened = obstacle_ == obstacle::none &&
                         (before == obstacle::held_bytes || before == obstacle::replay ||
@@ -572,9 +585,12 @@ KGROUP_INLINE void record_processor::report(event_kind kind, severity level, std
     state_->report({kind, level, state_->where(), error, std::move(text)});
 }
 
-KGROUP_INLINE std::string record_processor::describe(task const& oldest, clock::time_point now) const {
+KGROUP_INLINE std::string record_processor::describe(task const& oldest,
+                                                     clock::time_point now) const {
     auto const seconds = [&](clock::time_point since) {
-        return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(now - since).count()) + " s";
+        return std::to_string(
+                   std::chrono::duration_cast<std::chrono::seconds>(now - since).count()) +
+               " s";
     };
     std::string text = "no record was done in 30 s; the oldest undone one is offset " +
                        std::to_string(oldest.record->offset());
@@ -582,7 +598,8 @@ KGROUP_INLINE std::string record_processor::describe(task const& oldest, clock::
         text += " with key \"" + std::string{oldest.record->key().substr(0, 64)} + '"';
     }
     if (oldest.running) {
-        text += ", attempt " + std::to_string(oldest.attempts + 1) + " runs since " + seconds(oldest.time);
+        text += ", attempt " + std::to_string(oldest.attempts + 1) + " runs since " +
+                seconds(oldest.time);
     } else {
         text += ", which waits after " + std::to_string(oldest.attempts) + " failed attempts";
     }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/failure.hpp>
 #include <kgroup/retry_options.hpp>
 
@@ -22,8 +22,10 @@ public:
 
     /// When to try again after the `attempts`-th failure; nullopt: the record is given up.
     /// `random`: from 0 to 1.
-    std::optional<clock::time_point> next_attempt(std::uint32_t attempts, clock::time_point first_began,
-                                                  clock::time_point now, double random) const noexcept {
+    std::optional<clock::time_point> next_attempt(std::uint32_t attempts,
+                                                  clock::time_point first_began,
+                                                  clock::time_point now,
+                                                  double random) const noexcept {
         if (attempts >= options_.attempts) {
             return std::nullopt;
         }
@@ -39,8 +41,8 @@ public:
         auto const& backoff = options_.backoff;
         auto const longest = static_cast<double>(backoff.max.count());
         auto const whole = (std::min)(longest, static_cast<double>(backoff.initial.count()) *
-                                                 std::pow(std::max(backoff.factor, 1.0),
-                                                          static_cast<double>(failures - 1)));
+                                                   std::pow(std::max(backoff.factor, 1.0),
+                                                            static_cast<double>(failures - 1)));
         auto const jitter = std::clamp(backoff.jitter, 0.0, 1.0);
         return std::chrono::duration_cast<clock::duration>(
             std::chrono::duration<double, std::milli>{whole * (1 - jitter * random)});

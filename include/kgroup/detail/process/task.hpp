@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/message.hpp>
 
 #include <asio/cancellation_signal.hpp>
@@ -27,15 +27,15 @@ struct task {
     std::uint64_t sequence = 0;        // in the order in which records were taken
     std::uint32_t attempts = 0;        // that failed and count
     bool running = false;
-    bool timed_out = false;            // the attempt that runs was cancelled for it
-    bool key_failed = false;           // its lane is not known yet
+    bool timed_out = false;  // the attempt that runs was cancelled for it
+    bool key_failed = false; // its lane is not known yet
     std::exception_ptr first_failure;
     clock::time_point first_began{};
-    clock::time_point time{};          // runs: when the attempt began; waits for a retry: until when
+    clock::time_point time{}; // runs: when the attempt began; waits for a retry: until when
     std::size_t bytes = 0;
     asio::cancellation_signal* signal = nullptr; // of the attempt that runs
-    task_link place;                   // among those that wait for the same, or run
-    task_link age;                     // among all
+    task_link place;                             // among those that wait for the same, or run
+    task_link age;                               // among all
 };
 
 /// Tasks in a row. Owns nothing; a task is in one list of each link.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/clock.hpp>
+#include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/process/key_lanes.hpp>
 #include <kgroup/detail/process/task.hpp>
 
@@ -16,8 +16,8 @@ namespace kgroup::detail {
 /// What of the records taken may run, and what waits for what. Knows no claim, no function and no
 /// executor; time is an argument. Every operation costs O(1), those of retries O(log n) of them.
 ///
-/// A task is in one of four places: behind another of its lane, ready, waiting for a retry (and keeps
-/// its lane meanwhile), or running.
+/// A task is in one of four places: behind another of its lane, ready, waiting for a retry (and
+/// keeps its lane meanwhile), or running.
 class task_schedule {
 public:
     /// A record was taken. true: it is ready. false: it waits behind another of its lane.
@@ -75,8 +75,8 @@ public:
         pass_lane(finished);
     }
 
-    /// It runs no more and waits until `due`; its lane waits with it. Throws `std::bad_alloc`: then it
-    /// runs still.
+    /// It runs no more and waits until `due`; its lane waits with it. Throws `std::bad_alloc`: then
+    /// it runs still.
     void retry_at(task& failed, clock::time_point due) {
         retries_.push_back({due, &failed});
         std::push_heap(retries_.begin(), retries_.end());

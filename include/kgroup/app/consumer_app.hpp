@@ -1,0 +1,444 @@
+#pragma once
+
+#include <kgroup/app/app_config.hpp>
+#include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/asio/manual_reset_event.hpp>
+#include <kgroup/detail/asio/scope_exit.hpp>
+#include <kgroup/detail/config/config_check.hpp>
+#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/rdkafka/group_deletion.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/handler.hpp>
+#include <kgroup/oauth_token.hpp>
+#include <kgroup/print.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace kgroup {
+
+/// A whole program around one handler: signals, restarts, and groups of one's own for broadcasts.
+///
+///     int main() { return kgroup::consumer_app{kgroup::load_app_config("push.json"),
+///     push_handler{}}.run(); }
+///
+/// SIGINT and SIGTERM stop it in order: handlers finish what they hold, what is marked is
+/// committed, the group is left. After the first of them they have their default effect again: a
+/// second one ends the process at once.
+///
+/// A run that ends with an error is begun again after a backoff: 3 s, doubled each time up to a
+/// minute, ± 20 %, and 3 s again after a run of more than a minute. It is reported as
+/// `event_kind::run_restarted`. An error that another run cannot mend ends the application
+/// (`error_effect::ends_application`: docs/errors.md).
+///
+/// The handler is made by the application, or moved into it. One that can neither be copied nor
+/// moved is made in place:
+///
+///     kgroup::consumer_app<push_handler>{kgroup::load_app_config("push.json"), std::in_place,
+///     arguments of its constructor…}
+///
+/// With `app_config::group_id_consistent` false, the group's id gets a random suffix of eight
+/// characters, the same for all runs of this object. The group is deleted when the application
+/// ends; one of a process that was killed goes when its offsets expire (`offsets.retention.minutes`
+/// of the brokers).
+///
+/// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an
+/// application runs over a script, where there are no groups to delete.
+///
+/// *Thread safety.* `stop`, `stats`, `pause`, `resume`, `pause_all`, `resume_all` and `subscribe`:
+/// safe from any thread, also from handlers and from `on_event`. *Lifetime.* It outlives
+/// `async_run`.
+template <typename Handler, typename Client = detail::rdkafka_client>
+class consumer_app {
+    static_assert(std::is_class_v<Handler> && std::is_same_v<Handler, std::remove_cv_t<Handler>>,
+                  "kgroup: consumer_app owns its handler: give it the handler itself, not a "
+                  "pointer, a reference or something const");
+
+public:
+    /// Moves or copies the handler; it is shared by all runs.
+    ///
+    /// @throws std::system_error as `consumer_group`: the configuration is judged here.
+    template <typename Given = Handler>
+    requires std::is_same_v<std::remove_cvref_t<Given>, Handler> consumer_app(app_config given,
+                                                                              Given&& handler)
+        : consumer_app(std::move(given), own(std::forward<Given>(handler))) {}
+
+    /// Makes the handler in place.
+    ///
+    /// @throws std::system_error as above, and what the handler's constructor throws.
+    template <typename... Arguments>
+    consumer_app(app_config given, std::in_place_t, Arguments&&... arguments)
+        : consumer_app(std::move(given), make(std::forward<Arguments>(arguments)...)) {}
+
+    consumer_app(consumer_app const&) = delete;
+    consumer_app& operator=(consumer_app const&) = delete;
+
+    /// The handler, which all runs share.
+    Handler& handler() noexcept { return *handler_; }
+
+    /// The group's id, with its suffix if it has one.
+    std::string const& group_id() const noexcept { return config_.group_id; }
+
+    /// Runs on a context and a thread of its own, this one, until it is stopped or can go on no
+    /// longer.
+    ///
+    /// @return 0: it was stopped; 1: it ended with an error, whose reason was written to standard
+    /// error.
+    int run() {
+        asio::io_context context{1};
+        std::exception_ptr failure;
+        asio::co_spawn(context, async_run(), [&](std::exception_ptr e) { failure = std::move(e); });
+        context.run();
+        if (!failure) {
+            return 0;
+        }
+        try {
+            std::rethrow_exception(failure);
+        } catch (std::exception const& e) {
+            std::fprintf(stderr, "kgroup %s: %s\n", detail::shown(config_.group_id).c_str(),
+                         detail::one_line(e.what()).c_str());
+        } catch (...) {
+            std::fprintf(stderr, "kgroup %s: an exception of unknown type\n",
+                         detail::shown(config_.group_id).c_str());
+        }
+        return 1;
+    }
+
+    /// The same on the executor of the coroutine that awaits it. Completes when it was stopped, or
+    /// throws what ended it. Once.
+    ///
+    /// Cancellation: terminal; stops it in order, then fails with `asio::error::operation_aborted`.
+    asio::awaitable<void> async_run() {
+        auto const strand = asio::make_strand(co_await asio::this_coro::executor);
+        co_await asio::co_spawn(strand, runs(strand), asio::use_awaitable);
+    }
+
+    /// Ends it in order. Any thread, any time; returns at once. Sticky.
+    void stop() noexcept {
+        std::lock_guard const lock{mutex_}; // throughout: the context may be gone as soon as the
+                                            // run has seen the end of this
+        stopped_ = true;
+        stopping_.set();
+        if (group_) {
+            group_->stop();
+        }
+    }
+
+    /// Of the group that runs now; between two runs, of the last. Counters begin at 0 with each
+    /// run.
+    group_stats stats() const {
+        std::lock_guard const lock{mutex_};
+        return group_ ? group_->stats() : last_stats_;
+    }
+
+    /// As those of `consumer_group`, of the group that runs now. A pause lasts as long as the claim
+    /// is owned, so between two runs these do nothing.
+    void pause(std::span<topic_partition const> which) {
+        with_group([&](group& running) { running.pause(which); });
+    }
+    void pause(std::string_view topic) {
+        with_group([&](group& running) { running.pause(topic); });
+    }
+    void pause_all() {
+        with_group([](group& running) { running.pause_all(); });
+    }
+    void resume(std::span<topic_partition const> which) {
+        with_group([&](group& running) { running.resume(which); });
+    }
+    void resume(std::string_view topic) {
+        with_group([&](group& running) { running.resume(topic); });
+    }
+    void resume_all() {
+        with_group([](group& running) { running.resume_all(); });
+    }
+
+    /// Subscribes to other topics, as `consumer_group::subscribe`; the next runs begin with them,
+    /// too. Between two runs: from the next one on.
+    ///
+    /// @throws std::system_error `errc::invalid_config`: they are refused, and nothing has changed.
+    void subscribe(std::vector<std::string> topics) {
+        std::lock_guard const lock{mutex_};
+        if (group_) {
+            group_->subscribe(topics);
+        } else {
+            detail::check_topics(topics, config_.protocol);
+        }
+        config_.topics = std::move(topics);
+    }
+
+private:
+    using group = basic_consumer_group<Client>;
+
+    template <typename Given>
+    static std::shared_ptr<Handler> own(Given&& handler) {
+        static_assert(std::is_constructible_v<Handler, Given>,
+                      "kgroup: the handler can neither be copied nor moved into consumer_app (or "
+                      "it needs std::move). Make it in place: "
+                      "consumer_app<Handler>{config, std::in_place, arguments...}");
+        return make(std::forward<Given>(handler));
+    }
+
+    template <typename... Arguments>
+    static std::shared_ptr<Handler> make(Arguments&&... arguments) {
+        if constexpr (std::is_class_v<Handler>) {
+            if constexpr (std::is_constructible_v<Handler, Arguments...>) {
+                return std::make_shared<Handler>(std::forward<Arguments>(arguments)...);
+            } else if constexpr (requires { Handler{std::declval<Arguments>()...}; }) {
+                return std::shared_ptr<Handler>{
+                    new Handler{std::forward<Arguments>(arguments)...}}; // an aggregate
+            } else {
+                static_assert(!sizeof...(Arguments) && sizeof...(Arguments),
+                              "kgroup: the handler cannot be made of these arguments (or it can "
+                              "neither be copied nor moved: consumer_app<Handler>"
+                              "{config, std::in_place, arguments...})");
+            }
+        }
+    }
+
+    consumer_app(app_config given, std::shared_ptr<Handler> handler)
+        : config_(std::move(given.group)),
+          handler_(std::move(handler)),
+          warnings_(std::move(given.warnings)) {
+        if constexpr (std::is_class_v<Handler>) {
+            static_assert(detail::explain_handler<Handler>());
+        }
+        if (!given.group_id_consistent) {
+            config_.group_id += "-" + random_suffix();
+            own_group_ = true;
+        }
+        if (config_.oauth_token_provider) {
+            config_.oauth_token_provider = [to = last_token_,
+                                            ask = std::move(config_.oauth_token_provider)] {
+                return remember(to, ask);
+            };
+        }
+        asio::io_context unused;
+        group const judge{unused, config_};
+    }
+
+    /// Under the lock, as `stop`: the context may be gone as soon as the run has seen the end of
+    /// this.
+    template <typename Action>
+    void with_group(Action action) {
+        std::lock_guard const lock{mutex_};
+        if (group_) {
+            action(*group_);
+        }
+    }
+
+    // The last token of the provider's: what deletes the group.
+    class remembered_token {
+    public:
+        void set(oauth_token token) {
+            std::lock_guard const lock{mutex_};
+            token_ = std::move(token);
+        }
+        std::optional<oauth_token> get() const {
+            std::lock_guard const lock{mutex_};
+            return token_;
+        }
+
+    private:
+        mutable std::mutex mutex_;
+        std::optional<oauth_token> token_;
+    };
+    static asio::awaitable<oauth_token>
+    remember(std::shared_ptr<remembered_token> to,
+             std::function<asio::awaitable<oauth_token>()> ask) {
+        auto token = co_await ask();
+        to->set(token);
+        co_return token;
+    }
+
+    static constexpr std::chrono::milliseconds first_backoff{3000};
+    static constexpr std::chrono::milliseconds longest_backoff{60000};
+
+    asio::awaitable<void> runs(asio::strand<asio::any_io_executor> strand) {
+        // A signal may be on its way here when this ends.
+        auto const listening = std::make_shared<bool>(true);
+        auto const signals = std::make_shared<asio::signal_set>(strand, SIGINT, SIGTERM);
+        signals->async_wait([this, signals, listening](std::error_code ec, int) {
+            if (!ec && *listening) {
+                std::error_code ignored;
+                signals->clear(ignored); // the next one is the system's
+                stop();
+            }
+        });
+        detail::scope_exit const silent{[&signals, &listening] {
+            *listening = false;
+            std::error_code ignored;
+            signals->cancel(ignored);
+        }};
+        for (auto const& each : warnings_) {
+            report({event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each});
+        }
+        auto backoff = first_backoff;
+        std::exception_ptr end;
+        while (!stopped_) {
+            auto const began = detail::clock::now();
+            auto const failure = co_await one_run(strand);
+            if (!failure || stopped_ || is_final(failure)) {
+                end = failure;
+                break;
+            }
+            if (detail::clock::now() - began > std::chrono::minutes{1}) {
+                backoff = first_backoff;
+            }
+            auto const pause = jittered(backoff);
+            backoff = (std::min)(backoff * 2, longest_backoff);
+            auto const [words, error] = detail::words_of(failure);
+            auto const why = detail::words_beside(error, words);
+            report({event_kind::run_restarted, severity::warning, std::nullopt, error,
+                    (why.empty() ? "the run has failed" : why) + "; the next run begins in " +
+                        std::to_string(pause.count()) + " ms"});
+            try {
+                co_await stopping_.wait(detail::clock::now() + pause);
+            } catch (...) { // cancelled
+                end = std::current_exception();
+                break;
+            }
+        }
+        { std::lock_guard const through{mutex_}; } // with `stop`, whoever is in it
+        if constexpr (std::is_same_v<Client, detail::rdkafka_client>) {
+            if (own_group_) {
+                co_await asio::this_coro::reset_cancellation_state(
+                    asio::disable_cancellation()); // also after a cancellation
+                co_await delete_own_group();
+            }
+        }
+        if (end) {
+            std::rethrow_exception(end);
+        }
+    }
+
+    asio::awaitable<std::exception_ptr> one_run(asio::strand<asio::any_io_executor> strand) {
+        std::shared_ptr<group> running;
+        {
+            std::lock_guard const lock{mutex_};
+            running = std::make_shared<group>(strand.get_inner_executor(), config_);
+            group_ = running;
+            if (stopped_) {
+                running->stop();
+            }
+        }
+        std::exception_ptr failure;
+        try {
+            co_await running->async_run(handler_);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        std::lock_guard const lock{mutex_};
+        last_stats_ = running->stats();
+        group_.reset(); // it must not outlive the context
+        co_return failure;
+    }
+
+    // Through a blocking call, so on a thread of its own.
+    asio::awaitable<void> delete_own_group() {
+        auto const done = std::make_shared<detail::manual_reset_event>();
+        auto const result = std::make_shared<std::error_code>();
+        try {
+            std::thread{[done, result, token = last_token_->get(), of = config_] {
+                *result = detail::delete_group(of, token, std::chrono::milliseconds{5000});
+                done->set();
+            }}.detach();
+            auto const answered =
+                co_await done->wait(detail::clock::now() + std::chrono::seconds{8});
+            if (answered && !*result) {
+                co_return;
+            }
+            not_deleted(answered ? *result : std::make_error_code(std::errc::timed_out));
+        } catch (std::exception const& e) {
+            not_deleted({}, e.what());
+        }
+    }
+
+    void not_deleted(std::error_code ec, std::string const& why = {}) const {
+        report({event_kind::client_error, severity::warning, std::nullopt, ec,
+                "the group was not deleted, and goes when its offsets expire" +
+                    (why.empty() ? why : ": " + why)});
+    }
+
+    static bool is_final(std::exception_ptr const& failure) {
+        try {
+            std::rethrow_exception(failure);
+        } catch (std::system_error const& e) {
+            return effect_of(e.code()) == error_effect::ends_application ||
+                   e.code() == asio::error::operation_aborted;
+        } catch (...) {
+            return false;
+        }
+    }
+
+    std::chrono::milliseconds jittered(std::chrono::milliseconds around) {
+        std::uniform_int_distribution<std::chrono::milliseconds::rep> spread{
+            around.count() * 4 / 5, around.count() * 6 / 5};
+        return std::chrono::milliseconds{spread(random_)};
+    }
+
+    std::string random_suffix() {
+        constexpr std::string_view letters{"abcdefghijklmnopqrstuvwxyz0123456789"};
+        std::uniform_int_distribution<std::size_t> pick{0, letters.size() - 1};
+        std::string suffix;
+        for (int i = 0; i != 8; ++i) {
+            suffix += letters[pick(random_)];
+        }
+        return suffix;
+    }
+
+    void report(event what) const {
+        what.text = detail::one_line(detail::words_beside(what.error, std::move(what.text)));
+        if (config_.on_event) {
+            config_.on_event(what);
+        } else {
+            print(what, config_.group_id);
+        }
+    }
+
+    config config_; // its topics under the mutex
+    std::shared_ptr<Handler> handler_;
+    std::shared_ptr<remembered_token> const last_token_ = std::make_shared<remembered_token>();
+    bool own_group_ = false;
+    std::mt19937_64 random_{std::random_device{}()};
+    std::atomic<bool> stopped_{false};
+    detail::manual_reset_event stopping_;
+    mutable std::mutex mutex_;
+    std::shared_ptr<group> group_; // under the mutex, like the next
+    group_stats last_stats_{};
+    std::vector<std::string> const warnings_;
+};
+
+template <typename Handler>
+consumer_app(app_config, Handler&&) -> consumer_app<std::remove_cvref_t<Handler>>;
+
+} // namespace kgroup

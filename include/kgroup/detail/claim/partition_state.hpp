@@ -1,0 +1,482 @@
+#pragma once
+
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/asio/manual_reset_event.hpp>
+#include <kgroup/detail/claim/record_block.hpp>
+#include <kgroup/detail/separate_compilation.hpp>
+#include <kgroup/end_reason.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/offset_tracker.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail {
+
+class auto_reset_event;
+
+/// Ends of a partition's log as far as the client knows them; -1: not known.
+struct watermarks {
+    std::int64_t low = -1;
+    std::int64_t high = -1;
+};
+
+/// Whether the partition belongs to somebody else already.
+constexpr bool is_loss(end_reason why) noexcept {
+    return why == end_reason::lost || why == end_reason::group_failed;
+}
+
+/// Who knows what stands behind the records of a block, and frees them.
+class record_owner {
+public:
+    using header_sink = std::function<void(std::string_view, std::optional<std::string_view>)>;
+
+    virtual ~record_owner() = default;
+    virtual void free_records(record* first, std::size_t count) noexcept = 0;
+    virtual std::int64_t timestamp(void* native) const noexcept = 0; // ms since the epoch; -1: none
+    virtual void headers(void* native, header_sink const& sink) const = 0;
+};
+
+/// Where the records of one assigned partition come from: a client's model of its queue.
+class record_source : public record_owner {
+public:
+    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing
+    /// waits; then it says where reading goes on (`partition_state::drained`), if it knows. Behind
+    /// an error that is the end of the claim it gives nothing any more. Claim's strand.
+    virtual void drain(record_block& into, std::size_t byte_limit) noexcept = 0;
+    /// While nobody drains: takes away what would not be delivered, up to the first record, so that
+    /// the position goes on and nothing seems to wait. Claim's strand.
+    virtual void look() noexcept {}
+    /// How much waits, in records or other things that `drain` would take away. Any thread.
+    virtual std::size_t waiting() const noexcept = 0;
+    /// No wake-up comes after this returned; what waits is dropped. Idempotent; any thread but the
+    /// client's own.
+    virtual void close() noexcept = 0;
+    virtual watermarks known_watermarks() const noexcept = 0;
+};
+
+/// Who is told of what happens in a claim outside the group's strand. Every call: any thread.
+class claim_observer {
+public:
+    virtual ~claim_observer() = default;
+    virtual void mark_refused(topic_partition const& where, mark_result why) noexcept = 0;
+    virtual void position_moved(topic_partition const& where, std::int64_t from,
+                                std::int64_t to) noexcept = 0;
+    virtual void mark_beyond_end(topic_partition const& where, std::int64_t next,
+                                 std::int64_t end) noexcept = 0;
+    virtual void released_twice(topic_partition const& where) noexcept = 0;
+    /// Something that an algorithm over the claim has to tell.
+    virtual void report_of_claim(event told) noexcept = 0;
+    virtual void partition_failed(topic_partition const& where, std::error_code ec,
+                                  std::string_view what) noexcept = 0;
+};
+
+/// One partition for the time in which this member owns it: its queue, its marks, the strand its
+/// handler runs on, and its records in memory. Shared by the claim, the committer, and every record
+/// that is still held somewhere.
+class partition_state : public std::enable_shared_from_this<partition_state> {
+public:
+    static constexpr std::size_t smallest_block = 16;
+    static constexpr std::size_t largest_block = 512;
+
+    partition_state(topic_partition where, asio::any_io_executor const& executor,
+                    tracked_offset committed, std::weak_ptr<claim_observer> observer);
+    ~partition_state() {
+        if (source_) {
+            source_->close();
+        }
+    }
+    partition_state(partition_state const&) = delete;
+    partition_state& operator=(partition_state const&) = delete;
+
+    topic_partition const& where() const noexcept { return where_; }
+    std::string_view topic() const noexcept { return where_.topic; }
+    std::int32_t partition() const noexcept { return where_.partition; }
+    asio::any_io_executor const& strand() const noexcept;
+    bool on_strand() const noexcept;
+    offset_tracker& tracker() noexcept { return tracker_; }
+
+    /// The offset at which the last owner stopped; -1: there was none.
+    std::int64_t committed_before() const noexcept { return committed_before_; }
+    /// What was committed beside it.
+    std::string const& committed_metadata() const noexcept { return metadata_; }
+
+    /// Once, before the handler starts. Negative: where the client finds the start to be.
+    /// `generation`: of the group, when the claim began; -1: not known.
+    void start(std::shared_ptr<record_source> source, std::int64_t offset,
+               std::int32_t generation = -1,
+               std::chrono::milliseconds rebalance_deadline = {}) noexcept {
+        source_ = std::move(source);
+        generation_ = generation;
+        rebalance_deadline_ = rebalance_deadline;
+        start(offset);
+    }
+    /// Again, where it was not known then.
+    void start(std::int64_t offset) noexcept {
+        initial_offset_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
+        position_.store(std::max<std::int64_t>(offset, -1), std::memory_order_relaxed);
+    }
+    /// What was committed, where it was not known when this was made; on the group's strand, before
+    /// the handler starts. What `setup` has marked stays, if it is above.
+    void adopt(tracked_offset committed) {
+        committed_before_ = committed.next;
+        metadata_ = committed.metadata;
+        if (committed.next >= 0) {
+            static_cast<void>(tracker_.mark(committed.next, committed.metadata, tracker_.epoch()));
+            static_cast<void>(tracker_.pending());
+            tracker_.committed(committed.next);
+        }
+    }
+    record_source* source() const noexcept { return source_.get(); }
+    std::int32_t generation() const noexcept { return generation_; }
+    /// How long handlers have to end.
+    std::chrono::milliseconds rebalance_deadline() const noexcept { return rebalance_deadline_; }
+
+    // The gate. Any thread; the next receive sees it.
+
+    bool open() const noexcept { return gate_.load(std::memory_order_acquire) == 0; }
+    bool ended() const noexcept {
+        return (gate_.load(std::memory_order_acquire) & gate_ended) != 0;
+    }
+    void pause() noexcept { gate_.fetch_or(gate_paused, std::memory_order_acq_rel); }
+    void resume() noexcept {
+        gate_.fetch_and(~gate_paused, std::memory_order_acq_rel);
+        notify();
+    }
+    /// A later reason replaces an earlier one when it is worse: a claim that was revoked may turn
+    /// out to be lost. `finish_by`: until when the handler has time; a later one does not prolong
+    /// it.
+    void end(end_reason why, clock::time_point finish_by = clock::time_point{}) noexcept {
+        if (!ended()) {
+            finish_by_.store(finish_by.time_since_epoch().count(),
+                             std::memory_order_relaxed); // the gate releases it
+        }
+        if (auto const before = why_ended(); before == end_reason::running || is_loss(why)) {
+            why_.store(why, std::memory_order_release);
+        }
+        gate_.fetch_or(gate_ended, std::memory_order_acq_rel);
+        notify();
+        ended_.set();
+    }
+    end_reason why_ended() const noexcept { return why_.load(std::memory_order_acquire); }
+    /// For what has ended. Group's strand, as `end`.
+    void finish_no_later_than(clock::time_point until) noexcept {
+        if (ended() &&
+            finish_by_.load(std::memory_order_relaxed) > until.time_since_epoch().count()) {
+            finish_by_.store(until.time_since_epoch().count(), std::memory_order_relaxed);
+        }
+    }
+    /// nullopt: it has not ended. After a loss: now.
+    std::optional<clock::time_point> finish_by() const noexcept {
+        if (!ended()) {
+            return std::nullopt;
+        }
+        clock::time_point const given{clock::duration{finish_by_.load(std::memory_order_relaxed)}};
+        return is_loss(why_ended()) || given == clock::time_point{} ? clock::now() : given;
+    }
+    /// Until it has ended. Any executor; a wait outlives whatever else there is of the claim.
+    static asio::awaitable<void> wait_ended(std::shared_ptr<partition_state> state);
+
+    // On the group's strand.
+
+    /// The topic was said not to exist when its log was known up to `log_end` (-1: not known). What
+    /// is committed at the end might become the offset of another that is made under its name,
+    /// whose records would be passed over.
+    void miss_topic(std::int64_t log_end) noexcept {
+        missing_topic_ = {true, log_end, delivered(), tracker_.epoch()};
+    }
+    void find_topic() noexcept { missing_topic_.missing = false; }
+    bool topic_missing() const noexcept { return missing_topic_.missing; }
+    /// Whether a record has been delivered that was not in the log then; the queue may have held
+    /// others.
+    bool has_newer_record() const noexcept {
+        return delivered() != missing_topic_.delivered &&
+               (position() > missing_topic_.log_end || tracker_.epoch() != missing_topic_.epoch);
+    }
+
+    /// Somebody else may have the partition, or another claim of this member's: nothing is
+    /// committed here any more.
+    void give_away() noexcept { given_away_ = true; }
+    bool given_away() const noexcept { return given_away_ || is_loss(why_ended()); }
+
+    // Waking.
+
+    /// There may be something to do for the handler, when others on the executor have had their
+    /// turn. Any thread, the client's own included; calls that come close together cost one.
+    void notify() noexcept;
+
+    /// What a handler waits for.
+    enum class wait_for { nothing, records, acks, its_turn, own_work };
+
+    /// Waits for `notify`, as `auto_reset_event` does.
+    asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
+    /// A receive gives the end: what the handler would be cancelled for otherwise. Claim's strand.
+    void end_told() noexcept;
+    void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
+    bool waiting() const noexcept {
+        auto const what = waits_for_.load(std::memory_order_relaxed);
+        return what == wait_for::records || what == wait_for::acks;
+    }
+    /// Whether an algorithm over the claim watches over its own progress.
+    bool has_own_work() const noexcept {
+        return waits_for_.load(std::memory_order_relaxed) == wait_for::own_work;
+    }
+    bool waits_for_acks() const noexcept {
+        return waits_for_.load(std::memory_order_relaxed) == wait_for::acks;
+    }
+
+    /// How the handler is cancelled; only `terminal` when it has been told the end already. Any
+    /// thread.
+    asio::cancellation_slot cancellation_slot() noexcept;
+    void cancel(asio::cancellation_type type) noexcept;
+    /// The handler has not been told yet: there was no memory for it, if `notify` was called since.
+    bool cancel_pending() const noexcept;
+
+    // Delivery. Claim's strand; the figures may be read by any thread.
+
+    std::int64_t initial_offset() const noexcept {
+        return initial_offset_.load(std::memory_order_relaxed);
+    }
+    std::int64_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
+    std::uint64_t delivered() const noexcept { return tracker_.delivered(); }
+    /// Delivers these, up to where an offset is not above the one before. Returns how many.
+    std::size_t deliver(record* first, std::size_t count) {
+        if (first->block->gaps()) [[unlikely]] {
+            std::size_t ascending = 1;
+            while (ascending != count && first[ascending].offset > first[ascending - 1].offset) {
+                ++ascending;
+            }
+            count = ascending;
+        }
+        auto const& last = first[count - 1];
+        tracker_.deliver(first->offset, last.offset, count);
+        auto const epoch = tracker_.epoch();
+        for (auto* each = first; each <= &last; ++each) {
+            each->epoch = epoch;
+        }
+        if (initial_offset() < 0) {
+            initial_offset_.store(first->offset, std::memory_order_relaxed);
+        }
+        position_.store(last.offset + 1, std::memory_order_relaxed);
+        return count;
+    }
+
+    /// For the source: nothing waits any more, and reading goes on at `next`. From `from`, which is
+    /// behind the last record that was taken (-1: none was), there is no record, only what is not
+    /// delivered: control records, and transactions that were aborted.
+    void drained(std::int64_t from, std::int64_t next) noexcept {
+        if (next <= (std::max)(from, position())) {
+            return;
+        }
+        tracker_.pass_over(from, next);
+        behind_taken_ = next;
+        if (from < 0 || from == position()) {
+            go_behind_taken();
+        }
+    }
+
+    /// Not all of these are the records that were to come next: ordinary after compaction and
+    /// transactions, unless what lies between is no longer, or not yet, in the log.
+    void explain_gaps(record_block& in) {
+        auto next = position() < 0 ? in[0].offset : position();
+        if (in[0].offset < next) {
+            tracker_.rebase(in[0].offset); // also before the first record: what was committed is of
+                                           // a log that is no more
+        }
+        auto const low = source_->known_watermarks().low;
+        auto const observer = observer_.lock();
+        for (std::size_t i = 0; i != in.size(); ++i) {
+            auto const offset = in[i].offset;
+            if (observer && (offset < next || (offset > next && low > next))) {
+                observer->position_moved(where_, next, offset);
+            }
+            next = offset + 1;
+        }
+    }
+
+    // Blocks of records.
+
+    void lend(record_block& block) noexcept {
+        block.lend(shared_from_this(), *source_, delivered());
+    }
+
+    /// A block to fill, when all of the last one is delivered, with room for `capacity` records at
+    /// least. Claim's strand.
+    record_block& take_block(std::size_t capacity) {
+        go_behind_taken(); // what the last one held has been delivered
+        for (;;) {
+            if (!spare_) {
+                spare_ = returned_.exchange(
+                    nullptr, std::memory_order_acquire); // pairs with give_back's release
+            }
+            if (!spare_) {
+                break;
+            }
+            auto& block = *spare_;
+            spare_ = std::exchange(block.next_free_, nullptr);
+            if (block.capacity() >= capacity) { // a smaller one has had its time
+                block.clear(position());
+                return block;
+            }
+        }
+        auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
+        block.belongs_to(*this);
+        block.clear(position());
+        return block;
+    }
+
+    /// Takes a block back whose records are gone. Any thread.
+    void give_back(record_block& block) noexcept {
+        auto* head = returned_.load(std::memory_order_relaxed);
+        do {
+            block.next_free_ = head;
+        } while (!returned_.compare_exchange_weak(head, &block, std::memory_order_release,
+                                                  std::memory_order_relaxed));
+    }
+
+    /// How many records are held by messages and batches. Claim's strand; exact when the channel
+    /// has given up its own.
+    std::size_t records_held() const noexcept {
+        std::size_t held = 0;
+        for (auto const& block : blocks_) {
+            held += block->held();
+        }
+        return held;
+    }
+
+    // Telling. Any thread.
+
+    /// A mark of `next` counts; it is told when the log is not known to go so far.
+    void check_mark(std::int64_t next) const noexcept {
+        auto const end = source_ ? source_->known_watermarks().high : -1;
+        if (end < 0 || next <= end) {
+            return;
+        }
+        if (auto const observer = observer_.lock()) {
+            observer->mark_beyond_end(where_, next, end);
+        }
+    }
+    void released_twice() const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->released_twice(where_);
+        }
+    }
+    void refuse(mark_result why) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->mark_refused(where_, why);
+        }
+    }
+    void report(event told) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->report_of_claim(std::move(told));
+        }
+    }
+    void fail(std::error_code ec, std::string_view what) const noexcept {
+        if (auto const observer = observer_.lock()) {
+            observer->partition_failed(where_, ec, what);
+        }
+    }
+
+private:
+    void go_behind_taken() noexcept {
+        if (auto const next = std::exchange(behind_taken_, -1); next > position()) {
+            position_.store(next, std::memory_order_relaxed);
+        }
+    }
+
+    // gate_: 0 is open; otherwise these bits.
+    static constexpr unsigned gate_paused = 1; // nothing is delivered, all is kept
+    static constexpr unsigned gate_ended = 2;  // for good
+    // How many records may be delivered from the oldest unacknowledged one on.
+    static constexpr std::size_t default_ack_window = 65536;
+
+    topic_partition where_;
+    std::shared_ptr<auto_reset_event> waiting_place_;
+    std::weak_ptr<claim_observer> observer_;
+    std::shared_ptr<record_source> source_;
+    std::int32_t generation_ = -1;
+    std::chrono::milliseconds rebalance_deadline_{};
+    std::int64_t committed_before_;
+    std::string metadata_;
+    struct {
+        bool missing = false;
+        std::int64_t log_end = -1;
+        std::uint64_t delivered = 0;
+        std::uint32_t epoch = 0;
+    } missing_topic_; // when it was said
+    bool given_away_ = false;
+    offset_tracker tracker_;
+    std::vector<std::unique_ptr<record_block>> blocks_; // all of them, lent or not
+    record_block* spare_ = nullptr;                     // the claim's own list
+    std::atomic<record_block*> returned_{nullptr}; // pushed by any thread, taken whole by the claim
+    std::atomic<std::int64_t> initial_offset_{-1};
+    std::atomic<unsigned> gate_{0};
+    std::atomic<end_reason> why_{end_reason::running};
+    std::atomic<clock::rep> finish_by_{0};
+    manual_reset_event ended_;
+    std::atomic<wait_for> waits_for_{
+        wait_for::nothing};                  // written on the strand, read by the watchdog
+    std::atomic<std::int64_t> position_{-1}; // next offset to deliver; written on the strand
+    std::int64_t behind_taken_ =
+        -1; // where reading goes on when all that was taken is delivered; -1: at the next record
+};
+
+inline void record_block::release(holds given_up) noexcept {
+    if (!state_->on_strand() || !at_hand_) { // in this order: at_hand_ is the strand's
+        release_for_all(given_up.word());
+    } else if ((given_up_ += given_up.word()) == all()) {
+        settle();
+    }
+}
+
+inline void record_block::give_up(record& of) noexcept {
+    if (end_once(of.given_up)) {
+        release({.messages = 1, .places = of.alone});
+    }
+}
+
+inline bool record_block::end_once(std::atomic<bool>& over) noexcept {
+    // No exchange: nothing can be promised to who destroys one thing on two threads at once.
+    if (over.load(std::memory_order_relaxed)) [[unlikely]] {
+        tell_released_twice();
+        return false;
+    }
+    over.store(true, std::memory_order_relaxed);
+    return true;
+}
+
+inline void record_block::tell_released_twice() noexcept { state_->released_twice(); }
+
+inline void record_block::free_records() noexcept {
+    // The records go first: the block may be filled again as soon as it is given back. The owner
+    // goes last: it may be the state's last one.
+    auto const owner = std::move(owner_);
+    auto const pooled = from_ == owner->source();
+    from_->free_records(records_, size_); // a copy goes with its records
+    if (pooled) {
+        owner->give_back(*this);
+    }
+}
+
+} // namespace kgroup::detail
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/claim/partition_state.ipp>
+#endif

@@ -1,0 +1,523 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// Where claims start: what the client is to be asked for, and what its answers mean. Knows no
+/// client and no clock.
+///
+/// An assignment is looked up in two steps: what is committed, and, where nothing is, where the log
+/// begins or ends. A partition that cannot be answered for now (its leader is away, a transaction
+/// decides its committed offset) is *delayed*: the assignment goes on without it, and it is asked
+/// for again until its start is found or it is forgotten.
+class offset_lookup {
+public:
+    struct settings {
+        offset_reset initial_offset = offset_reset::earliest;
+        std::optional<std::int64_t> initial_time{}; // in ms since 1970
+        bool infer_new_partitions = true;
+
+        static settings of(config const& given) {
+            using namespace std::chrono;
+            std::optional<std::int64_t> time;
+            if (given.initial_time) { // what is earlier than 1970 means something else in the
+                                      // protocol
+                time = (std::max<std::int64_t>)(ceil<milliseconds>(*given.initial_time)
+                                                    .time_since_epoch()
+                                                    .count(),
+                                                0);
+            }
+            return {given.initial_offset.value_or(offset_reset::earliest), time,
+                    given.infer_new_partitions};
+        }
+    };
+
+    struct committed_request {
+        std::uint64_t id;
+        std::vector<topic_partition> partitions;
+        bool with_lower; // what is committed in the partitions below them, too
+    };
+    struct log_request {
+        std::uint64_t id;
+        std::vector<log_place> places;
+        std::vector<std::string> topics; // how many partitions they have
+    };
+
+    /// What follows from something: to be done by whoever drives.
+    struct outcome {
+        std::optional<committed_request> committed{};
+        std::optional<log_request> log{};
+        std::vector<start_position> found{};
+        bool complete = false;   // the assignment's: each partition is found, or delayed
+        partition_set delayed{}; // then
+        std::vector<event> events{};
+        std::error_code failure{};              // the run cannot go on
+        std::optional<topic_partition> where{}; // of that, if it is one partition's
+    };
+
+    explicit offset_lookup(settings given) : settings_(given) {}
+
+    /// An assignment. An earlier one is void; what it delayed and has a claim goes on.
+    outcome begin(partition_set partitions) {
+        auto result = abandon();
+        assignment_ = std::move(partitions);
+        for (auto const& each : assignment_) {
+            searches_[each] = {};
+        }
+        ask(assignment_, result);
+        return result;
+    }
+
+    /// Nobody waits for the assignment any more: what it delayed has no claim yet, and is over with
+    /// it.
+    outcome abandon() {
+        complete_by_.reset();
+        unavailable_ = false;
+        return forget(std::exchange(assignment_, {}),
+                      "the partition was taken away before its claim began");
+    }
+
+    /// Nothing of these is waited for any more.
+    outcome forget(partition_set const& partitions, std::string const& reason) {
+        outcome result;
+        for (auto const& each : partitions) {
+            assignment_.erase(each);
+            if (auto const found = searches_.find(each); found != searches_.end()) {
+                if (found->second.delayed) {
+                    tell(result, event_kind::start_found, severity::info, each, {}, reason);
+                }
+                searches_.erase(found);
+            }
+        }
+        return result;
+    }
+
+    outcome answer(client_offsets const& given, clock::time_point now) {
+        outcome result;
+        auto const found = rounds_.find(given.id);
+        if (found == rounds_.end()) {
+            return result;
+        }
+        auto asked = std::move(found->second);
+        rounds_.erase(found);
+        std::erase_if(asked.partitions,
+                      [&](auto const& each) { return !is_asked(each, given.id); });
+        if (asked.partitions.empty()) {
+            return result; // nobody waits for it any more
+        }
+        if (given.error) {
+            refuse(asked, given.error, now, result);
+            return result;
+        }
+        if (std::exchange(unavailable_, false)) {
+            tell(result, event_kind::offsets_found, severity::info, std::nullopt, {},
+                 "the committed offsets have been read");
+        }
+        log_request next{given.id, {}, {}};
+        read_committed(asked, given, next, now, result);
+        if (result.failure) {
+            return result;
+        }
+        if (follows_rules()) {
+            std::set<std::string> topics;
+            for (auto const& each : asked.partitions) {
+                topics.insert(each.topic);
+            }
+            next.topics.assign(topics.begin(), topics.end());
+        }
+        if (!next.places.empty() || !next.topics.empty()) {
+            if (!assignment_.empty()) {
+                complete_by_ = now + patience;
+            }
+            rounds_.emplace(given.id, std::move(asked));
+            result.log = std::move(next);
+        }
+        finish(result);
+        return result;
+    }
+
+    outcome answer(client_log_offsets const& given, clock::time_point now) {
+        outcome result;
+        for (auto const& [topic, count] : given.partition_counts) {
+            if (count > 0) {
+                auto& fewest = partition_counts_.try_emplace(topic, count).first->second;
+                fewest = (std::min)(fewest, count);
+            }
+        }
+        auto const found = rounds_.find(given.id);
+        if (found == rounds_.end()) {
+            return result;
+        }
+        auto asked = std::move(found->second);
+        rounds_.erase(found);
+        log_request next{given.id, {}, {}};
+        for (auto const& each : given.offsets) {
+            auto const position = asked.positions.find(each.where);
+            if (position == asked.positions.end() || !is_asked(each.where, given.id)) {
+                continue;
+            }
+            auto const from_beginning = position->second.start == start_position::log_beginning;
+            if (each.error && !(from_beginning && !follows_rules())) {
+                delay(each.where, each.error,
+                      asked.by_time    ? "where its log is at initial_time is not known"
+                      : from_beginning ? "the beginning of its log is not known"
+                                       : "the end of its log is not known",
+                      now, result);
+                continue;
+            }
+            if (!each.error && each.offset >= 0) {
+                position->second.start = each.offset;
+            }
+            if (settings_.initial_time && !asked.by_time) {
+                next.places.push_back({each.where, *settings_.initial_time});
+            } else {
+                choose(std::move(position->second),
+                       searches_.at(each.where).applies.value_or(rule::none), result);
+            }
+        }
+        if (!next.places.empty()) {
+            asked.by_time = true;
+            rounds_.emplace(given.id, std::move(asked));
+            result.log = std::move(next);
+        }
+        finish(result);
+        return result;
+    }
+
+    /// Of the last request.
+    std::uint64_t last_id() const noexcept { return last_id_; }
+
+    /// When `on_time` is to be called.
+    std::optional<clock::time_point> due() const noexcept {
+        return retry_at_ && complete_by_ ? (std::min)(retry_at_, complete_by_)
+               : retry_at_               ? retry_at_
+                                         : complete_by_;
+    }
+
+    /// Whether it tells again soon that a claim cannot start, and the reason is to be looked for.
+    bool tells_soon(clock::time_point now) const noexcept {
+        return std::ranges::any_of(searches_, [now](auto const& each) {
+            return each.second.delayed &&
+                   now - each.second.told >= tell_again_after - std::chrono::seconds{5};
+        });
+    }
+
+    outcome on_time(clock::time_point now) {
+        outcome result;
+        if (retry_at_ && *retry_at_ <= now) {
+            retry_at_.reset();
+            retry(now, result);
+        }
+        if (complete_by_ && *complete_by_ <= now) {
+            complete_by_.reset();
+            for (auto const& each : assignment_) {
+                if (auto const found = searches_.find(each);
+                    found != searches_.end() && found->second.round != 0) {
+                    auto const asking = found->second.round;
+                    delay(each, make_error_code(RD_KAFKA_RESP_ERR__TIMED_OUT),
+                          "the leader of its partition has not answered yet", now, result);
+                    found->second.round = asking;
+                }
+            }
+            finish(result);
+        }
+        return result;
+    }
+
+private:
+    // How long an assignment waits for the ends of logs before it goes on without those that are
+    // missing.
+    static constexpr std::chrono::seconds patience{2};
+    static constexpr std::chrono::minutes tell_again_after{1};
+
+    void retry(clock::time_point now, outcome& result) {
+        using namespace std::chrono_literals;
+        partition_set partitions;
+        for (auto& [where, missing] : searches_) {
+            if (missing.round != 0) {
+                continue;
+            }
+            partitions.insert(where);
+            if (missing.delayed && now - missing.told >= tell_again_after) {
+                missing.told = now;
+                tell(result, event_kind::start_delayed, severity::warning, where, missing.error,
+                     "the claim still cannot start: " + missing.reason);
+            }
+        }
+        ask(partitions, result);
+    }
+
+    enum class rule { none, end, added_since, added_before, again };
+
+    // A partition whose start is not known.
+    struct search {
+        std::uint64_t round = 0; // in which it is asked for; 0: none
+        bool delayed = false;
+        std::optional<rule> applies{}; // if it has no committed offset
+        clock::time_point told{};
+        std::error_code error{};
+        std::string reason{};
+    };
+    // A question, in its two or three steps.
+    struct round {
+        partition_set partitions{};
+        std::map<topic_partition, start_position>
+            positions{}; // of those that have nothing committed
+        bool by_time = false;
+    };
+
+    // Where `latest` and `none` are not taken literally: what was written while the group existed
+    // is not to be skipped.
+    bool follows_rules() const noexcept {
+        return settings_.initial_offset != offset_reset::earliest && !settings_.initial_time;
+    }
+
+    bool is_asked(topic_partition const& where, std::uint64_t id) const {
+        auto const found = searches_.find(where);
+        return found != searches_.end() && found->second.round == id;
+    }
+
+    void ask(partition_set const& partitions, outcome& result) {
+        if (partitions.empty()) {
+            return;
+        }
+        auto const id = ++last_id_;
+        for (auto const& each : partitions) {
+            searches_[each].round = id;
+        }
+        rounds_[id].partitions = partitions;
+        result.committed =
+            committed_request{id, {partitions.begin(), partitions.end()}, follows_rules()};
+    }
+
+    // The request failed as a whole.
+    void refuse(round const& asked, std::error_code const& error, clock::time_point now,
+                outcome& result) {
+        if (effect_of(error) == error_effect::ends_application) {
+            result.failure = error;
+            return;
+        }
+        for (auto const& each : asked.partitions) {
+            searches_[each].round = 0;
+            if (!searches_[each].delayed) {
+                unavailable_ = true;
+            }
+        }
+        retry_after(now);
+        if (unavailable_) {
+            tell(result, event_kind::offsets_unavailable, severity::warning, std::nullopt, error,
+                 "the committed offsets cannot be read yet");
+        }
+    }
+
+    void read_committed(round& asked, client_offsets const& given, log_request& next,
+                        clock::time_point now, outcome& result) {
+        auto const topics = topics_of(given);
+        for (auto const& each : given.offsets) {
+            if (!is_asked(each.where, given.id)) {
+                continue;
+            }
+            // By the first answer: later ones show what this member itself has committed meanwhile
+            // in the partitions that did not wait.
+            auto& applies = searches_.at(each.where).applies;
+            if (!applies) {
+                applies = follows_rules() ? rule_for(each.where, topics) : rule::none;
+            }
+            if (each.error) {
+                delay(each.where, each.error,
+                      each.error == make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
+                          ? "its committed offset is part of a transaction that is not decided yet"
+                          : "its committed offset cannot be read",
+                      now, result);
+                continue;
+            }
+            start_position position{each.where, each.offset, each.offset, each.metadata};
+            if (each.offset >= 0) {
+                begun_.erase(each.where);
+                find(std::move(position), result);
+                continue;
+            }
+            position.committed = -1;
+            if (applies == rule::again) {
+                position.start = begun_.at(each.where);
+                choose(std::move(position), *applies, result);
+                continue;
+            }
+            if (applies == rule::end && settings_.initial_offset == offset_reset::none) {
+                result.failure = errc::no_committed_offset;
+                result.where = each.where;
+                return;
+            }
+            position.start = applies == rule::end || settings_.initial_time
+                                 ? start_position::log_end
+                                 : start_position::log_beginning;
+            next.places.push_back({each.where, position.start});
+            asked.positions.emplace(each.where, std::move(position));
+        }
+    }
+
+    // What the committed offsets say of a topic.
+    struct topic_offsets {
+        std::int32_t without =
+            (std::numeric_limits<std::int32_t>::max)(); // the lowest partition that has none
+        std::int32_t used = -1;                         // the highest that was read from: above 0
+    };
+
+    static std::map<std::string, topic_offsets> topics_of(client_offsets const& given) {
+        std::map<std::string, topic_offsets> topics;
+        for (auto const* const all : {&given.offsets, &given.lower}) {
+            for (auto const& each : *all) {
+                auto& topic = topics[each.where.topic];
+                if (each.offset > 0) {
+                    topic.used = (std::max)(topic.used, each.where.partition);
+                } else if (each.offset < 0 &&
+                           (!each.error ||
+                            each.error ==
+                                make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) {
+                    topic.without = (std::min)(topic.without, each.where.partition);
+                }
+            }
+        }
+        return topics;
+    }
+
+    // A partition without a committed offset. Other members of the group may commit where they
+    // start in a partition that was added as well, before this one asks: such a start is the
+    // beginning of a log, so that 0 says nothing of its age.
+    rule rule_for(topic_partition const& where,
+                  std::map<std::string, topic_offsets> const& topics) const {
+        if (begun_.contains(where)) {
+            return rule::again;
+        }
+        if (auto const count = partition_counts_.find(where.topic);
+            count != partition_counts_.end() && where.partition >= count->second) {
+            return rule::added_since;
+        }
+        auto const& topic = topics.at(where.topic);
+        auto const is_above =
+            (std::min)(topic.without, where.partition) > 0 && where.partition > topic.used;
+        return settings_.infer_new_partitions && is_above ? rule::added_before : rule::end;
+    }
+
+    void choose(start_position position, rule applies, outcome& result) {
+        auto const offset = std::to_string(position.start);
+        auto const say = [&](std::string const& text) {
+            tell(result, event_kind::start_chosen, severity::info, position.where, {},
+                 "no offset is committed" + text);
+        };
+        switch (applies) {
+        case rule::none:
+            break;
+        case rule::end:
+            say(": the claim begins at the end of the log, offset " + offset);
+            break;
+        case rule::added_since:
+            say(" and the partition was added while this member ran: the claim begins at the "
+                "beginning of the log, offset " +
+                offset);
+            break;
+        case rule::added_before:
+            say(", but in the partitions below: it is taken for an added one, and the claim begins "
+                "at the beginning of the log, offset " +
+                offset);
+            break;
+        case rule::again:
+            say(" since this member began to read: the claim begins there again, offset " + offset);
+            break;
+        }
+        if (applies != rule::none) {
+            begun_.insert_or_assign(position.where, position.start);
+        }
+        find(std::move(position), result);
+    }
+
+    void find(start_position position, outcome& result) {
+        auto const found = searches_.find(position.where);
+        if (found->second.delayed) {
+            tell(result, event_kind::start_found, severity::info, position.where, {},
+                 "the claim can start" +
+                     (position.start < 0 ? "" : ", at offset " + std::to_string(position.start)));
+        }
+        searches_.erase(found);
+        result.found.push_back(std::move(position));
+    }
+
+    void delay(topic_partition const& where, std::error_code const& error, std::string reason,
+               clock::time_point now, outcome& result) {
+        auto& missing = searches_.at(where);
+        missing.round = 0;
+        missing.error = error;
+        missing.reason = std::move(reason);
+        retry_after(now);
+        if (!std::exchange(missing.delayed, true)) {
+            missing.told = now;
+            tell(result, event_kind::start_delayed, severity::warning, where, error,
+                 "the claim starts later: " + missing.reason);
+        }
+    }
+
+    void retry_after(clock::time_point now) {
+        using namespace std::chrono_literals;
+        if (!retry_at_) {
+            retry_at_ = now + 500ms;
+        }
+    }
+
+    void finish(outcome& result) {
+        if (assignment_.empty()) {
+            return;
+        }
+        for (auto const& each : assignment_) {
+            if (auto const found = searches_.find(each); found != searches_.end()) {
+                if (!found->second.delayed) {
+                    result.delayed.clear();
+                    return;
+                }
+                result.delayed.insert(each);
+            }
+        }
+        assignment_.clear();
+        complete_by_.reset();
+        result.complete = true;
+    }
+
+    static void tell(outcome& result, event_kind kind, severity level,
+                     std::optional<topic_partition> where, std::error_code error,
+                     std::string text) {
+        result.events.push_back({kind, level, std::move(where), error, std::move(text)});
+    }
+
+    settings settings_;
+    std::uint64_t last_id_ = 0;
+    partition_set assignment_; // whose look-up is not complete
+    std::map<topic_partition, search> searches_;
+    std::map<std::uint64_t, round> rounds_;
+    std::map<std::string, std::int32_t> partition_counts_; // the fewest that this run has seen
+    std::map<topic_partition, std::int64_t>
+        begun_; // by a rule, in this run; nothing was committed since
+    bool unavailable_ = false;
+    std::optional<clock::time_point> retry_at_;
+    std::optional<clock::time_point> complete_by_;
+};
+
+} // namespace kgroup::detail

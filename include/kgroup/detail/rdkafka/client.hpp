@@ -1,0 +1,969 @@
+#pragma once
+
+#include <kgroup/client.hpp>
+#include <kgroup/config.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/config/config_check.hpp>
+#include <kgroup/detail/config/internal_topics.hpp>
+#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/rdkafka/debug_lines.hpp>
+#include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/logs.hpp>
+#include <kgroup/detail/rdkafka/reset_line.hpp>
+#include <kgroup/detail/rdkafka/settings.hpp>
+#include <kgroup/detail/rdkafka/source.hpp>
+#include <kgroup/detail/rdkafka/token.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/oauth_token.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <iterator>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace kgroup::detail {
+
+/// `client` over one consumer of librdkafka's. Everything comes as an event of the consumer's
+/// queue; nothing is called back.
+class rdkafka_client {
+public:
+    explicit rdkafka_client(config const& given)
+        : settings_(rdkafka_settings_maker::make(given)),
+          internal_topics_(given.topics),
+          topics_(given.topics),
+          group_id_(given.group_id),
+          protocol_(given.protocol) {}
+    rdkafka_client(rdkafka_client const&) = delete;
+    rdkafka_client& operator=(rdkafka_client const&) = delete;
+    ~rdkafka_client() {
+        if (handle_ && !handle_->process().is_this_one()) {
+            return;
+        }
+        if (arrivals_) {
+            arrivals_->stop();
+        }
+        if (handle_) {
+            give_up_answer();
+        }
+        queue_.reset();
+        for (auto const& each : sources_) {
+            each.second->close();
+        }
+    }
+
+    std::chrono::milliseconds max_poll_interval() const noexcept {
+        return settings_.max_poll_interval;
+    }
+    std::chrono::milliseconds rebalance_deadline() const noexcept {
+        return settings_.rebalance_deadline;
+    }
+    std::size_t block_bytes() const noexcept { return settings_.block_bytes; }
+
+    void start(std::function<void()> notify) {
+        arrivals_ = std::make_shared<arrivals>();
+        arrivals_->notify = std::move(notify);
+        handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf),
+                                                   std::move(settings_.refill));
+        rd_kafka_set_log_level(handle_->get(),
+                               settings_.quiet_log_level); // below that nothing is even formatted
+        rd_kafka_poll_set_consumer(handle_->get());
+        queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
+        rd_kafka_set_log_queue(handle_->get(), queue_->get());
+        for (auto const& each : settings_.warnings) {
+            arrivals_->add(client_notice{
+                {event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each}});
+        }
+        queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); },
+                    arrivals_.get());
+        if (auto const err = subscribe_to(topics_)) {
+            throw std::system_error{make_error_code(err), "subscribe"};
+        }
+    }
+
+    void check_topics(std::vector<std::string> const& topics) const {
+        detail::check_topics(topics, protocol_);
+        internal_topics_.check(topics);
+    }
+    void subscribe(std::vector<std::string> topics) {
+        if (!handle_) {
+            topics_ = std::move(topics); // for the start
+        } else {
+            complain(subscribe_to(topics),
+                     "subscribe"); // librdkafka keeps the old ones if it refuses these
+        }
+    }
+
+    std::optional<client_event> poll() {
+        if (auto found = arrivals_->take()) {
+            return found;
+        }
+        if (!unsought_.empty() && clock::now() >= seek_again_at_) {
+            seek_held();
+        }
+        // A poll that gives nothing may have served something of librdkafka's own.
+        for (int tries = 0; tries != 16 && queue_; ++tries) {
+            rdkafka_event const event{rd_kafka_queue_poll(queue_->get(), 0)};
+            if (event) {
+                if (auto found = translate(event.get())) {
+                    return found;
+                }
+                tries = 0;
+            } else if (rd_kafka_queue_length(queue_->get()) == 0) {
+                break;
+            }
+        }
+        return std::nullopt;
+    }
+
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
+                 std::chrono::milliseconds timeout) {
+        auto const wanted = make_partitions(partitions.size());
+        auto& asked = looked_up_[id];
+        asked.insert(partitions.begin(), partitions.end());
+        std::map<std::string, std::int32_t> highest;
+        for (auto const& each : asked) {
+            rd_kafka_topic_partition_list_add(wanted.get(), each.topic.c_str(), each.partition);
+            highest[each.topic] = each.partition;
+        }
+        for (auto const& [topic, last] : lower ? highest : decltype(highest){}) {
+            for (topic_partition each{topic, 0}; each.partition < last; ++each.partition) {
+                if (!asked.contains(each)) {
+                    rd_kafka_topic_partition_list_add(wanted.get(), topic.c_str(), each.partition);
+                }
+            }
+        }
+        std::unique_ptr<rd_kafka_AdminOptions_t,
+                        rdkafka_deleter<rd_kafka_AdminOptions_destroy>> const options{
+            rd_kafka_AdminOptions_new(handle_->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+        char text[256];
+        rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout.count()),
+                                                  text, sizeof text);
+        rd_kafka_AdminOptions_set_opaque(options.get(), as_opaque(id));
+        // Offsets of a transaction that is not decided yet: wait rather than start too early.
+        rdkafka_error const ignored{
+            rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)};
+        auto* request = rd_kafka_ListConsumerGroupOffsets_new(group_id_.c_str(), wanted.get());
+        rd_kafka_ListConsumerGroupOffsets(handle_->get(), &request, 1, options.get(),
+                                          queue_->get());
+        rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    }
+
+    // Only a blocking call tells (before librdkafka 2.3), and only one that blocks knows how many
+    // partitions a topic has.
+    void find_in_logs(std::uint64_t id, std::vector<log_place> places,
+                      std::vector<std::string> topics, std::chrono::milliseconds timeout) {
+        client_log_offsets nothing_found{id, {}, {}};
+        for (auto const& each : places) {
+            nothing_found.offsets.push_back(
+                {each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
+        }
+        auto unasked = answer_of(std::move(nothing_found));
+        try {
+            log_questions_->ask([id, answer = unasked, places = std::move(places),
+                                 topics = std::move(topics), timeout, handle = handle_,
+                                 to = arrivals_]() mutable {
+                try {
+                    std::get<client_log_offsets>(answer.front()) =
+                        rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
+                } catch (...) { // out of memory, on a thread that has nobody to tell: then nothing
+                                // was found
+                }
+                handle.reset(); // before the answer: who gets it may wait for the last of them
+                to->add(std::move(answer));
+            });
+        } catch (...) { // no thread, or no memory for one
+            arrivals_->add(std::move(unasked));
+        }
+    }
+
+    void assign(std::vector<start_position> const& positions, bool cooperative) {
+        owed_ = owed::nothing;
+        auto const list = make_partitions(positions.size());
+        std::vector<topic_partition> held;
+        for (auto const& each : positions) {
+            auto const known = each.start != start_position::unknown;
+            // Any offset, so that librdkafka asks nobody for it: what is paused is not read.
+            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(),
+                                              each.where.partition)
+                ->offset = known ? each.start : 0;
+            if (!known) {
+                held.push_back(each.where);
+            }
+        }
+        std::vector<topic_partition> released; // an eager assignment replaces the one before
+        if (!cooperative) {
+            partition_set const still{held.begin(), held.end()};
+            std::ranges::set_difference(held_back_, still, std::back_inserter(released));
+        }
+        hold_back(held);
+        if (cooperative) {
+            complain(rdkafka_error{rd_kafka_incremental_assign(handle_->get(), list.get())},
+                     "incremental_assign");
+        } else {
+            complain(rd_kafka_assign(handle_->get(), list.get()), "assign");
+        }
+        let_go(released);
+    }
+
+    void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        if (owed_ ==
+            owed::revocation) { // it may also make up for one that a newer assignment has overtaken
+            owed_ = owed::nothing;
+        }
+        if (cooperative) {
+            auto const list = make_partitions(partitions.size());
+            for (auto const& each : partitions) {
+                rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+            }
+            complain(rdkafka_error{rd_kafka_incremental_unassign(handle_->get(), list.get())},
+                     "incremental_unassign");
+            for (auto const& each : partitions) {
+                retire(each);
+            }
+            let_go(partitions);
+        } else {
+            complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
+            for (auto const& each : sources_) {
+                each.second->retire();
+            }
+            let_go({held_back_.begin(), held_back_.end()});
+        }
+    }
+
+    std::shared_ptr<record_source> open(std::shared_ptr<partition_state> const& state) {
+        if (auto const before = sources_.find(state->where()); before != sources_.end()) {
+            before->second->retire();
+        }
+        auto source = std::make_shared<rdkafka_source>(handle_, state);
+        sources_[state->where()] = source;
+        return source;
+    }
+
+    void seek(std::vector<start_position> const& to) {
+        auto const list = make_partitions(to.size());
+        std::vector<topic_partition> held;
+        for (auto const& each : to) {
+            if (each.start == start_position::unknown) {
+                held.push_back(each.where);
+            } else if (held_back_.contains(each.where)) {
+                unsought_[each.where] = each.start;
+            } else {
+                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(),
+                                                  each.where.partition)
+                    ->offset = each.start;
+            }
+        }
+        hold_back(held);
+        if (list->cnt != 0) {
+            complain(rdkafka_error{rd_kafka_seek_partitions(handle_->get(), list.get(), 0)},
+                     "seek");
+        }
+        seek_held();
+    }
+
+    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+        auto const list = make_partitions(offsets.size());
+        for (auto const& each : offsets) {
+            auto* const added = rd_kafka_topic_partition_list_add(
+                list.get(), each.where.topic.c_str(), each.where.partition);
+            added->offset = each.offset;
+            if (!each.metadata.empty()) {
+                added->metadata = std::malloc(each.metadata.size()); // freed with the list
+                if (!added->metadata) {
+                    throw std::bad_alloc{};
+                }
+                std::memcpy(added->metadata, each.metadata.data(), each.metadata.size());
+                added->metadata_size = each.metadata.size();
+            }
+        }
+        if (auto const err = rd_kafka_commit_queue(handle_->get(), list.get(), queue_->get(),
+                                                   nullptr, as_opaque(id))) {
+            arrivals_->add(client_commit{id, make_error_code(err), {}});
+        }
+    }
+
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> of,
+                           std::chrono::system_clock::time_point time,
+                           std::chrono::milliseconds timeout) {
+        client_times asked{id, {}};
+        std::map<topic_partition, int>
+            known; // in the list, which librdkafka would search from its beginning
+        std::vector<int> places;
+        for (auto& each : of) {
+            places.push_back(known.try_emplace(each, static_cast<int>(known.size())).first->second);
+            asked.results.push_back({std::move(each), std::nullopt, {}});
+        }
+        questions_->ask([answer = answer_of(std::move(asked)), places = std::move(places), time,
+                         timeout, handle = handle_, to = arrivals_]() mutable {
+            auto& results = std::get<client_times>(answer.front()).results;
+            auto const list = make_partitions(results.size());
+            for (std::size_t i = 0; i != results.size(); ++i) {
+                if (places[i] == list->cnt) {
+                    auto const& where = results[i].where;
+                    rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(),
+                                                      where.partition)
+                        ->offset = as_timestamp(time);
+                }
+            }
+            auto const err = rd_kafka_offsets_for_times(handle->get(), list.get(),
+                                                        static_cast<int>(timeout.count()));
+            for (std::size_t i = 0; i != results.size(); ++i) {
+                auto const& found = list->elems[places[i]];
+                results[i].error = make_error_code(found.err ? found.err : err);
+                results[i].offset = results[i].error || found.offset < 0
+                                        ? std::nullopt
+                                        : std::optional{found.offset};
+            }
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            to->add(std::move(answer));
+        });
+    }
+
+    void find_ends(std::uint64_t id, std::vector<topic_partition> of,
+                   std::chrono::milliseconds timeout) {
+        client_ends asked{id, {}};
+        for (auto& each : of) {
+            asked.ends.push_back({std::move(each), std::nullopt, {}});
+        }
+        looks_->ask([answer = answer_of(std::move(asked)), timeout, handle = handle_,
+                     to = arrivals_]() mutable {
+            auto& ends = std::get<client_ends>(answer.front()).ends;
+            try {
+                std::vector<log_place> places;
+                for (auto const& each : ends) {
+                    places.push_back({each.where, start_position::log_end});
+                }
+                // One leader that does not answer hides no other's answer.
+                auto const found =
+                    rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
+                for (std::size_t i = 0; i != ends.size(); ++i) {
+                    ends[i].error = found[i].error;
+                    ends[i].offset = found[i].error || found[i].offset < 0
+                                         ? std::nullopt
+                                         : std::optional{found[i].offset};
+                }
+            } catch (std::bad_alloc const&) { // on a thread of its own
+                for (auto& each : ends) {
+                    each.error = std::make_error_code(std::errc::not_enough_memory);
+                }
+            }
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            to->add(std::move(answer));
+        });
+    }
+
+    // Not by the admin interface, as `look_up` is: up to 2.16 it ends the process when the
+    // coordinator comes back to a request that has timed out, which here is ordinary.
+    void ask_coordinator(std::uint64_t id, topic_partition about,
+                         std::chrono::milliseconds timeout) {
+        looks_->ask([answer = answer_of(client_coordinator{id, {}}), about = std::move(about),
+                     timeout, handle = handle_, to = arrivals_]() mutable {
+            auto const list = make_partitions(1);
+            rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
+            auto const err =
+                rd_kafka_committed(handle->get(), list.get(), static_cast<int>(timeout.count()));
+            auto* const cluster = rd_kafka_clusterid(handle->get(), 0);
+            if (cluster) {
+                rd_kafka_mem_free(handle->get(), cluster);
+            }
+            auto& found = std::get<client_coordinator>(answer.front());
+            found.error = make_error_code(err);
+            found.broker_known = cluster != nullptr;
+            handle.reset(); // as above
+            to->add(std::move(answer));
+        });
+    }
+
+    void listen(bool on) {
+        heard_.clear();
+        listening_ = on;
+        rd_kafka_set_log_level(handle_->get(), on ? debug_level : settings_.quiet_log_level);
+    }
+    std::string heard(std::optional<topic_partition> const& where) const {
+        return heard_.about(where);
+    }
+
+    std::error_code set_token(oauth_token const& token) {
+        return detail::set_token(handle_->get(), token);
+    }
+
+    void close() {
+        closing_ = true;
+        if (rdkafka_error const error{
+                rd_kafka_consumer_close_queue(handle_->get(), queue_->get())}) {
+            closing_failed_ = true; // after a fatal error there is nothing to close
+        }
+    }
+    bool closed() const {
+        return closing_ && (closing_failed_ || rd_kafka_consumer_closed(handle_->get()) != 0);
+    }
+
+    bool shut_down(std::function<void()> done) {
+        if (arrivals_) { // it had begun to start
+            arrivals_->stop();
+        }
+        questions_->drop_rest();
+        looks_->drop_rest();
+        log_questions_->drop_rest();
+        if (!handle_) {
+            done();
+            return true;
+        }
+        handle_->when_destroyed(std::move(done));
+        give_up_answer();
+        for (auto const& each : sources_) {
+            each.second->close();
+            each.second->drop_waiting();
+        }
+        sources_.clear();
+        queue_.reset();
+        std::weak_ptr const left{handle_};
+        handle_.reset();
+        return left.expired();
+    }
+
+    std::string member_id() const { return member().first; }
+    std::int32_t generation_id() const { return member().second; }
+
+private:
+    // One event, of a thread of ours: made before the thread is, which has nobody to tell when
+    // there is no memory for it.
+    using single_event = std::list<client_event>;
+    static single_event answer_of(client_event what) {
+        single_event made;
+        made.push_back(std::move(what));
+        return made;
+    }
+    static constexpr int debug_level = 7;
+
+    // What arrives from elsewhere than the queue, and who is told that something did.
+    struct arrivals {
+        void tell() noexcept {
+            std::lock_guard const lock{mutex};
+            if (notify) {
+                notify();
+            }
+        }
+        void add(client_event what) { add(answer_of(std::move(what))); }
+        void add(single_event what) noexcept {
+            {
+                std::lock_guard const lock{mutex};
+                events.splice(events.end(), std::move(what));
+            }
+            tell();
+        }
+        std::optional<client_event> take() {
+            std::lock_guard const lock{mutex};
+            if (events.empty()) {
+                return std::nullopt;
+            }
+            std::optional<client_event> first{std::move(events.front())};
+            events.pop_front();
+            return first;
+        }
+        void stop() {
+            std::lock_guard const lock{mutex};
+            notify = nullptr;
+        }
+
+        std::mutex mutex;
+        std::function<void()> notify;
+        std::list<client_event> events;
+    };
+
+    // Calls that block, one after another, on a thread that lives as long as there are some. A
+    // question must not throw: its answer is made before it is asked.
+    class questions : public std::enable_shared_from_this<questions> {
+    public:
+        void ask(std::function<void()> question) {
+            std::lock_guard const lock{mutex_};
+            if (!answering_) {
+                std::thread{[self = shared_from_this()] {
+                    self->answer();
+                }}.detach(); // which waits for the lock
+                answering_ = true;
+            }
+            waiting_.push_back(std::move(question));
+        }
+        void drop_rest() {
+            std::lock_guard const lock{mutex_};
+            waiting_.clear();
+        }
+
+    private:
+        void answer() {
+            for (;;) {
+                std::function<void()> next;
+                {
+                    std::lock_guard const lock{mutex_};
+                    if (waiting_.empty()) {
+                        answering_ = false;
+                        return;
+                    }
+                    next = std::move(waiting_.front());
+                    waiting_.pop_front();
+                }
+                next();
+            }
+        }
+
+        std::mutex mutex_;
+        std::deque<std::function<void()>> waiting_;
+        bool answering_ = false;
+    };
+
+    rd_kafka_resp_err_t subscribe_to(std::vector<std::string> const& topics) {
+        auto const names = make_partitions(topics.size());
+        for (auto const& each : topics) {
+            rd_kafka_topic_partition_list_add(names.get(), each.c_str(), RD_KAFKA_PARTITION_UA);
+        }
+        return rd_kafka_subscribe(handle_->get(), names.get());
+    }
+
+    // Partitions whose start is not known: paused in librdkafka, whose flag outlasts an assignment
+    // and has to be taken back.
+    void hold_back(std::vector<topic_partition> const& partitions) {
+        if (!partitions.empty()) {
+            held_back_.insert(partitions.begin(), partitions.end());
+            auto const list = as_list(partitions);
+            complain(rd_kafka_pause_partitions(handle_->get(), list.get()), "pause");
+            complain_of_each(*list, "pause");
+        }
+    }
+    void let_go(std::vector<topic_partition> const& partitions) {
+        std::vector<topic_partition> held;
+        for (auto const& each : partitions) {
+            unsought_.erase(each);
+            if (held_back_.erase(each) != 0) {
+                held.push_back(each);
+            }
+        }
+        if (!held.empty()) {
+            auto const list = as_list(held);
+            complain(rd_kafka_resume_partitions(handle_->get(), list.get()), "resume");
+            complain_of_each(*list, "resume");
+        }
+    }
+
+    // Where it fails, as while librdkafka still stops what was read before, they stay paused and it
+    // is done again: read from where they were put, records would be repeated. Waits for
+    // librdkafka's main thread, like `assign`.
+    void seek_held() {
+        if (unsought_.empty()) {
+            return;
+        }
+        seek_again_at_ = clock::now() + std::chrono::milliseconds{100};
+        auto const list = make_partitions(unsought_.size());
+        for (auto const& [where, start] : unsought_) {
+            rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)
+                ->offset = start;
+        }
+        rdkafka_error const failed{rd_kafka_seek_partitions(handle_->get(), list.get(), 1000)};
+        std::vector<topic_partition> sought;
+        for (int i = 0; i != list->cnt; ++i) {
+            if (!list->elems[i].err) {
+                sought.emplace_back(list->elems[i].topic, list->elems[i].partition);
+            }
+        }
+        let_go(sought);
+    }
+
+    static rdkafka_partitions as_list(std::vector<topic_partition> const& partitions) {
+        auto list = make_partitions(partitions.size());
+        for (auto const& each : partitions) {
+            rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+        }
+        return list;
+    }
+    void complain_of_each(rd_kafka_topic_partition_list_t const& list, char const* what) {
+        for (int i = 0; i != list.cnt; ++i) {
+            complain(list.elems[i].err, what);
+        }
+    }
+
+    // `rd_kafka_destroy` waits for ever for the answer to a cooperative rebalance, which may not
+    // have been seen yet; not to an eager one.
+    void give_up_answer() {
+        auto const none = make_partitions(0);
+        for (int answers = 0; answers != 4 && cooperative();
+             ++answers) { // an assignment may follow a revocation at once
+            while (rdkafka_event const event{queue_ ? rd_kafka_queue_poll(queue_->get(), 0)
+                                                    : nullptr}) {
+                if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
+                    owed_ = owed_to(event.get());
+                }
+            }
+            auto const to = std::exchange(owed_, owed::nothing);
+            if (to == owed::nothing) {
+                break;
+            }
+            rdkafka_error const ignored{
+                to == owed::assignment ? rd_kafka_incremental_assign(handle_->get(), none.get())
+                                       : rd_kafka_incremental_unassign(handle_->get(), none.get())};
+        }
+    }
+
+    enum class owed { nothing, assignment, revocation };
+    static owed owed_to(rd_kafka_event_t* rebalance) {
+        return rd_kafka_event_error(rebalance) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS
+                   ? owed::assignment
+                   : owed::revocation;
+    }
+    bool cooperative() const {
+        auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
+        return protocol && std::string_view{protocol} == "COOPERATIVE";
+    }
+
+    // As the protocol has it: milliseconds since 1970; what is earlier means something else there.
+    static std::int64_t as_timestamp(std::chrono::system_clock::time_point time) noexcept {
+        return (std::max<std::int64_t>)(std::chrono::ceil<std::chrono::milliseconds>(time)
+                                            .time_since_epoch()
+                                            .count(),
+                                        0);
+    }
+
+    static void* as_opaque(std::uint64_t id) noexcept {
+        return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id));
+    }
+    static std::uint64_t as_id(void* opaque) noexcept {
+        return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(opaque));
+    }
+
+    std::optional<client_event> translate(rd_kafka_event_t* event) {
+        switch (rd_kafka_event_type(event)) {
+        case RD_KAFKA_EVENT_REBALANCE:
+            return rebalance(event);
+        case RD_KAFKA_EVENT_OFFSET_COMMIT:
+            return commit_answer(event);
+        case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
+            return committed_offsets(event);
+        case RD_KAFKA_EVENT_ERROR:
+            return error(event);
+        case RD_KAFKA_EVENT_LOG:
+            return log(event);
+        case RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH:
+            return client_token_wanted{};
+        case RD_KAFKA_EVENT_FETCH:
+            return stray(event);
+        default:
+            return std::nullopt;
+        }
+    }
+
+    std::optional<client_event> rebalance(rd_kafka_event_t* event) {
+        owed_ = owed_to(event);
+        partition_set partitions;
+        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
+            for (int i = 0; i != list->cnt; ++i) {
+                partitions.emplace(list->elems[i].topic, list->elems[i].partition);
+            }
+        }
+        if (owed_ == owed::assignment) {
+            return client_rebalance{
+                session_machine::assigned{std::move(partitions), cooperative()}};
+        }
+        return client_rebalance{session_machine::revoked{
+            std::move(partitions), cooperative(), rd_kafka_assignment_lost(handle_->get()) != 0}};
+    }
+
+    static std::optional<client_event> commit_answer(rd_kafka_event_t* event) {
+        client_commit answer{
+            as_id(rd_kafka_event_opaque(event)), make_error_code(rd_kafka_event_error(event)), {}};
+        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
+            for (int i = 0; i != list->cnt; ++i) {
+                answer.results.push_back({{list->elems[i].topic, list->elems[i].partition},
+                                          make_error_code(list->elems[i].err)});
+            }
+        }
+        return answer;
+    }
+
+    client_event committed_offsets(rd_kafka_event_t* event) {
+        client_offsets found{as_id(rd_kafka_event_opaque(event)),
+                             make_error_code(rd_kafka_event_error(event)),
+                             {},
+                             {}};
+        auto const asked = looked_up_.extract(found.id);
+        if (found.error) {
+            return found;
+        }
+        std::size_t groups = 0;
+        auto const* const* const results = rd_kafka_ListConsumerGroupOffsets_result_groups(
+            rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
+        if (groups != 1) {
+            found.error = make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG);
+            return found;
+        }
+        if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
+            found.error = make_error_code(rd_kafka_error_code(failed));
+            return found;
+        }
+        auto const* const list = rd_kafka_group_result_partitions(results[0]);
+        for (int i = 0; i != list->cnt; ++i) {
+            auto const& each = list->elems[i];
+            committed_offset one{{each.topic, each.partition}, -1, {}, make_error_code(each.err)};
+            if (!each.err && each.offset >= 0) {
+                one.offset = each.offset;
+                if (each.metadata) {
+                    one.metadata.assign(static_cast<char const*>(each.metadata),
+                                        each.metadata_size);
+                }
+            }
+            auto const wanted = !asked || asked.mapped().contains(one.where);
+            (wanted ? found.offsets : found.lower).push_back(std::move(one));
+        }
+        return found;
+    }
+
+    std::optional<client_event> error(rd_kafka_event_t* event) const {
+        auto const err = rd_kafka_event_error(event);
+        auto const* const words = rd_kafka_event_error_string(event);
+        std::string const text{words ? words : ""};
+        if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(event)) {
+            char why[512];
+            auto const cause = rd_kafka_fatal_error(handle_->get(), why, sizeof why);
+            return cause ? client_fatal{make_error_code(cause), why}
+                         : client_fatal{make_error_code(err), text};
+        }
+        auto const code = make_error_code(err);
+        if (effect_of(code) ==
+            error_effect::ends_application) { // what librdkafka would repeat for ever
+            return client_fatal{code, text};
+        }
+        event_kind kind = event_kind::client_error;
+        severity level = severity::warning;
+        switch (err) {
+        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+            kind = event_kind::brokers_unreachable;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+            kind = event_kind::poll_interval_exceeded;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+            return topic_missing({event_kind::topic_missing, level, missing_topic(text),
+                                  make_error_code(err), text});
+        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+            return client_notice{{event_kind::partition_error, severity::error, missing_topic(text),
+                                  make_error_code(err), text}};
+        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+            kind = event_kind::authentication_failed;
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR__SSL:
+            level = severity::error;
+            break;
+        case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+            return std::nullopt;
+        default:
+            break;
+        }
+        return client_notice{{kind, level, std::nullopt, code,
+                              with_remedy(words_beside(code, text), remedy_of(code))}};
+    }
+
+    client_notice topic_missing(event what) const {
+        client_notice notice{std::move(what)};
+        if (notice.what.where) {
+            auto const& topic = notice.what.where->topic;
+            for (auto each = sources_.lower_bound({topic, 0});
+                 each != sources_.end() && each->first.topic == topic; ++each) {
+                notice.log_ends.emplace(each->first, each->second->known_watermarks().high);
+            }
+        }
+        return notice;
+    }
+
+    // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY". Others of
+    // its errors name none, as "ConsumerGroupHeartbeat failed: WHY".
+    static std::optional<topic_partition> missing_topic(std::string_view text) {
+        constexpr std::string_view begin{"Subscribed topic not available: "};
+        auto const end = text.starts_with(begin) ? text.find(": ", begin.size()) : text.npos;
+        if (end == text.npos) {
+            return std::nullopt;
+        }
+        auto const topic = text.substr(begin.size(), end - begin.size());
+        return is_legal_name(topic) ? std::optional{topic_partition{std::string{topic}, -1}}
+                                    : std::nullopt;
+    }
+
+    // Lines that the user did not ask for are not shown; those that tell of a reset are an event of
+    // their own, and first.
+    std::optional<client_event> log(rd_kafka_event_t* event) {
+        char const* facility = nullptr;
+        char const* text = nullptr;
+        int level = 0;
+        if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
+            return std::nullopt;
+        }
+        if (level == debug_level && !hear(event, facility, text)) {
+            return std::nullopt;
+        }
+        if (std::string_view{facility} == "OFFSET" && level == 4) {
+            if (auto reset = reset_line::read(text)) {
+                arrivals_->add(std::move(*reset));
+            }
+        }
+        if (level > settings_.log_level) {
+            return std::nullopt;
+        }
+        auto const how = level <= 3   ? severity::error
+                         : level == 4 ? severity::warning
+                         : level <= 6 ? severity::info
+                                      : severity::debug;
+        return client_notice{
+            {event_kind::client_log, how, std::nullopt, {}, std::string{facility} + ": " + text}};
+    }
+
+    // A line of the debug log. false: the user has not asked for lines of these contexts.
+    bool hear(rd_kafka_event_t* event, std::string_view facility, std::string_view text) {
+        char contexts[512] = "";
+        rd_kafka_event_debug_contexts(event, contexts, sizeof contexts);
+        auto const of_group = share_name(contexts, "cgrp");
+        if (listening_ && (of_group || share_name(contexts, "topic"))) {
+            heard_.add(facility, text, of_group);
+        }
+        return !settings_.debug.empty() &&
+               (!*contexts || share_name(contexts, settings_.debug)); // some have no name
+    }
+
+    // Records on the consumer's queue: of a partition that nobody reads, or that came before its
+    // queue was taken out. The latter must not be passed over: their partition is read again from
+    // there, as it is from a batch that cannot be read.
+    std::optional<client_event> stray(rd_kafka_event_t* event) {
+        std::optional<start_position> from;
+        while (auto const* const message = rd_kafka_event_message_next(event)) {
+            if (from || !message->rkt) {
+                continue;
+            }
+            topic_partition const where{rd_kafka_topic_name(message->rkt), message->partition};
+            auto const source = sources_.find(where);
+            if (source == sources_.end() || source->second->retired()) {
+                continue;
+            }
+            if (!message->err || source->second->report_stray(*message)) {
+                from.emplace();
+                from->where = where;
+                from->start = message->offset;
+            }
+        }
+        if (!from) {
+            return std::nullopt;
+        }
+        if (!held_back_.contains(from->where)) {
+            seek({*from});
+        }
+        return client_notice{{event_kind::client_error,
+                              severity::warning,
+                              from->where,
+                              {},
+                              "a record came outside its partition's "
+                              "queue; the partition is read again from offset " +
+                                  std::to_string(from->start)}};
+    }
+
+    void retire(topic_partition const& where) {
+        if (auto const found = sources_.find(where); found != sources_.end()) {
+            found->second->retire();
+        }
+    }
+
+    void complain(rd_kafka_resp_err_t err, char const* what) {
+        if (err) {
+            complain(make_error_code(err), what, rd_kafka_err2str(err));
+        }
+    }
+    void complain(rdkafka_error const& error, char const* what) {
+        if (error) {
+            complain(make_error_code(rd_kafka_error_code(error.get())), what,
+                     rd_kafka_error_string(error.get()));
+        }
+    }
+    void complain(std::error_code ec, char const* what, char const* why) {
+        arrivals_->add(client_notice{{event_kind::client_error, severity::error, std::nullopt, ec,
+                                      std::string{what} + ": " + why}});
+    }
+
+    // From the serialised group metadata: the accessor for the generation came with 2.8.
+    std::pair<std::string, std::int32_t> member() const {
+        if (!handle_) {
+            return {{}, -1};
+        }
+        rdkafka_group_metadata const metadata{rd_kafka_consumer_group_metadata(handle_->get())};
+        void* buffer = nullptr;
+        std::size_t size = 0;
+        if (!metadata) {
+            return {{}, -1};
+        }
+        rdkafka_error const error{
+            rd_kafka_consumer_group_metadata_write(metadata.get(), &buffer, &size)};
+        std::unique_ptr<void, rdkafka_deleter<std::free>> const owner{buffer};
+        constexpr std::string_view magic{"CGMDv2:"};
+        std::int32_t generation = -1;
+        std::string_view const bytes{static_cast<char const*>(buffer), size};
+        if (error || bytes.size() < magic.size() + sizeof generation ||
+            bytes.substr(0, magic.size()) != magic) {
+            return {{}, -1};
+        }
+        std::memcpy(&generation, bytes.data() + magic.size(), sizeof generation);
+        auto const rest = bytes.substr(magic.size() + sizeof generation);
+        auto const group_end = rest.find('\0');
+        if (group_end == std::string_view::npos) {
+            return {{}, generation};
+        }
+        auto const member = rest.substr(group_end + 1);
+        return {std::string{member.substr(0, member.find('\0'))}, generation};
+    }
+
+    rdkafka_settings settings_;
+    internal_topics internal_topics_;
+    std::vector<std::string> topics_;
+    std::string group_id_;
+    group_protocol protocol_;
+    std::shared_ptr<arrivals> arrivals_;
+    std::shared_ptr<rdkafka_handle> handle_;
+    std::unique_ptr<rdkafka_queue> queue_;
+    std::shared_ptr<questions> questions_ = std::make_shared<questions>();
+    std::shared_ptr<questions> looks_ =
+        std::make_shared<questions>(); // of kgroup's own: they hold up nobody else's
+    std::shared_ptr<questions> log_questions_ =
+        std::make_shared<questions>(); // claims' starts wait for them, and for nobody's questions
+    std::map<std::uint64_t, partition_set> looked_up_; // what was asked for
+    partition_set held_back_; // paused, because it is not known where they begin
+    std::map<topic_partition, std::int64_t> unsought_; // of these: known, and to be read from there
+    clock::time_point seek_again_at_{};
+    std::map<topic_partition, std::shared_ptr<rdkafka_source>>
+        sources_; // the last of each partition, retired or not
+    debug_lines heard_;
+    bool listening_ = false;
+    owed owed_ = owed::nothing;
+    bool closing_ = false;
+    bool closing_failed_ = false;
+};
+
+static_assert(client<rdkafka_client>);
+
+} // namespace kgroup::detail

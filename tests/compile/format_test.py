@@ -1,0 +1,37 @@
+"""C++ is formatted as .clang-format says and is at most 100 columns wide: but for rows of tables, and texts that cannot be broken."""
+
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+FOLDERS = ["include", "tests", "examples", "benchmarks"]
+SOURCES = sorted(path for folder in FOLDERS for suffix in ("hpp", "ipp", "cpp")
+                 for path in (TOP / folder).rglob(f"*.{suffix}") if "build" not in path.relative_to(TOP).parts)
+VERSION = 14  # others format some of the code in another way
+UNBREAKABLE = re.compile(r'^ *(/// \|.*|.*R"[a-z]*\(.*|[^"]*"[^ ]*"[,;)]*|#.*|// .*\S{60,}.*|.*\)".*|"[^"]*")$')
+
+
+class Format(unittest.TestCase):
+    def test_clang_format_changes_nothing(self):
+        tool = shutil.which(f"clang-format-{VERSION}") or shutil.which("clang-format")
+        version = tool and re.search(r"version (\d+)", subprocess.run([tool, "--version"], capture_output=True, text=True).stdout)
+        if not version or int(version.group(1)) != VERSION:
+            print(f"[skipped] clang-format {VERSION} is not here")
+            return
+        told = subprocess.run([tool, "--dry-run", "--Werror", "--ferror-limit=1", *map(str, SOURCES)],
+                              cwd=TOP, capture_output=True, text=True)
+        self.assertEqual("", told.stderr, "run clang-format -i on these")
+
+    def test_nothing_is_wider_than_100_columns(self):
+        wide = [f"{path.relative_to(TOP)}:{number}: {line}" for path in SOURCES
+                for number, line in enumerate(path.read_text().splitlines(), 1)
+                if len(line) > 100 and not UNBREAKABLE.match(line)]
+        self.assertEqual([], wide)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv)

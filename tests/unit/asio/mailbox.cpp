@@ -1,0 +1,64 @@
+#include <kgroup/detail/asio/mailbox.hpp>
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <vector>
+
+namespace {
+
+using numbers = std::vector<int>;
+using mailbox = kgroup::detail::mailbox<numbers>;
+
+struct number final : mailbox::letter {
+    explicit number(int given) : value(given) {}
+    void read(numbers& by) override { by.push_back(value); }
+    int value;
+};
+
+void read_all(mailbox& from, numbers& by) {
+    while (auto const letter = from.take()) {
+        letter->read(by);
+    }
+}
+
+} // namespace
+
+TEST_CASE("mailbox: letters are read in order, once, also those that come between") {
+    mailbox box;
+    numbers read;
+    CHECK_FALSE(box.take());
+    CHECK(box.add(std::make_shared<number>(1)));
+    CHECK(box.add(std::make_shared<number>(2)));
+    box.take()->read(read);
+    CHECK(box.add(std::make_shared<number>(3)));
+    read_all(box, read);
+    CHECK(box.add(std::make_shared<number>(4)));
+    read_all(box, read);
+    CHECK(read == numbers{1, 2, 3, 4});
+}
+
+TEST_CASE("mailbox: when it is closed nothing is added, and what was is still read") {
+    mailbox box;
+    numbers read;
+    CHECK(box.add(std::make_shared<number>(1)));
+    box.close();
+    auto const late = std::make_shared<number>(2);
+    CHECK_FALSE(box.add(late));
+    CHECK(late.use_count() == 1);
+    read_all(box, read);
+    CHECK(read == numbers{1});
+}
+
+TEST_CASE("mailbox: what nobody has read goes with it, however much it is") {
+    std::weak_ptr<number> left;
+    {
+        mailbox box;
+        for (int i = 0; i != 1000000; ++i) {
+            auto const added = std::make_shared<number>(i);
+            left = added;
+            box.add(added);
+        }
+    }
+    CHECK(left.expired());
+}
