@@ -87,7 +87,7 @@ struct accountant {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         kgroup::topic_partition const where{claim.topic(), claim.partition()};
         for (;;) {
-            auto const batch = co_await claim.messages().async_receive_batch(500);
+            auto const batch = co_await claim.messages().async_receive_available(500);
             if (batch.empty()) {
                 co_return;
             }

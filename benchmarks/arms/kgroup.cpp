@@ -1,7 +1,7 @@
 // kgroup as its README shows it. --mode record | batch | pool.
 //
 // record  async_receive and mark for each record, on an io_context run by the main thread.
-// batch   async_receive_batch, mark of the last one.
+// batch   async_receive_available, mark of the last one.
 // pool    as record, on a thread_pool of two.
 #include <kgroup/kgroup.hpp>
 
@@ -101,7 +101,7 @@ struct batch_reader : reader {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
         slot& mine = slot_of(claim);
         for (;;) {
-            auto const batch = co_await claim.messages().async_receive_batch(batch_size);
+            auto const batch = co_await claim.messages().async_receive_available(batch_size);
             if (batch.empty())
                 co_return;
             for (kgroup::message const& message : batch)

@@ -124,14 +124,14 @@ void receive_ready_and_mark(benchmark::State& state) {
 BENCHMARK(receive_ready_and_mark);
 
 /// Per record, the handler's look at the record included.
-void receive_batch(benchmark::State& state) {
+void receive_available(benchmark::State& state) {
     scripted_claim scripted;
     scripted.run([&]() -> asio::awaitable<void> {
         std::int64_t records = 0;
         while (state.KeepRunningBatch(512)) {
             for (std::size_t received = 0; received < 512;) {
                 auto batch =
-                    co_await scripted.claim->messages().async_receive_batch(512 - received);
+                    co_await scripted.claim->messages().async_receive_available(512 - received);
                 for (kgroup::message const& message : batch)
                     benchmark::DoNotOptimize(message.value().data());
                 scripted.claim->mark(batch.back());
@@ -142,7 +142,7 @@ void receive_batch(benchmark::State& state) {
         state.SetItemsProcessed(records);
     });
 }
-BENCHMARK(receive_batch);
+BENCHMARK(receive_available);
 
 /// Another thread says that a record is there; until the handler has it and the other thread knows.
 void wake_handler(benchmark::State& state) {

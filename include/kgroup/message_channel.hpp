@@ -24,7 +24,7 @@ namespace detail {
 struct claim_access;
 }
 
-/// Some messages of one claim, in order: what `message_channel::async_receive_batch` delivers.
+/// Some messages of one claim, in order: what `message_channel::async_receive_available` delivers.
 ///
 /// A move-only range of `message&`, with random access. A message may be moved out of it or into
 /// it, or swapped with any other, of this claim or another: it stays the message of its record
@@ -190,16 +190,16 @@ public:
     /// whatever is asked; 0 is taken for 1). It does not wait for the batch to fill.
     ///
     /// @return the messages; empty: the claim has ended.
-    asio::awaitable<message_batch> async_receive_batch(std::size_t max);
+    asio::awaitable<message_batch> async_receive_available(std::size_t max);
 
     /// The same with a completion token. Completion signature: `void(std::exception_ptr,
     /// message_batch)`.
     template <typename CompletionToken>
-    auto async_receive_batch(std::size_t max, CompletionToken&& token) {
-        return asio::co_spawn(
-            state_.strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_receive_batch(max)),
-            std::forward<CompletionToken>(token));
+    auto async_receive_available(std::size_t max, CompletionToken&& token) {
+        return asio::co_spawn(state_.strand(),
+                              detail::with_cancellation(asio::enable_total_cancellation(),
+                                                        async_receive_available(max)),
+                              std::forward<CompletionToken>(token));
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,

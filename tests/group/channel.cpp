@@ -110,7 +110,7 @@ TEST_CASE_FIXTURE(scripted_group,
     std::size_t ended_with = 1;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         for (;;) {
-            auto batch = co_await of.messages().async_receive_batch(10);
+            auto batch = co_await of.messages().async_receive_available(10);
             if (batch.empty()) {
                 ended_with = batch.size();
                 co_return;
@@ -139,7 +139,7 @@ TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outl
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         std::optional<message> kept;
         {
-            auto batch = co_await of.messages().async_receive_batch(3);
+            auto batch = co_await of.messages().async_receive_available(3);
             CHECK(batch.size() == 3);
             kept = std::move(*std::next(batch.begin()));
             auto other = std::move(batch);
@@ -150,7 +150,7 @@ TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outl
         of.mark(*kept);
         kept.reset();
         CHECK(cluster.records_held() == 0);
-        CHECK((co_await of.messages().async_receive_batch(0)).empty());
+        CHECK((co_await of.messages().async_receive_available(0)).empty());
     };
     cluster.add_records(t0, "a", "b", "c");
     run_over({t0});
@@ -186,7 +186,7 @@ TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first go
         };
         messages.async_receive(refuse);
         messages.async_receive_for(1s, refuse);
-        messages.async_receive_batch(1, refuse);
+        messages.async_receive_available(1, refuse);
         messages.async_wait(refuse);
         co_await asio::post(asio::use_awaitable);
         CHECK(refused == std::vector<std::error_code>(4, kgroup::errc::receive_in_progress));
@@ -290,7 +290,7 @@ TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any 
             co_await cancel();
             messages.async_receive_for(1h, asio::bind_cancellation_slot(signal.slot(), note));
             co_await cancel();
-            messages.async_receive_batch(1, asio::bind_cancellation_slot(signal.slot(), note));
+            messages.async_receive_available(1, asio::bind_cancellation_slot(signal.slot(), note));
             co_await cancel();
             messages.async_wait(asio::bind_cancellation_slot(signal.slot(), note));
             co_await cancel();
@@ -318,7 +318,7 @@ TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
             co_await of.messages().async_wait();
             break;
         default:
-            CHECK((co_await of.messages().async_receive_batch(5)).empty());
+            CHECK((co_await of.messages().async_receive_available(5)).empty());
             break;
         }
         CHECK(of.messages().ended());
@@ -351,9 +351,9 @@ TEST_CASE_FIXTURE(
             seen.push_back(next ? "a message" : "the end");
         };
     }
-    SUBCASE("async_receive_batch") {
+    SUBCASE("async_receive_available") {
         receive = [&](auto& messages) -> asio::awaitable<void> {
-            auto const batch = co_await messages.async_receive_batch(10);
+            auto const batch = co_await messages.async_receive_available(10);
             seen.push_back(batch.empty() ? "the end" : "messages");
         };
     }
@@ -369,9 +369,9 @@ TEST_CASE_FIXTURE(
             seen.push_back(next ? "a message" : "the end");
         };
     }
-    SUBCASE("async_receive_batch with a token") {
+    SUBCASE("async_receive_available with a token") {
         receive = [&](auto& messages) -> asio::awaitable<void> {
-            auto const batch = co_await messages.async_receive_batch(10, asio::use_awaitable);
+            auto const batch = co_await messages.async_receive_available(10, asio::use_awaitable);
             seen.push_back(batch.empty() ? "the end" : "messages");
         };
     }
@@ -673,7 +673,7 @@ TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothin
     std::vector<std::vector<std::int64_t>> batches;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         for (;;) {
-            auto const batch = co_await of.messages().async_receive_batch(100);
+            auto const batch = co_await of.messages().async_receive_available(100);
             if (batch.empty()) {
                 break;
             }
@@ -700,7 +700,7 @@ TEST_CASE_FIXTURE(scripted_group, "a batch ends where offsets go backward") {
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         co_await go_on.wait();
         for (;;) {
-            auto const batch = co_await of.messages().async_receive_batch(100);
+            auto const batch = co_await of.messages().async_receive_available(100);
             if (batch.empty()) {
                 break;
             }

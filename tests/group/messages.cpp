@@ -24,10 +24,10 @@ TEST_CASE_FIXTURE(scripted_group, "a message that is swapped into a batch keeps 
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto kept = co_await of.messages().async_receive();
         {
-            auto const rest = co_await of.messages().async_receive_batch(512);
+            auto const rest = co_await of.messages().async_receive_available(512);
             CHECK(rest.size() == 1);
         }
-        auto batch = co_await of.messages().async_receive_batch(512);
+        auto batch = co_await of.messages().async_receive_available(512);
         CHECK(batch.size() == 3);
         std::swap(*kept, batch.back());
         CHECK(batch.back().value() == "a");
@@ -57,7 +57,7 @@ TEST_CASE_FIXTURE(
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         kgroup::message_batch batch;
         do {
-            batch = co_await of.messages().async_receive_batch(16);
+            batch = co_await of.messages().async_receive_available(16);
             for (auto& each : pool) {
                 handler.note(each);
                 of.mark(each);
@@ -80,7 +80,7 @@ TEST_CASE_FIXTURE(scripted_group, "messages of two claims may change places") {
     std::vector<std::optional<kgroup::message_batch>> held(2);
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
         auto& mine = held[static_cast<std::size_t>(of.partition())];
-        mine = co_await of.messages().async_receive_batch(8);
+        mine = co_await of.messages().async_receive_available(8);
         if (held[0] && held[1]) {
             std::swap_ranges(held[0]->begin(), held[0]->end(), held[1]->begin());
             CHECK((*held[0])[1].topic() == "t");

@@ -38,7 +38,7 @@ TEST_CASE_FIXTURE(
     latch held{context};
     std::size_t behind = 0;
     handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const batch = co_await of.messages().async_receive_batch(10);
+        auto const batch = co_await of.messages().async_receive_available(10);
         CHECK(batch.size() == 2);
         cluster.fail_partition(t0, errc::record_unreadable, "damaged");
         CHECK_FALSE(of.messages().try_receive()); // it is met here

@@ -209,7 +209,7 @@ TEST_CASE("allocations: none in 50,000 records through async_receive and mark") 
     check("async_receive", over);
 }
 
-TEST_CASE("allocations: none in 50,000 records through async_receive_batch and mark") {
+TEST_CASE("allocations: none in 50,000 records through async_receive_available and mark") {
     if (!can_count()) {
         return;
     }
@@ -223,7 +223,7 @@ TEST_CASE("allocations: none in 50,000 records through async_receive_batch and m
     member one{without_commits(brokers, topic),
                {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                    for (;;) {
-                       auto const batch = co_await claim.messages().async_receive_batch(100);
+                       auto const batch = co_await claim.messages().async_receive_available(100);
                        if (batch.empty()) {
                            break;
                        }
@@ -234,7 +234,7 @@ TEST_CASE("allocations: none in 50,000 records through async_receive_batch and m
                    }
                }}};
     REQUIRE(eventually([&] { return over.over.load(); }));
-    check("async_receive_batch", over);
+    check("async_receive_available", over);
 }
 
 TEST_CASE("allocations: none in 50,000 records through async_receive and ack") {

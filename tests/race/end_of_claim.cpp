@@ -40,7 +40,7 @@ TEST_CASE("a receive gives the end of its claim, and never the cancellation that
                     } else if (form == 1) {
                         static_cast<void>(co_await messages.async_receive_for(1h));
                     } else if (form == 2) {
-                        static_cast<void>(co_await messages.async_receive_batch(3));
+                        static_cast<void>(co_await messages.async_receive_available(3));
                     } else {
                         co_await messages.async_wait();
                         static_cast<void>(messages.try_receive());

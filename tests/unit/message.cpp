@@ -357,12 +357,12 @@ struct numbered {
     }
 
     message take() { return *channel->try_receive(); }
-    /// A batch, as `async_receive_batch` gives one when records are at hand.
+    /// A batch, as `async_receive_available` gives one when records are at hand.
     kgroup::message_batch take_batch(std::size_t max) {
         asio::io_context context;
         kgroup::message_batch taken;
         auto const receive = [&]() -> asio::awaitable<void> {
-            taken = co_await channel->async_receive_batch(max);
+            taken = co_await channel->async_receive_available(max);
         };
         asio::co_spawn(context, receive, [](std::exception_ptr e) { CHECK_FALSE(e); });
         context.run();

@@ -103,7 +103,8 @@ message_channel::async_receive_for(std::chrono::nanoseconds limit) {
     return receive<std::optional<message>>(deadline, 1);
 }
 
-KGROUP_INLINE asio::awaitable<message_batch> message_channel::async_receive_batch(std::size_t max) {
+KGROUP_INLINE asio::awaitable<message_batch>
+message_channel::async_receive_available(std::size_t max) {
     return receive<message_batch>((detail::clock::time_point::max)(),
                                   (std::max<std::size_t>)(max, 1));
 }
