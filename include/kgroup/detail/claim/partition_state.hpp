@@ -95,6 +95,8 @@ class partition_state : public std::enable_shared_from_this<partition_state> {
 public:
     static constexpr std::size_t smallest_block = 16;
     static constexpr std::size_t largest_block = 512;
+    /// How many records may be delivered from the oldest unacknowledged one on.
+    static constexpr std::size_t default_ack_window = 65536;
 
     partition_state(topic_partition where, asio::any_io_executor const& executor,
                     tracked_offset committed, std::weak_ptr<claim_observer> observer);
@@ -404,8 +406,6 @@ private:
     // gate_: 0 is open; otherwise these bits.
     static constexpr unsigned gate_paused = 1; // nothing is delivered, all is kept
     static constexpr unsigned gate_ended = 2;  // for good
-    // How many records may be delivered from the oldest unacknowledged one on.
-    static constexpr std::size_t default_ack_window = 65536;
 
     topic_partition where_;
     std::shared_ptr<auto_reset_event> waiting_place_;

@@ -12,10 +12,10 @@
 #include <kgroup/detail/group/assignment_watch.hpp>
 #include <kgroup/detail/group/claim_watch.hpp>
 #include <kgroup/detail/group/ending_times.hpp>
-#include <kgroup/detail/group/event_filter.hpp>
 #include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/group/event_reporter.hpp>
+#include <kgroup/detail/group/group_counters.hpp>
 #include <kgroup/detail/group/group_driver_base.hpp>
-#include <kgroup/detail/group/lasting_conditions.hpp>
 #include <kgroup/detail/group/offset_committer.hpp>
 #include <kgroup/detail/group/offset_lookup.hpp>
 #include <kgroup/detail/group/outage_watch.hpp>
@@ -28,7 +28,6 @@
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/oauth_token.hpp>
-#include <kgroup/print.hpp>
 #include <kgroup/session.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -80,6 +79,8 @@ public:
           waiting_place_(auto_reset_event::make(executor_)),
           strand_(waiting_place_->strand()),
           machine_({config_.on_claim_exit == claim_exit::keep_others, false}),
+          reporter_(std::exchange(config_.on_event, nullptr), config_.group_id, counters_,
+                    [this](std::exception_ptr failure) { on_report_failed(std::move(failure)); }),
           lookup_(offset_lookup::settings::of(config_)),
           committer_(config_.commit_timeout, config_.commit_at_end),
           client_(config_) {
@@ -124,18 +125,7 @@ public:
         return offsets_for_times(this->shared_from_this(), std::move(of), time);
     }
 
-    group_stats stats() const override {
-        std::lock_guard const lock{shared_};
-        auto result = stats_;
-        if (session_state_) {
-            std::lock_guard const claims{session_state_->mutex};
-            result.claims = session_state_->claims.size();
-            for (auto const& each : session_state_->claims) {
-                result.records_received += each.second->delivered();
-            }
-        }
-        return result;
-    }
+    group_stats stats() const override { return counters_.snapshot(); }
 
     // The run. On the strand, once.
 
@@ -193,20 +183,9 @@ public:
     // claim_observer. Any thread.
 
     void mark_refused(topic_partition const& where, mark_result why) noexcept override {
-        {
-            std::lock_guard const lock{shared_};
-            ++stats_.marks_refused;
-        }
+        counters_.add(&group_stats::marks_refused);
         tell_in_passing([&] {
-            tell([where, why](group_driver& self) {
-                auto const* const text =
-                    why == mark_result::refused_ended ? "the claim is not owned any more"
-                    : why == mark_result::refused_mode
-                        ? "the claim is acknowledged record by record and this was a "
-                          "mark, or the other way round"
-                        : "the offset is out of range";
-                self.report({event_kind::mark_refused, severity::warning, where, {}, text});
-            });
+            tell([where, why](group_driver& self) { self.reporter_.mark_refused(where, why); });
         });
     }
 
@@ -218,7 +197,7 @@ public:
             });
         });
         if (!told && is_fatal(ec)) {
-            std::lock_guard const lock{shared_};
+            std::lock_guard const lock{untold_mutex_};
             untold_failure_ = ec;
         }
     }
@@ -227,36 +206,21 @@ public:
                          std::int64_t end) noexcept override {
         tell_in_passing([&] {
             tell([where, next, end](group_driver& self) {
-                self.report({event_kind::mark_beyond_end,
-                             severity::warning,
-                             where,
-                             {},
-                             "marked is " + std::to_string(next) +
-                                 ", and the log was last seen to end at " + std::to_string(end) +
-                                 "; the mark counts, and what comes before it is passed over"});
+                self.reporter_.mark_beyond_end(where, next, end);
             });
         });
     }
 
     void released_twice(topic_partition const& where) noexcept override {
         tell_in_passing([&] {
-            tell([where](group_driver& self) {
-                self.report(
-                    {event_kind::message_released_twice,
-                     severity::error,
-                     where,
-                     {},
-                     "a message or a batch was released more often than it was delivered, and may "
-                     "have been read after it was "
-                     "freed; g++ 12 makes such a program of a co_await inside ?:, && or ||"});
-            });
+            tell([where](group_driver& self) { self.reporter_.message_released_twice(where); });
         });
     }
 
     void report_of_claim(event told) noexcept override {
         tell_in_passing([&] {
             tell([told = std::move(told)](group_driver& self) mutable {
-                self.report(std::move(told));
+                self.reporter_.forward(std::move(told));
             });
         });
     }
@@ -437,7 +401,7 @@ private:
             telling();
             return true;
         } catch (...) {
-            count(&group_stats::events_dropped);
+            counters_.add(&group_stats::events_dropped);
             return false;
         }
     }
@@ -451,7 +415,7 @@ private:
         }
     }
     std::error_code take_untold() noexcept {
-        std::lock_guard const lock{shared_};
+        std::lock_guard const lock{untold_mutex_};
         return std::exchange(untold_failure_, {});
     }
 
@@ -493,16 +457,9 @@ private:
         }
         frame->leave();
         if (!self->send(frame)) {
-            self->end_late(*frame);
+            // The run is over, and only the counters are left to tell it to.
+            self->counters_.ended_late(frame->abandoned, frame->failed(), frame->late_messages);
         }
-    }
-
-    /// The run is over, and only the counters are left to tell it to. Any thread.
-    void end_late(user_frame const& frame) noexcept {
-        std::lock_guard const lock{shared_};
-        stats_.abandoned_handlers -= frame.abandoned ? 1 : 0;
-        stats_.late_messages += frame.late_messages;
-        stats_.late_failures += frame.failed() ? 1 : 0;
     }
 
     // The loop.
@@ -561,7 +518,7 @@ private:
         } else {
             for (auto const& each : std::exchange(moves_, {})) {
                 if (resets_.is_news(each.where, each.from)) {
-                    report_reset(each);
+                    reporter_.position_reset(each);
                 }
             }
         }
@@ -622,12 +579,7 @@ private:
         }
         if (!patient && over(close_by_)) {
             if (machine_.at() == step::closing) {
-                report({event_kind::close_timed_out,
-                        severity::warning,
-                        std::nullopt,
-                        {},
-                        "the group was not left in time; its "
-                        "coordinator removes this member after the session timeout"});
+                reporter_.close_timed_out();
             }
             feed(machine::close_deadline_over{});
         }
@@ -674,10 +626,10 @@ private:
     void note(machine::assigned const& what) {
         answered();
         subscription_changed_ = false;
-        end_wait_for_assignment(list(what.partitions));
+        end_wait_for_assignment(event_reporter::list(what.partitions));
         end_what_names_no_place((clock::time_point::max)(), "an assignment has arrived");
-        if (conditions_.lasts(event_kind::topic_missing) ||
-            conditions_.lasts(event_kind::partition_error)) {
+        if (reporter_.lasts(event_kind::topic_missing) ||
+            reporter_.lasts(event_kind::partition_error)) {
             for (auto const& where : what.partitions) {
                 found_topic(where.topic);
             }
@@ -701,7 +653,7 @@ private:
         for (auto const& each : what.partitions) {
             told_given_back_.erase(each);
         }
-        report({event_kind::claims_added, severity::info, std::nullopt, {}, list(what.partitions)});
+        reporter_.claims_added(what.partitions);
     }
     void describe(machine::revoked const& what) {
         partition_set untold;
@@ -717,11 +669,11 @@ private:
     }
 
     void tell_end_of(partition_set const& partitions, bool lost) {
-        report({lost ? event_kind::claims_lost : event_kind::claims_revoked,
-                lost ? severity::warning : severity::info,
-                std::nullopt,
-                {},
-                list(partitions)});
+        if (lost) {
+            reporter_.claims_lost(partitions);
+        } else {
+            reporter_.claims_revoked(partitions);
+        }
     }
 
     /// A run that ends gives its claims back by itself: it is told when they begin to end, as with
@@ -754,14 +706,14 @@ private:
 
     void follow(offset_lookup::outcome what) {
         for (auto& each : what.events) {
-            report(each.kind == event_kind::start_delayed ? with_reason(std::move(each))
-                                                          : std::move(each));
+            auto const heard =
+                each.kind == event_kind::start_delayed ? hear(each.where) : std::string{};
+            reporter_.forward(std::move(each), heard);
         }
         if (what.failure && what.where) {
             fail(what.failure, name(*what.where),
                  machine::failed{}); // the membership is intact and is given back in order
-            return report({event_kind::client_error, severity::error, what.where, what.failure,
-                           "the run ends"});
+            return reporter_.client_error(what.failure, "the run ends", what.where);
         }
         if (what.failure) {
             return fail_fatally(what.failure, "committed offsets");
@@ -864,19 +816,7 @@ private:
 
     void on_client(client_position_reset& what) {
         resets_.told(what.where, what.from);
-        report_reset(what);
-    }
-
-    void report_reset(client_position_reset const& what) {
-        auto const to = what.to == start_position::log_end         ? "the end of the log"
-                        : what.to == start_position::log_beginning ? "the beginning of the log"
-                                                                   : std::to_string(what.to);
-        report({event_kind::position_reset,
-                severity::warning,
-                what.where,
-                {},
-                "offset " + std::to_string(what.from) + " is not in the log; reading goes on at " +
-                    to});
+        reporter_.position_reset(what);
     }
 
     void on_client(client_notice& what) {
@@ -898,7 +838,7 @@ private:
         if (what.what.kind == event_kind::topic_missing && what.what.where) {
             topic_missing(what.what.where->topic, what.log_ends);
         }
-        report(std::move(what.what));
+        reporter_.forward(std::move(what.what));
     }
 
     // The last commit keeps away from a topic that is missing: see partition_state::miss_topic.
@@ -950,7 +890,7 @@ private:
         }
         auto const words = with_remedy(words_beside(ec, text), remedy);
         fail(ec, words, machine::fatal{});
-        report({event_kind::client_error, severity::error, std::nullopt, ec, words});
+        reporter_.client_error(ec, words);
     }
 
     void on_partition_error(topic_partition const& where, std::error_code ec,
@@ -965,8 +905,7 @@ private:
             found->second->watch.failed(look_at(*found->second->state), clock::now(), leader_knows);
         }
         auto const over = effect_of(ec) == error_effect::ends_application;
-        report({event_kind::partition_error, over ? severity::error : severity::warning, where, ec,
-                text});
+        reporter_.partition_error(where, ec, text, over);
         if (over) {
             fail(ec, name(where) + ": " + text, machine::failed{});
         }
@@ -983,21 +922,13 @@ private:
     // A broker has answered.
     void answered() {
         if (outage_.answered()) {
-            report({event_kind::brokers_reachable,
-                    severity::info,
-                    std::nullopt,
-                    {},
-                    "the brokers can be reached again"});
+            reporter_.brokers_reachable();
         }
         // Another broker may refuse this member still: then it says so again, at each attempt.
         if (refusal_.lasts() && clock::now() - refused_at_ >= std::chrono::seconds{5}) {
             refusal_.answered();
             if (!token_fails_) {
-                report({event_kind::authentication_recovered,
-                        severity::info,
-                        std::nullopt,
-                        {},
-                        "the brokers accept this member"});
+                reporter_.member_accepted();
             }
         }
     }
@@ -1011,20 +942,7 @@ private:
                 }
             });
         }
-        if (conditions_.lasts(event_kind::topic_missing)) {
-            report({event_kind::topic_found,
-                    severity::info,
-                    topic_partition{topic, -1},
-                    {},
-                    "the topic exists"});
-        }
-        if (conditions_.lasts(event_kind::partition_error)) {
-            report({event_kind::partition_recovered,
-                    severity::info,
-                    topic_partition{topic, -1},
-                    {},
-                    "the topic can be read"});
-        }
+        reporter_.topic_found(topic);
     }
 
     // What lasts as long as a step of the machine's.
@@ -1032,16 +950,11 @@ private:
         if (machine_.at() != step::looking_up) {
             follow(lookup_.abandon());
         }
-        if (machine_.at() != step::looking_up &&
-            conditions_.lasts(event_kind::offsets_unavailable)) {
-            report({event_kind::offsets_found,
-                    severity::info,
-                    std::nullopt,
-                    {},
-                    "the committed offsets are not needed any more"});
+        if (machine_.at() != step::looking_up) {
+            reporter_.offsets_not_needed();
         }
-        if (machine_.at() != step::setting_up && conditions_.lasts(event_kind::setup_stalled)) {
-            report({event_kind::setup_resumed, severity::info, std::nullopt, {}, "setup is over"});
+        if (machine_.at() != step::setting_up) {
+            reporter_.setup_resumed();
         }
     }
 
@@ -1059,11 +972,8 @@ private:
         for (auto const& each : what.partitions) {
             state->claims.emplace(each, make_state(each));
         }
-        {
-            std::lock_guard const lock{shared_};
-            session_state_ = state;
-            ++stats_.sessions;
-        }
+        session_state_ = state;
+        counters_.session_begins(state);
         session_ = std::make_shared<kgroup::session>(state, this->weak_from_this(),
                                                      this->weak_from_this(), executor_);
         session_strand_.emplace(asio::make_strand(executor_));
@@ -1103,18 +1013,14 @@ private:
         }
         if (what.answers) {
             client_.assign(assignment, what.cooperative);
-            count(&group_stats::rebalances);
+            counters_.add(&group_stats::rebalances);
         }
         if (!others.empty()) {
             client_.seek(others);
         }
         if (session_state_->claims.size() > config_.expected_partitions) {
-            report({event_kind::too_many_partitions,
-                    severity::warning,
-                    std::nullopt,
-                    {},
-                    std::to_string(session_state_->claims.size()) + " partitions are owned and " +
-                        std::to_string(config_.expected_partitions) + " were expected"});
+            reporter_.too_many_partitions(session_state_->claims.size(),
+                                          config_.expected_partitions);
         }
         for (auto& state : states) {
             if (!what.delayed.contains(state->where())) {
@@ -1187,12 +1093,12 @@ private:
             positions.push_back({each, start_position::log_end, -1, {}});
         }
         client_.assign(positions, what.cooperative);
-        count(&group_stats::rebalances);
+        counters_.add(&group_stats::rebalances);
     }
 
     void perform(machine::release_partitions const& what) {
         client_.unassign({what.partitions.begin(), what.partitions.end()}, what.cooperative);
-        count(&group_stats::rebalances);
+        counters_.add(&group_stats::rebalances);
     }
 
     void perform(machine::end_claims const& what) {
@@ -1227,22 +1133,14 @@ private:
                 auto const& frame = found->second;
                 frame->cancelled = true;
                 if (!is_loss(frame->state->why_ended())) {
-                    report({event_kind::handler_cancelled,
-                            severity::warning,
-                            each,
-                            {},
-                            "the handler did not end within the deadline"});
+                    reporter_.handler_cancelled(each);
                 }
                 frame->state->cancel(asio::cancellation_type::terminal);
             }
         }
         if (what.claims.empty() && hook_) {
             hook_->cancelled = true;
-            report({event_kind::handler_cancelled,
-                    severity::warning,
-                    std::nullopt,
-                    {},
-                    "setup or cleanup did not end within the deadline"});
+            reporter_.hook_cancelled();
             hook_->place->cancel(asio::cancellation_type::terminal);
         }
     }
@@ -1272,11 +1170,9 @@ private:
     }
 
     void report_abandoned(std::optional<topic_partition> where) {
-        count(&group_stats::handlers_abandoned);
+        counters_.add(&group_stats::handlers_abandoned);
         set_abandoned();
-        report({event_kind::handler_abandoned, severity::error, std::move(where),
-                errc::handler_abandoned,
-                "the handler did not end after its cancellation; the group goes on without it"});
+        reporter_.handler_abandoned(std::move(where));
     }
 
     void perform(machine::clean_up const&) {
@@ -1301,19 +1197,7 @@ private:
 
     void perform(machine::drop_claims const& what) {
         times_.over();
-        std::vector<std::shared_ptr<partition_state>> dropped;
-        {
-            std::lock_guard const lock{shared_}; // the outer one, as in stats()
-            std::lock_guard const claims{session_state_->mutex};
-            for (auto const& each : what.claims) {
-                if (auto const found = session_state_->claims.find(each);
-                    found != session_state_->claims.end()) {
-                    stats_.records_received += found->second->delivered();
-                    dropped.push_back(std::move(found->second));
-                    session_state_->claims.erase(found);
-                }
-            }
-        }
+        auto const dropped = counters_.retire(what.claims);
         follow(lookup_.forget(what.claims, "the partition is not owned any more"));
         for (auto const& each : dropped) {
             each->end(end_reason::revoked);
@@ -1323,9 +1207,7 @@ private:
             }
             orphans_.erase(each->where());
             positions_.erase(each->where());
-            for (auto& end : conditions_.end_of(each->where(), "the claim has ended")) {
-                publish(std::move(end));
-            }
+            reporter_.end_all_of(each->where(), "the claim has ended");
             resets_.forget(each->where());
         }
     }
@@ -1334,37 +1216,23 @@ private:
         times_.over();
         last_end_ = what.why;
         commit_trouble_ = false;
-        report({event_kind::commit_recovered,
-                severity::info,
-                std::nullopt,
-                {},
-                "the session ends; nothing is left to commit"});
-        report({event_kind::session_ended,
-                severity::info,
-                std::nullopt,
-                {},
-                std::string{to_string(what.why)}});
+        reporter_.session_ended(what.why);
         committer_.fail_waiters(errc::session_ended);
         session_state_->why = what.why;
         session_state_->stopping.set();
-        std::lock_guard const lock{shared_};
+        counters_.session_ends();
         session_state_.reset();
         session_.reset();
     }
 
     void perform(machine::report_orphan const& what) {
         orphans_[what.where] = clock::now();
-        report_orphan(what.where);
-    }
-    void report_orphan(topic_partition const& where) {
-        report({event_kind::handler_returned,
-                severity::warning,
-                where,
-                {},
-                "the handler has returned and nobody reads this claim"});
+        reporter_.claim_left(what.where);
     }
 
-    void perform(machine::report_superseded const&) { count(&group_stats::superseded_rebalances); }
+    void perform(machine::report_superseded const&) {
+        counters_.add(&group_stats::superseded_rebalances);
+    }
 
     void perform(machine::arm_deadline const& what) {
         using limit = machine::arm_deadline::limit;
@@ -1452,24 +1320,14 @@ private:
             feed(machine::claim_ended{where, failed});
         }
         if (frame.late_messages != 0) {
-            add(&group_stats::late_messages, frame.late_messages);
-            report({event_kind::late_message,
-                    severity::warning,
-                    where,
-                    {},
-                    std::to_string(frame.late_messages) +
-                        " messages are still held after the handler has ended"});
+            counters_.add(&group_stats::late_messages, frame.late_messages);
+            reporter_.late_messages(where, frame.late_messages);
         }
         if (failed) {
-            report_failure(where, frame.failure);
+            report_failure(frame.failure, &where);
         } else if (!frame.abandoned && !frame.state->ended() &&
                    config_.on_claim_exit == claim_exit::end_session) {
-            report({event_kind::handler_returned,
-                    severity::warning,
-                    where,
-                    {},
-                    "the handler has returned while its claim is live; "
-                    "the session ends"});
+            reporter_.claim_exited(where);
         }
     }
 
@@ -1493,13 +1351,9 @@ private:
             feed(frame.ended(failed));
         }
         if (failed) {
-            report_failure(std::nullopt, frame.failure);
+            report_failure(frame.failure, nullptr);
         } else if (!frame.abandoned && session_state_ && frame.which == &handler_binding::setup) {
-            report({event_kind::session_started,
-                    severity::info,
-                    std::nullopt,
-                    {},
-                    std::to_string(session_state_->claims.size()) + " claims"});
+            reporter_.session_started(session_state_->claims.size());
         }
     }
 
@@ -1519,16 +1373,15 @@ private:
         }
     }
 
-    void report_failure(std::optional<topic_partition> where, std::exception_ptr const& e) {
-        if (over_) {
-            return count(&group_stats::late_failures);
+    // Null: a hook's.
+    void report_failure(std::exception_ptr const& failure, topic_partition const* partition) {
+        if (reporter_.closed()) {
+            counters_.add(&group_stats::late_failures);
+        } else if (partition) {
+            reporter_.handler_failed(*partition, failure);
+        } else {
+            reporter_.hook_failed(failure);
         }
-        auto const [text, code] = words_of(e);
-        auto const words = words_beside(code, text);
-        report({event_kind::handler_failed, severity::error, std::move(where), code,
-                !words.empty() ? words
-                : where        ? "consume_claim has failed"
-                               : "setup or cleanup has failed"});
     }
 
     // Tokens.
@@ -1561,19 +1414,13 @@ private:
         } else {
             token_backoff_ = 1s;
             if (std::exchange(token_fails_, false) && !refusal_.lasts()) {
-                report({event_kind::authentication_recovered,
-                        severity::info,
-                        std::nullopt,
-                        {},
-                        "a token has been given"});
+                reporter_.token_given();
             }
             return;
         }
         token_fails_ = true;
         token_at_ = clock::now() + token_backoff_;
-        report({event_kind::authentication_failed, severity::error, std::nullopt, code,
-                why + "; oauth_token_provider is asked again in " +
-                    std::to_string(token_backoff_.count()) + " ms"});
+        reporter_.authentication_failed(code, why, token_backoff_);
         token_backoff_ = (std::min<std::chrono::milliseconds>)(token_backoff_ * 2, 30s);
     }
 
@@ -1633,23 +1480,18 @@ private:
     }
 
     void on_commit(commit_outcome const& what) {
-        add(&group_stats::offsets_committed, what.committed);
+        counters_.add(&group_stats::offsets_committed, what.committed);
         if (what.error) {
-            count(&group_stats::commits_failed);
+            counters_.add(&group_stats::commits_failed);
             if (!what.will_retry) {
                 commit_trouble_ = true;
-                report({event_kind::commit_failed, severity::warning, what.where, what.error,
-                        "what is marked is not committed"});
+                reporter_.commit_failed(what.where, what.error);
             }
             return;
         }
-        count(&group_stats::commits);
+        counters_.add(&group_stats::commits);
         if (std::exchange(commit_trouble_, false)) {
-            report({event_kind::commit_recovered,
-                    severity::info,
-                    std::nullopt,
-                    {},
-                    "commits succeed again"});
+            reporter_.commit_recovered();
         }
     }
 
@@ -1682,19 +1524,14 @@ private:
         if (hook_ && hook_->place->cancel_pending()) {
             hook_->place->notify();
         }
-        if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= 30s) {
+        if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= setup_told_every) {
             hook_->told = now;
-            report({event_kind::setup_stalled,
-                    severity::warning,
-                    std::nullopt,
-                    {},
-                    "setup has not ended in 30 s; until it does nothing is read, and the group "
-                    "waits for this member in a rebalance"});
+            reporter_.setup_stalled(setup_told_every);
         }
         for (auto& [where, told] : orphans_) {
             if (now - told >= 1min) {
                 told = now;
-                report_orphan(where);
+                reporter_.claim_left(where);
             }
         }
         watch_assignment(now);
@@ -1703,9 +1540,7 @@ private:
             listen(now, undisturbed);
             end_what_names_no_place(now - 30s, "it has not been told again");
         }
-        for (auto& kept : conditions_.kept_back(now, 10s)) {
-            report(std::move(kept));
-        }
+        reporter_.report_kept_back(now);
     }
 
     // The client's debug log is followed for some seconds before something is told, for its words.
@@ -1720,19 +1555,14 @@ private:
         }
     }
 
-    event with_reason(event what) {
-        if (auto const words = listening_ ? client_.heard(what.where) : std::string{};
-            !words.empty()) {
-            what.text += "; the client's log: " + words;
-        }
-        return what;
+    // What the client's log says of trouble with a partition, or with the membership.
+    std::string hear(std::optional<topic_partition> const& partition) const {
+        return listening_ ? client_.heard(partition) : std::string{};
     }
 
     void end_what_names_no_place(clock::time_point silent_since, std::string_view text) {
         for (auto const kind : {event_kind::partition_error, event_kind::topic_missing}) {
-            for (auto& end : conditions_.end_without_place(kind, silent_since, text)) {
-                publish(std::move(end));
-            }
+            reporter_.end_without_place(kind, silent_since, text);
         }
     }
 
@@ -1753,60 +1583,26 @@ private:
             answered();
         }
         if (found.recovered) {
-            report({event_kind::partition_recovered,
-                    severity::info,
-                    where,
-                    {},
-                    "the partition is read again"});
+            reporter_.partition_recovered(where);
         }
         if (found.wake_up_missed) {
-            count(&group_stats::wakeups_healed);
-            report({event_kind::wakeup_healed,
-                    severity::warning,
-                    where,
-                    {},
-                    "records waited without a wake-up"});
+            counters_.add(&group_stats::wakeups_healed);
+            reporter_.missed_wakeup(where);
             frame.state->notify();
         }
         if (found.resumed) {
-            report({event_kind::claim_resumed,
-                    severity::info,
-                    where,
-                    {},
-                    at.open ? "the handler has taken what waited" : "the claim is paused"});
+            reporter_.claim_resumed(where, at.open);
         }
         if (found.stalled) {
-            report({event_kind::claim_stalled,
-                    severity::warning,
-                    where,
-                    {},
-                    (at.waits
-                         ? "65,536 records are delivered and the oldest of them is not acknowledged"
-                         : "records wait and the handler has not asked for one in 30 s") +
-                        std::string{"; the next offset is "} + std::to_string(at.position)});
+            reporter_.claim_stalled(where, at);
         }
         if (found.records_come) {
-            report({event_kind::records_come,
-                    severity::info,
-                    where,
-                    {},
-                    at.open ? "records come again, or there are none to come"
-                            : "the claim is paused"});
+            reporter_.records_come(where, at.open);
         }
         if (found.nothing_comes) {
-            report(with_reason({event_kind::nothing_comes,
-                                severity::warning,
-                                where,
-                                {},
-                                "nothing has come for " + seconds_since(frame.watch.quiet_since()) +
-                                    ": " + frame.watch.reason()}));
+            reporter_.nothing_comes(where, clock::now() - frame.watch.quiet_since(),
+                                    frame.watch.reason(), hear(where));
         }
-    }
-
-    static std::string seconds_since(clock::time_point when) {
-        return std::to_string(
-                   std::chrono::duration_cast<std::chrono::seconds>(clock::now() - when).count()) +
-               " s";
     }
 
     void watch_assignment(clock::time_point now) {
@@ -1823,18 +1619,14 @@ private:
             }
         }
         if (assignment_.telling_is_due(now)) {
-            report(with_reason(
-                {event_kind::no_assignment, severity::warning, std::nullopt,
-                 coordinator_ ? coordinator_->error : std::error_code{},
-                 "no assignment for " + seconds_since(*assignment_.since()) + ": " + waits_for()}));
+            reporter_.no_assignment(coordinator_ ? coordinator_->error : std::error_code{},
+                                    now - *assignment_.since(), waits_for(), hear(std::nullopt));
         }
     }
 
     void end_wait_for_assignment(std::string const& text) {
         assignment_.end();
-        if (conditions_.lasts(event_kind::no_assignment)) {
-            report({event_kind::assignment_received, severity::info, std::nullopt, {}, text});
-        }
+        reporter_.assignment_received(text);
     }
 
     // What a member without an assignment waits for.
@@ -1851,7 +1643,7 @@ private:
         } else {
             text = "this member has joined, and waits for the other members";
         }
-        for (auto const& missing : conditions_.of(event_kind::topic_missing)) {
+        for (auto const& missing : reporter_.lasting(event_kind::topic_missing)) {
             text += missing.newest.where ? "; there is no topic " + missing.newest.where->topic
                                          : "; a topic is missing";
         }
@@ -1892,7 +1684,7 @@ private:
             if (topics_question_ == 0 && now >= next_topics_) {
                 std::vector<topic_partition> missing;
                 for (auto const kind : {event_kind::topic_missing, event_kind::partition_error}) {
-                    for (auto const& known : conditions_.of(kind)) {
+                    for (auto const& known : reporter_.lasting(kind)) {
                         if (known.newest.where && known.newest.where->partition < 0) {
                             missing.emplace_back(known.newest.where->topic, 0);
                         }
@@ -1962,9 +1754,7 @@ private:
         }
         if (provider && abandoned_.contains(provider.get())) {
             set_abandoned();
-            report({event_kind::handler_abandoned, severity::error, std::nullopt,
-                    errc::handler_abandoned,
-                    "oauth_token_provider did not end after its cancellation"});
+            reporter_.token_provider_abandoned();
         }
         client_started_ = false;
         for (auto const& each : std::exchange(times_waiters_, {})) {
@@ -1987,9 +1777,8 @@ private:
     /// The run is over: no function of the user's is called from here on, and none is kept but by
     /// frames that live on.
     void forget_user() noexcept {
-        over_ = true;
+        reporter_.close();
         handler_.reset();
-        config_.on_event = nullptr;
         config_.oauth_token_provider = nullptr;
     }
 
@@ -2011,79 +1800,26 @@ private:
         return hook || !rest.empty();
     }
 
-    // Events.
-
-    void report(event what) {
-        if (over_) {
-            return;
-        }
-        try {
-            if (ends(what.kind)) {
-                for (auto& end : conditions_.end(what)) {
-                    publish(std::move(end));
-                }
-                return;
-            }
-            auto const now = clock::now();
-            auto const passes = filter_.passes(what, now);
-            if (ended_by(what.kind)) {
-                conditions_.note(what, passes, now);
-            }
-            if (!passes) {
-                return count(&group_stats::events_dropped);
-            }
-            publish(std::move(what));
-        } catch (...) {
-            fail_to_report();
-        }
-    }
-
-    void publish(event what) {
-        try {
-            what.text = one_line(words_beside(what.error, std::move(what.text)));
-            if (config_.on_event) {
-                config_.on_event(what);
-            } else {
-                print(what, config_.group_id);
-            }
-        } catch (...) {
-            fail_to_report();
-        }
-    }
-
-    void fail_to_report() {
+    void on_report_failed(std::exception_ptr failure) {
         if (!failure_) {
-            failure_ = std::current_exception();
+            failure_ = std::move(failure);
             close_within();
             feed(machine::failed{});
         }
     }
 
-    static std::string list(partition_set const& partitions) {
-        std::string text;
-        for (auto const& each : partitions) {
-            text += (text.empty() ? "" : " ") + name(each);
-        }
-        return text.empty() ? "none" : text;
-    }
+    void set_abandoned() noexcept { counters_.set_abandoned(abandoned_.size()); }
 
-    // Shared with other threads.
-
-    void count(std::uint64_t group_stats::*which) { add(which, 1); }
-    void add(std::uint64_t group_stats::*which, std::uint64_t how_many) {
-        std::lock_guard const lock{shared_};
-        stats_.*which += how_many;
-    }
-    void set_abandoned() {
-        std::lock_guard const lock{shared_};
-        stats_.abandoned_handlers = abandoned_.size();
-    }
+    // How often it is told that `setup` takes long.
+    static constexpr auto setup_told_every = std::chrono::seconds{30};
 
     config config_;
     asio::any_io_executor executor_;
     std::shared_ptr<auto_reset_event> waiting_place_;
     asio::any_io_executor strand_;
     session_machine machine_;
+    group_counters counters_;
+    event_reporter reporter_;
     std::deque<machine::event> inbox_;
     partition_set told_added_;      // and their end not yet
     partition_set told_given_back_; // by the end of the run; the client has not revoked them yet
@@ -2105,10 +1841,8 @@ private:
     std::chrono::milliseconds token_backoff_{1000};
     offset_committer committer_;
     std::set<std::string> missing_topics_;
-    event_filter filter_;
     position_resets resets_;
     std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
-    lasting_conditions conditions_;
     std::vector<std::string> topics_ = config_.topics;
     assignment_watch assignment_;
     bool listening_ = false; // to the client's debug log
@@ -2151,13 +1885,11 @@ private:
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> started_{false};
-    bool over_ = false;
     mailbox<group_driver> mail_;
-    std::mutex client_mutex_;        // member_id and generation_id against shut_down
-    mutable std::mutex shared_;      // those below
+    std::mutex client_mutex_; // member_id and generation_id against shut_down
+    std::mutex untold_mutex_;
     std::error_code untold_failure_; // a partition's, when there was no memory to tell it
-    group_stats stats_;
-    std::shared_ptr<session_state> session_state_; // written on the strand under the mutex
+    std::shared_ptr<session_state> session_state_;
 
     Client client_; // goes first: while it does, it may still call what wakes the rest
 };
