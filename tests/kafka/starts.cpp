@@ -1,5 +1,6 @@
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/testing/embedded_cluster.hpp>
 
 #include <doctest/doctest.h>
 #include <librdkafka/rdkafka.h>
@@ -27,6 +28,7 @@ namespace {
 using namespace kgroup::tests;
 using kgroup::event_kind;
 using kgroup::offset_reset;
+using kgroup::testing::embedded_cluster;
 
 /// Adds partitions to a topic of a real Kafka, and returns when they can be written to.
 void add_partitions(kafka& brokers, std::string const& topic, std::size_t count) {
@@ -219,6 +221,61 @@ TEST_CASE("starts: a leader that is away delays its partition only") {
     brokers.produce_values(topic, 1, {"b"});
     REQUIRE(eventually([&] { return notes.records.offsets(1) == std::vector<std::int64_t>{1}; }));
     CHECK(one.count(event_kind::start_found) == 1);
+}
+
+TEST_CASE("starts: a coordinator that is slow to say what is committed, and a broker that is not the coordinator") {
+    embedded_cluster cluster{2};
+    cluster.create_topic("orders", 2);
+    cluster.produce("orders", 0, "a", "b", "c");
+    cluster.produce("orders", 1, "a");
+    for (std::int32_t const coordinator : {1, 2}) {
+        kgroup::config const given{.brokers = cluster.brokers(),
+                                   .group_id = unique("group"),
+                                   .topics = {"orders"},
+                                   .initial_offset = offset_reset::earliest,
+                                   .properties = {{"session.timeout.ms", "6000"}}};
+        cluster.move_coordinator(given.group_id, coordinator);
+        {
+            received records;
+            member one{given, receive_into(records)};
+            REQUIRE(eventually([&] { return records.count() == 4; }));
+        }
+        REQUIRE(cluster.committed(given.group_id, "orders", 0) == 3);
+        for (auto const isolation : {"read_committed", "read_uncommitted"}) {
+            auto slow = given;
+            slow.properties["isolation.level"] = isolation;
+            cluster.delay(coordinator, embedded_cluster::request::offset_fetch, 2s);
+            start_notes notes;
+            member one{slow, notes.handler()};
+            REQUIRE(eventually([&] { return notes.count() == 2; }));
+            CHECK(notes.of(0) == 3);
+            CHECK(notes.of(1) == 1);
+            CHECK(one.count(event_kind::offsets_unavailable) == 0);
+        }
+    }
+}
+
+TEST_CASE("starts: an outage while the committed offsets are looked up") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    cluster.produce("orders", 0, "a");
+    kgroup::config const given{.brokers = cluster.brokers(),
+                               .group_id = unique("group"),
+                               .topics = {"orders"},
+                               .initial_offset = offset_reset::earliest,
+                               .properties = {{"session.timeout.ms", "30000"}}};
+    cluster.set_round_trip_time(1s); // or the answer is there before the outage
+    start_notes notes;
+    member one{given, notes.handler()};
+    REQUIRE(eventually([&] { return one.count(event_kind::claims_added) == 1; }));
+    cluster.take_down();
+    cluster.set_round_trip_time(0ms);
+    REQUIRE(eventually([&] { return one.count(event_kind::offsets_unavailable) == 1; }));
+    CHECK(notes.count() == 0);
+    cluster.bring_up();
+    REQUIRE(eventually([&] { return notes.count() == 2; }));
+    REQUIRE(eventually([&] { return notes.records.count() == 1; }));
+    CHECK(one.count(event_kind::offsets_found) == 1);
 }
 
 } // namespace

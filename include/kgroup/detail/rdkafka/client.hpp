@@ -7,6 +7,7 @@
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
 #include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/rdkafka/committed.hpp>
 #include <kgroup/detail/rdkafka/debug_lines.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/detail/rdkafka/logs.hpp>
@@ -138,35 +139,25 @@ public:
 
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
                  std::chrono::milliseconds timeout) {
-        auto const wanted = make_partitions(partitions.size());
-        auto& asked = looked_up_[id];
-        asked.insert(partitions.begin(), partitions.end());
-        std::map<std::string, std::int32_t> highest;
-        for (auto const& each : asked) {
-            rd_kafka_topic_partition_list_add(wanted.get(), each.topic.c_str(), each.partition);
-            highest[each.topic] = each.partition;
-        }
-        for (auto const& [topic, last] : lower ? highest : decltype(highest){}) {
-            for (topic_partition each{topic, 0}; each.partition < last; ++each.partition) {
-                if (!asked.contains(each)) {
-                    rd_kafka_topic_partition_list_add(wanted.get(), topic.c_str(), each.partition);
+        auto unasked = answer_of(
+            client_offsets{id, std::make_error_code(std::errc::not_enough_memory), {}, {}});
+        try {
+            lookups_->ask([id, answer = unasked,
+                           wanted = partition_set{partitions.begin(), partitions.end()}, lower,
+                           timeout, group = group_id_, handle = handle_,
+                           to = arrivals_]() mutable {
+                try {
+                    std::get<client_offsets>(answer.front()) =
+                        rdkafka_committed_finder{handle->get(), group, timeout}.find(id, wanted,
+                                                                                     lower);
+                } catch (...) { // out of memory, on a thread that has nobody to tell
                 }
-            }
+                handle.reset(); // before the answer: who gets it may wait for the last of them
+                to->add(std::move(answer));
+            });
+        } catch (...) { // no thread, or no memory for one
+            arrivals_->add(std::move(unasked));
         }
-        std::unique_ptr<rd_kafka_AdminOptions_t,
-                        rdkafka_deleter<rd_kafka_AdminOptions_destroy>> const options{
-            rd_kafka_AdminOptions_new(handle_->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
-        char text[256];
-        rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(timeout.count()),
-                                                  text, sizeof text);
-        rd_kafka_AdminOptions_set_opaque(options.get(), as_opaque(id));
-        // Offsets of a transaction that is not decided yet: wait rather than start too early.
-        rdkafka_error const ignored{
-            rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)};
-        auto* request = rd_kafka_ListConsumerGroupOffsets_new(group_id_.c_str(), wanted.get());
-        rd_kafka_ListConsumerGroupOffsets(handle_->get(), &request, 1, options.get(),
-                                          queue_->get());
-        rd_kafka_ListConsumerGroupOffsets_destroy(request);
     }
 
     // Only a blocking call tells (before librdkafka 2.3), and only one that blocks knows how many
@@ -373,8 +364,6 @@ public:
         });
     }
 
-    // Not by the admin interface, as `look_up` is: up to 2.16 it ends the process when the
-    // coordinator comes back to a request that has timed out, which here is ordinary.
     void ask_coordinator(std::uint64_t id, topic_partition about,
                          std::chrono::milliseconds timeout) {
         looks_->ask([answer = answer_of(client_coordinator{id, {}}), about = std::move(about),
@@ -425,6 +414,7 @@ public:
         }
         questions_->drop_rest();
         looks_->drop_rest();
+        lookups_->drop_rest();
         log_questions_->drop_rest();
         if (!handle_) {
             done();
@@ -656,8 +646,6 @@ private:
             return rebalance(event);
         case RD_KAFKA_EVENT_OFFSET_COMMIT:
             return commit_answer(event);
-        case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
-            return committed_offsets(event);
         case RD_KAFKA_EVENT_ERROR:
             return error(event);
         case RD_KAFKA_EVENT_LOG:
@@ -697,43 +685,6 @@ private:
             }
         }
         return answer;
-    }
-
-    client_event committed_offsets(rd_kafka_event_t* event) {
-        client_offsets found{as_id(rd_kafka_event_opaque(event)),
-                             make_error_code(rd_kafka_event_error(event)),
-                             {},
-                             {}};
-        auto const asked = looked_up_.extract(found.id);
-        if (found.error) {
-            return found;
-        }
-        std::size_t groups = 0;
-        auto const* const* const results = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event), &groups);
-        if (groups != 1) {
-            found.error = make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG);
-            return found;
-        }
-        if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
-            found.error = make_error_code(rd_kafka_error_code(failed));
-            return found;
-        }
-        auto const* const list = rd_kafka_group_result_partitions(results[0]);
-        for (int i = 0; i != list->cnt; ++i) {
-            auto const& each = list->elems[i];
-            committed_offset one{{each.topic, each.partition}, -1, {}, make_error_code(each.err)};
-            if (!each.err && each.offset >= 0) {
-                one.offset = each.offset;
-                if (each.metadata) {
-                    one.metadata.assign(static_cast<char const*>(each.metadata),
-                                        each.metadata_size);
-                }
-            }
-            auto const wanted = !asked || asked.mapped().contains(one.where);
-            (wanted ? found.offsets : found.lower).push_back(std::move(one));
-        }
-        return found;
     }
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {
@@ -949,9 +900,9 @@ private:
     std::shared_ptr<questions> questions_ = std::make_shared<questions>();
     std::shared_ptr<questions> looks_ =
         std::make_shared<questions>(); // of kgroup's own: they hold up nobody else's
-    std::shared_ptr<questions> log_questions_ =
-        std::make_shared<questions>(); // claims' starts wait for them, and for nobody's questions
-    std::map<std::uint64_t, partition_set> looked_up_; // what was asked for
+    // Claims' starts wait for these two, and for nobody's questions.
+    std::shared_ptr<questions> lookups_ = std::make_shared<questions>();
+    std::shared_ptr<questions> log_questions_ = std::make_shared<questions>();
     partition_set held_back_; // paused, because it is not known where they begin
     std::map<topic_partition, std::int64_t> unsought_; // of these: known, and to be read from there
     clock::time_point seek_again_at_{};
