@@ -1,15 +1,15 @@
 #pragma once
 
+#include <kgroup/detail/asio/async_operation.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/asio/with_cancellation.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 
+#include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
-#include <asio/co_spawn.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -152,13 +152,11 @@ public:
     asio::awaitable<void> async_wait_ended() { return detail::partition_state::wait_ended(state_); }
 
     /// The same with a completion token, on the claim's strand. Completion signature:
-    /// `void(std::exception_ptr)`.
-    template <typename CompletionToken>
+    /// `void(std::error_code)`.
+    template <asio::completion_token_for<void(std::error_code)> CompletionToken>
     auto async_wait_ended(CompletionToken&& token) {
-        return asio::co_spawn(
-            state_->strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_wait_ended()),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(state_->strand(), asio::enable_total_cancellation(),
+                                       async_wait_ended(), std::forward<CompletionToken>(token));
     }
 
     /// For the library: the claim over a partition that is owned.

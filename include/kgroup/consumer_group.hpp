@@ -1,7 +1,7 @@
 #pragma once
 
 #include <kgroup/config.hpp>
-#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/asio/async_operation.hpp>
 #include <kgroup/detail/group/group_driver_base.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
@@ -25,6 +25,7 @@
 
 #include <chrono>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -67,6 +68,8 @@ namespace kgroup {
 template <typename Client>
 class basic_consumer_group {
 public:
+    using executor_type = asio::any_io_executor;
+
     /// A group on an executor, or on that of an execution context. Connects to nothing.
     ///
     /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its
@@ -78,9 +81,27 @@ public:
     basic_consumer_group(Context& context, config given)
         : basic_consumer_group(context.get_executor(), std::move(given)) {}
 
-    basic_consumer_group(basic_consumer_group const&) = delete;
-    basic_consumer_group& operator=(basic_consumer_group const&) = delete;
-    ~basic_consumer_group() { driver_->stop(); }
+    /// Takes another's place, also while that one runs: the run goes on, and is this group's. What
+    /// was moved from may only be destroyed or assigned to. No other call may run beside it.
+    basic_consumer_group(basic_consumer_group&&) noexcept = default;
+    /// The same; the run of the group that was here is stopped, as by its destructor.
+    basic_consumer_group& operator=(basic_consumer_group&& other) noexcept {
+        if (this != &other) {
+            if (driver_) {
+                driver_->stop();
+            }
+            driver_ = std::move(other.driver_);
+        }
+        return *this;
+    }
+    ~basic_consumer_group() {
+        if (driver_) {
+            driver_->stop();
+        }
+    }
+
+    /// The executor that it was made with.
+    executor_type get_executor() const noexcept { return driver_->executor(); }
 
     /// Joins the group and consumes, session after session, until the group is stopped, a handler
     /// throws, or the membership is gone for good. Then, in this order: the claims end, the
@@ -105,7 +126,8 @@ public:
     /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where
     /// `errc::handler_abandoned` is possible, the abandoned frame; a `std::shared_ptr` or an rvalue
     /// is kept alive by the library for as long as a frame of it lives.
-    template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
+    template <typename Handler, asio::completion_token_for<void(std::exception_ptr)>
+                                    CompletionToken = asio::use_awaitable_t<>>
     auto async_run(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr)>(
             [](auto&& completion, std::shared_ptr<detail::group_driver_base> self,
@@ -125,7 +147,8 @@ public:
     /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: as `async_run`'s, and,
     /// where that is null, why the session ended; `stopped` if there was none. Errors, cancellation
     /// and the handler's lifetime: as for `async_run`.
-    template <typename Handler, typename CompletionToken = asio::use_awaitable_t<>>
+    template <typename Handler, asio::completion_token_for<void(std::exception_ptr, end_reason)>
+                                    CompletionToken = asio::use_awaitable_t<>>
     auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
         return asio::async_initiate<CompletionToken, void(std::exception_ptr, end_reason)>(
             [](auto&& completion, std::shared_ptr<detail::group_driver_base> self,
@@ -153,8 +176,16 @@ public:
     /// is revoked or lost and comes back is not. Partitions that are not owned are passed over, and
     /// what is assigned later is not paused, whatever the form of the call.
     void pause(std::span<topic_partition const> which) { driver_->pause(which); }
+    /// The same for partitions that are written where it is called: `pause({{"orders", 0}})`.
+    void pause(std::initializer_list<topic_partition> which) {
+        pause(std::span{which.begin(), which.size()});
+    }
     /// Opens them again.
     void resume(std::span<topic_partition const> which) { driver_->resume(which); }
+    /// The same for partitions that are written where it is called.
+    void resume(std::initializer_list<topic_partition> which) {
+        resume(std::span{which.begin(), which.size()});
+    }
     /// `pause` for the partitions of this topic that are owned now.
     void pause(std::string_view topic) { driver_->pause(topic); }
     /// `resume` for the partitions of this topic that are owned now.
@@ -181,7 +212,7 @@ public:
     /// earlier than `time`. They need not be owned. Timestamps are what producers or brokers wrote,
     /// in milliseconds; times before 1970 are taken for 1970.
     ///
-    /// Completion signature: `void(std::exception_ptr, std::vector<offset_for_time>)`: one result
+    /// Completion signature: `void(std::error_code, std::vector<offset_for_time>)`: one result
     /// for each, in this order; a partition that does not exist, or whose leader did not answer
     /// within 10 seconds, has its error there. Errors: `errc::not_running` before the run and when
     /// it is over. Cancellation: total; the answer is not waited for any more.
@@ -192,14 +223,21 @@ public:
     }
 
     /// The same with a completion token.
-    template <typename CompletionToken>
+    template <asio::completion_token_for<void(std::error_code, std::vector<offset_for_time>)>
+                  CompletionToken>
     auto async_offsets_for_times(std::span<topic_partition const> of,
                                  std::chrono::system_clock::time_point time,
                                  CompletionToken&& token) {
-        return asio::co_spawn(asio::make_strand(driver_->executor()),
-                              detail::with_cancellation(asio::enable_total_cancellation(),
-                                                        async_offsets_for_times(of, time)),
-                              std::forward<CompletionToken>(token));
+        return detail::async_operation(
+            asio::make_strand(driver_->executor()), asio::enable_total_cancellation(),
+            async_offsets_for_times(of, time), std::forward<CompletionToken>(token));
+    }
+
+    /// The same for partitions that are written where it is called.
+    asio::awaitable<std::vector<offset_for_time>>
+    async_offsets_for_times(std::initializer_list<topic_partition> of,
+                            std::chrono::system_clock::time_point time) {
+        return async_offsets_for_times(std::span{of.begin(), of.size()}, time);
     }
 
     /// Counters and gauges, a snapshot.

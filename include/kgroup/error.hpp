@@ -2,8 +2,7 @@
 
 #include <kgroup/detail/group/error_table.hpp>
 #include <kgroup/error_effect.hpp>
-
-#include <librdkafka/rdkafka.h>
+#include <kgroup/kafka_errc.hpp>
 
 #include <exception>
 #include <string>
@@ -96,22 +95,25 @@ inline std::error_code make_error_code(errc value) noexcept {
     return {static_cast<int>(value), error_category()};
 }
 
-/// The category over the error codes of the Kafka protocol (positive) and of librdkafka (negative);
-/// its name is "kafka", its messages are librdkafka's.
+namespace detail {
+
+/// librdkafka's words for a code.
+std::string text_of_kafka_error(int code);
+
+} // namespace detail
+
+/// The category over the error codes of the Kafka protocol (positive) and of librdkafka (negative):
+/// `kafka_errc`, and all that it does not name. Its name is "kafka", its messages are librdkafka's.
 inline std::error_category const& kafka_category() noexcept {
     struct category final : std::error_category {
         char const* name() const noexcept override { return "kafka"; }
-        std::string message(int value) const override {
-            auto const code = static_cast<rd_kafka_resp_err_t>(value);
-            return std::string{rd_kafka_err2str(code)} + " (" + rd_kafka_err2name(code) + ")";
-        }
+        std::string message(int value) const override { return detail::text_of_kafka_error(value); }
     };
     static category const instance;
     return instance;
 }
 
-/// Wraps a code of librdkafka, which may be 0.
-inline std::error_code make_error_code(rd_kafka_resp_err_t value) noexcept {
+inline std::error_code make_error_code(kafka_errc value) noexcept {
     return {static_cast<int>(value), kafka_category()};
 }
 
@@ -125,26 +127,26 @@ inline bool is_retriable(std::error_code const& ec) noexcept {
     if (ec.category() != kafka_category()) {
         return false;
     }
-    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__WAIT_COORD:
-    case RD_KAFKA_RESP_ERR__WAIT_CACHE:
-    case RD_KAFKA_RESP_ERR__RETRY:
-    case RD_KAFKA_RESP_ERR__IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
-    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
-    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
-    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+    switch (static_cast<kafka_errc>(ec.value())) {
+    case kafka_errc::local_transport:
+    case kafka_errc::local_timed_out:
+    case kafka_errc::local_timed_out_in_queue:
+    case kafka_errc::local_all_brokers_down:
+    case kafka_errc::local_resolve:
+    case kafka_errc::local_waiting_for_coordinator:
+    case kafka_errc::local_waiting_for_metadata:
+    case kafka_errc::local_retry:
+    case kafka_errc::local_in_progress:
+    case kafka_errc::request_timed_out:
+    case kafka_errc::coordinator_load_in_progress:
+    case kafka_errc::coordinator_not_available:
+    case kafka_errc::not_coordinator:
+    case kafka_errc::rebalance_in_progress:
+    case kafka_errc::leader_not_available:
+    case kafka_errc::not_leader_or_follower:
+    case kafka_errc::network_exception:
+    case kafka_errc::unknown_topic_or_partition:
+    case kafka_errc::unstable_offset_commit:
         return true;
     default:
         return false;
@@ -157,14 +159,14 @@ inline bool is_stale(std::error_code const& ec) noexcept {
     if (ec.category() != kafka_category()) {
         return false;
     }
-    switch (static_cast<rd_kafka_resp_err_t>(ec.value())) {
-    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
-    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    switch (static_cast<kafka_errc>(ec.value())) {
+    case kafka_errc::rebalance_in_progress:
+    case kafka_errc::illegal_generation:
+    case kafka_errc::unknown_member_id:
+    case kafka_errc::stale_member_epoch:
         return true;
     default:
-        return static_cast<int>(ec.value()) ==
-               113; // STALE_MEMBER_EPOCH: named by newer headers only
+        return false;
     }
 }
 
@@ -184,8 +186,9 @@ inline error_effect effect_of(std::error_code const& ec) noexcept {
             return error_effect::heals;
         }
     }
-    return ec.category() == kafka_category() ? detail::row_of(ec.value()).effect
-                                             : error_effect::heals;
+    return ec.category() == kafka_category()
+               ? detail::row_of(static_cast<kafka_errc>(ec.value())).effect
+               : error_effect::heals;
 }
 
 /// Whether the error ends a member for good, so that only a new group object (often: a changed
@@ -200,7 +203,8 @@ namespace detail {
 
 /// Which field an error concerns and what to do, where the table knows.
 inline std::string_view remedy_of(std::error_code const& ec) noexcept {
-    return ec.category() == kafka_category() ? row_of(ec.value()).remedy : std::string_view{};
+    return ec.category() == kafka_category() ? row_of(static_cast<kafka_errc>(ec.value())).remedy
+                                             : std::string_view{};
 }
 
 /// What an exception says, and its code if it is a `std::system_error`.
@@ -222,3 +226,7 @@ inline std::pair<std::string, std::error_code> words_of(std::exception_ptr const
 
 template <>
 struct std::is_error_code_enum<kgroup::errc> : std::true_type {};
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/rdkafka/error.ipp>
+#endif

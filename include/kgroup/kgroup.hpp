@@ -9,6 +9,7 @@
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/kafka_errc.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 #include <kgroup/oauth_token.hpp>

@@ -1,14 +1,14 @@
 #pragma once
 
+#include <kgroup/detail/asio/async_operation.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/asio/with_cancellation.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/message.hpp>
 
+#include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
-#include <asio/co_spawn.hpp>
 
 #include <chrono>
 #include <compare>
@@ -159,14 +159,13 @@ public:
     /// @return the message, or nullopt: the claim has ended.
     asio::awaitable<std::optional<message>> async_receive();
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// The same with a completion token. Completion signature: `void(std::error_code,
     /// std::optional<message>)`.
-    template <typename CompletionToken>
+    template <
+        asio::completion_token_for<void(std::error_code, std::optional<message>)> CompletionToken>
     auto async_receive(CompletionToken&& token) {
-        return asio::co_spawn(
-            state_.strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_receive()),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       async_receive(), std::forward<CompletionToken>(token));
     }
 
     /// Waits for the next message, for as long as `limit` at most. A message that arrives at the
@@ -176,14 +175,14 @@ public:
     /// which).
     asio::awaitable<std::optional<message>> async_receive_for(std::chrono::nanoseconds limit);
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// The same with a completion token. Completion signature: `void(std::error_code,
     /// std::optional<message>)`.
-    template <typename CompletionToken>
+    template <
+        asio::completion_token_for<void(std::error_code, std::optional<message>)> CompletionToken>
     auto async_receive_for(std::chrono::nanoseconds limit, CompletionToken&& token) {
-        return asio::co_spawn(
-            state_.strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_receive_for(limit)),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       async_receive_for(limit),
+                                       std::forward<CompletionToken>(token));
     }
 
     /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most
@@ -192,14 +191,13 @@ public:
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_available(std::size_t max);
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// The same with a completion token. Completion signature: `void(std::error_code,
     /// message_batch)`.
-    template <typename CompletionToken>
+    template <asio::completion_token_for<void(std::error_code, message_batch)> CompletionToken>
     auto async_receive_available(std::size_t max, CompletionToken&& token) {
-        return asio::co_spawn(state_.strand(),
-                              detail::with_cancellation(asio::enable_total_cancellation(),
-                                                        async_receive_available(max)),
-                              std::forward<CompletionToken>(token));
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       async_receive_available(max),
+                                       std::forward<CompletionToken>(token));
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,
@@ -211,13 +209,11 @@ public:
     /// put beside a timer.
     asio::awaitable<void> async_wait();
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
-    template <typename CompletionToken>
+    /// The same with a completion token. Completion signature: `void(std::error_code)`.
+    template <asio::completion_token_for<void(std::error_code)> CompletionToken>
     auto async_wait(CompletionToken&& token) {
-        return asio::co_spawn(
-            state_.strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_wait()),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       async_wait(), std::forward<CompletionToken>(token));
     }
 
     /// Whether the claim has ended: nothing will be delivered any more. Any thread.

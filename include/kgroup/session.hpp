@@ -1,6 +1,6 @@
 #pragma once
 
-#include <kgroup/detail/asio/with_cancellation.hpp>
+#include <kgroup/detail/asio/async_operation.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
@@ -8,9 +8,9 @@
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
-#include <asio/co_spawn.hpp>
 #include <asio/strand.hpp>
 
 #include <cstdint>
@@ -124,7 +124,7 @@ public:
     /// refuses some partitions, these are told apart by requests of their own. Requests never
     /// overlap: callers that come while one is under way share the next.
     ///
-    /// Completion signature: `void(std::exception_ptr, std::vector<commit_result>)`: one result for
+    /// Completion signature: `void(std::error_code, std::vector<commit_result>)`: one result for
     /// each claim in which something is or was marked. Errors: `errc::commit_timed_out` when the
     /// broker has not answered the request within `config::commit_timeout` (which begins when it is
     /// sent, behind one that is under way; once some partitions have their answer it is the result
@@ -136,12 +136,12 @@ public:
     asio::awaitable<std::vector<commit_result>> async_commit();
 
     /// The same with a completion token.
-    template <typename CompletionToken>
+    template <asio::completion_token_for<void(std::error_code, std::vector<commit_result>)>
+                  CompletionToken>
     auto async_commit(CompletionToken&& token) {
-        return asio::co_spawn(
-            asio::make_strand(executor_),
-            detail::with_cancellation(asio::enable_partial_cancellation(), async_commit()),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(asio::make_strand(executor_),
+                                       asio::enable_partial_cancellation(), async_commit(),
+                                       std::forward<CompletionToken>(token));
     }
 
     /// Whether the session is coming to its end: handlers are to finish what they hold.
@@ -157,13 +157,12 @@ public:
     /// Cancellation: total.
     asio::awaitable<void> async_wait_stopping();
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr)`.
-    template <typename CompletionToken>
+    /// The same with a completion token. Completion signature: `void(std::error_code)`.
+    template <asio::completion_token_for<void(std::error_code)> CompletionToken>
     auto async_wait_stopping(CompletionToken&& token) {
-        return asio::co_spawn(
-            asio::make_strand(executor_),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_wait_stopping()),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(asio::make_strand(executor_),
+                                       asio::enable_total_cancellation(), async_wait_stopping(),
+                                       std::forward<CompletionToken>(token));
     }
 
     /// For the library.

@@ -18,6 +18,7 @@
 #include <kgroup/detail/group/session.ipp>
 #include <kgroup/detail/process/record_processor.ipp>
 #include <kgroup/detail/rdkafka/client.hpp>
+#include <kgroup/detail/rdkafka/error.ipp>
 #include <kgroup/detail/rdkafka/group_deletion.ipp>
 
 #include <asio/any_io_executor.hpp>

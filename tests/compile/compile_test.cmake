@@ -8,8 +8,11 @@ list(TRANSFORM definitions PREPEND -D)
 set(command "${compiler}" ${flags} ${standard} ${definitions} ${includes} -fsyntax-only)
 
 set(ENV{LC_ALL} C)
-if(source MATCHES "\\.ok\\.cpp$")
-    execute_process(COMMAND ${command} -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror "${source}"
+if(source MATCHES "\\.(hpp|ipp)$") # a header, alone
+    set(source -include "${source}" -x c++ /dev/null)
+endif()
+if(source MATCHES "\\.(ok\\.cpp|hpp|ipp)")
+    execute_process(COMMAND ${command} -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror ${source}
         RESULT_VARIABLE result ERROR_VARIABLE output)
     if(NOT result EQUAL 0)
         message(FATAL_ERROR "It should have compiled:\n${output}")

@@ -17,13 +17,20 @@ using kgroup::make_error_code;
 using kgroup::session;
 using request = fake_cluster::request;
 
+struct commit_outcome {
+    bool completed = false;
+    std::error_code failure{};
+
+    std::error_code error() const { return failure; }
+};
+
 // A test marks from outside, through the session of the moment.
 class committing_group : public scripted_group {
 public:
     session* in = nullptr;
 
     struct answer {
-        run_outcome outcome;
+        commit_outcome outcome;
         std::vector<commit_result> results;
     };
 
@@ -36,7 +43,7 @@ public:
 
     std::shared_ptr<answer> commit() {
         auto const to = std::make_shared<answer>();
-        in->async_commit([to](std::exception_ptr e, std::vector<commit_result> results) {
+        in->async_commit([to](std::error_code e, std::vector<commit_result> results) {
             to->outcome = {true, e};
             to->results = std::move(results);
         });
@@ -609,9 +616,9 @@ TEST_CASE_FIXTURE(committing_group,
     in->mark_offset(t0, 1);
     cluster.hold(request::commit);
     asio::cancellation_signal signal;
-    run_outcome done;
+    commit_outcome done;
     in->async_commit(asio::bind_cancellation_slot(
-        signal.slot(), [&](std::exception_ptr e, std::vector<commit_result>) {
+        signal.slot(), [&](std::error_code e, std::vector<commit_result>) {
             done = {true, e};
         }));
     settle();
@@ -866,7 +873,7 @@ TEST_CASE_FIXTURE(committing_group,
     SUBCASE("a look at its log") {
         settle();
         group->async_offsets_for_times(
-            std::vector{t0}, {}, [](std::exception_ptr, std::vector<kgroup::offset_for_time>) {});
+            std::vector{t0}, {}, [](std::error_code, std::vector<kgroup::offset_for_time>) {});
         settle();
         cluster.revoke();
         go.open();

@@ -127,18 +127,14 @@ TEST_CASE_FIXTURE(end_of_claim,
     run_over({t0});
     for (auto const type : {asio::cancellation_type::total, asio::cancellation_type::partial,
                             asio::cancellation_type::terminal}) {
-        running->async_wait_ended(
-            asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr e) {
-                ended.push_back(run_outcome{true, e}.error());
-            }));
+        running->async_wait_ended(asio::bind_cancellation_slot(
+            signal.slot(), [&](std::error_code e) { ended.push_back(e); }));
         settle();
         signal.emit(type);
         settle();
     }
     CHECK(ended == std::vector<std::error_code>(3, asio::error::operation_aborted));
-    running->async_wait_ended([&](std::exception_ptr e) {
-        ended.push_back(run_outcome{true, e}.error());
-    });
+    running->async_wait_ended([&](std::error_code e) { ended.push_back(e); });
     settle();
     stop();
     CHECK(ended.size() == 4);

@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(price_test, "a commit that is refused goes with the next one")
     kgroup::testing::advance(context,
                              std::chrono::seconds{10}); // the handler has written and marked
     cluster.fail(kgroup::testing::fake_cluster::request::commit,
-                 kgroup::make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE));
+                 kgroup::kafka_errc::coordinator_not_available);
     kgroup::testing::advance(context, std::chrono::minutes{1}); // config::auto_commit_interval
     CHECK(cluster.committed(partition) == std::nullopt);
     CHECK(group.stats().commits_failed == 1);

@@ -223,7 +223,8 @@ TEST_CASE("starts: a leader that is away delays its partition only") {
     CHECK(one.count(event_kind::start_found) == 1);
 }
 
-TEST_CASE("starts: a coordinator that is slow to say what is committed, and a broker that is not the coordinator") {
+TEST_CASE("starts: a coordinator that is slow to say what is committed, and a broker that is not "
+          "the coordinator") {
     embedded_cluster cluster{2};
     cluster.create_topic("orders", 2);
     cluster.produce("orders", 0, "a", "b", "c");

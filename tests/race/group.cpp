@@ -250,7 +250,7 @@ TEST_CASE("marks, commits and questions from foreign threads") {
                 handler.in->mark_offset(t1, next, std::to_string(next));
                 if (round % 50 == 0) {
                     handler.in->async_commit(
-                        [&](std::exception_ptr, std::vector<kgroup::commit_result>) { ++commits; });
+                        [&](std::error_code, std::vector<kgroup::commit_result>) { ++commits; });
                     static_cast<void>(handler.in->member_id());
                     static_cast<void>(handler.in->generation_id());
                     static_cast<void>(handler.in->claims());

@@ -32,6 +32,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -166,6 +167,9 @@ public:
     void pause(std::span<topic_partition const> which) {
         with_group([&](group& running) { running.pause(which); });
     }
+    void pause(std::initializer_list<topic_partition> which) {
+        pause(std::span{which.begin(), which.size()});
+    }
     void pause(std::string_view topic) {
         with_group([&](group& running) { running.pause(topic); });
     }
@@ -174,6 +178,9 @@ public:
     }
     void resume(std::span<topic_partition const> which) {
         with_group([&](group& running) { running.resume(which); });
+    }
+    void resume(std::initializer_list<topic_partition> which) {
+        resume(std::span{which.begin(), which.size()});
     }
     void resume(std::string_view topic) {
         with_group([&](group& running) { running.resume(topic); });

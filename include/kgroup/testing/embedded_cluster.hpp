@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>

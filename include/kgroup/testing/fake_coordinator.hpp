@@ -502,7 +502,7 @@ public:
             for (auto const& where : partitions) {
                 auto const missing = missing_topics_.contains(where.topic);
                 auto const error =
-                    missing ? make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) : refused;
+                    missing ? make_error_code(kafka_errc::unknown_topic_or_partition) : refused;
                 found.ends.push_back(
                     {where, error ? std::nullopt : std::optional{end_of(where)}, error});
             }
@@ -964,7 +964,7 @@ private:
     client_event store_offsets(std::uint64_t id, std::vector<offset_commit> const& offsets) {
         client_commit answer{id, {}, {}};
         if (expelled_) {
-            answer.error = make_error_code(RD_KAFKA_RESP_ERR__FATAL);
+            answer.error = make_error_code(kafka_errc::local_fatal);
         } else if (auto const error = next_fault(request::commit)) {
             answer.error = *error;
         }
@@ -987,7 +987,7 @@ private:
     }
 
     std::error_code unreachable() const {
-        return away_ ? make_error_code(RD_KAFKA_RESP_ERR__TRANSPORT) : std::error_code{};
+        return away_ ? make_error_code(kafka_errc::local_transport) : std::error_code{};
     }
 
     // Records.

@@ -73,9 +73,9 @@ TEST_CASE("error_table: what librdkafka calls fatal to a consumer is fatal") {
 
 TEST_CASE("error_table: a code has one row, and one that ends an application says which field to "
           "change") {
-    std::set<int> seen;
+    std::set<kgroup::kafka_errc> seen;
     for (auto const& row : kgroup::detail::error_table) {
-        CAPTURE(row.code);
+        CAPTURE(static_cast<int>(row.code));
         CHECK(seen.insert(row.code).second);
         if (row.effect == error_effect::ends_application) {
             CHECK(row.remedy.find(": ") != row.remedy.npos);

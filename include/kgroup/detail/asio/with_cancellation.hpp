@@ -1,10 +1,12 @@
 #pragma once
 
+#include <kgroup/detail/asio/clock.hpp> // it comes before Asio
+
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
 #include <asio/this_coro.hpp>
 
-#include <utility> // before Asio: see clock.hpp
+#include <utility>
 
 namespace kgroup::detail {
 

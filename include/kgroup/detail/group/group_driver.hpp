@@ -882,8 +882,7 @@ private:
 
     void fail_fatally(std::error_code ec, std::string const& text) {
         std::string remedy{remedy_of(ec)};
-        if (static_cast<int>(ec.value()) == invalid_regular_expression &&
-            ec.category() == kafka_category()) {
+        if (ec == make_error_code(kafka_errc::invalid_regular_expression)) {
             for (auto const& each : topics_) {
                 remedy += each.starts_with('^') ? " '" + each + "'" : "";
             }
@@ -900,8 +899,7 @@ private:
         }
         if (auto const found = running_.find(where); found != running_.end()) {
             // Who may not read may still be told where a log ends.
-            auto const leader_knows =
-                ec != make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+            auto const leader_knows = ec != make_error_code(kafka_errc::topic_authorization_failed);
             found->second->watch.failed(look_at(*found->second->state), clock::now(), leader_knows);
         }
         auto const over = effect_of(ec) == error_effect::ends_application;

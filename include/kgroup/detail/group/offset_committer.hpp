@@ -459,7 +459,7 @@ private:
             }
             if (batch_->last && state->topic_missing()) {
                 batch_->results.insert_or_assign(
-                    where, make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+                    where, make_error_code(kafka_errc::unknown_topic_or_partition));
                 continue;
             }
             batch_->under_way.push_back({state, pending->next});
@@ -585,7 +585,7 @@ private:
             return found->second;
         }
         if (!whole && found == told.end()) {
-            return make_error_code(RD_KAFKA_RESP_ERR__BAD_MSG); // the answer says nothing of it
+            return make_error_code(kafka_errc::local_bad_message); // the answer says nothing of it
         }
         return whole;
     }
@@ -656,10 +656,10 @@ private:
     // also of those that were committed (confluentinc/librdkafka,
     // rd_kafka_cgrp_update_committed_offsets).
     static bool is_of_one_partition(std::error_code const& ec) {
-        return ec == make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) ||
-               ec == make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) ||
-               ec == make_error_code(RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE) ||
-               ec == make_error_code(RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE);
+        return ec == make_error_code(kafka_errc::unknown_topic_or_partition) ||
+               ec == make_error_code(kafka_errc::topic_authorization_failed) ||
+               ec == make_error_code(kafka_errc::offset_metadata_too_large) ||
+               ec == make_error_code(kafka_errc::invalid_commit_offset_size);
     }
 
     // Whether a commit that failed may be taken if it is repeated.
@@ -671,14 +671,14 @@ private:
     // topic: if there is one again, it is another, and its records would be passed over.
     static bool is_transient(std::error_code const& ec) {
         return is_retriable(ec) && ec != make_error_code(errc::commit_timed_out) &&
-               ec != make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+               ec != make_error_code(kafka_errc::unknown_topic_or_partition);
     }
 
     // A cooperative member commits while a rebalance is under way, in which librdkafka learns of
     // its new generation a little later than the coordinator; the same commit is taken then. A
     // member that the group has removed is told otherwise.
     static bool is_between_generations(std::error_code const& ec) {
-        return is_stale(ec) && ec != make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+        return is_stale(ec) && ec != make_error_code(kafka_errc::unknown_member_id);
     }
 
     static void satisfy(std::vector<std::shared_ptr<commit_waiter>> const& waiters,

@@ -234,7 +234,7 @@ public:
                 if (auto const found = searches_.find(each);
                     found != searches_.end() && found->second.round != 0) {
                     auto const asking = found->second.round;
-                    delay(each, make_error_code(RD_KAFKA_RESP_ERR__TIMED_OUT),
+                    delay(each, make_error_code(kafka_errc::local_timed_out),
                           "the leader of its partition has not answered yet", now, result);
                     found->second.round = asking;
                 }
@@ -345,7 +345,7 @@ private:
             }
             if (each.error) {
                 delay(each.where, each.error,
-                      each.error == make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
+                      each.error == make_error_code(kafka_errc::unstable_offset_commit)
                           ? "its committed offset is part of a transaction that is not decided yet"
                           : "its committed offset cannot be read",
                       now, result);
@@ -393,7 +393,7 @@ private:
                 } else if (each.offset < 0 &&
                            (!each.error ||
                             each.error ==
-                                make_error_code(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART))) {
+                                make_error_code(kafka_errc::unknown_topic_or_partition))) {
                     topic.without = (std::min)(topic.without, each.where.partition);
                 }
             }

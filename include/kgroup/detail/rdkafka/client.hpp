@@ -9,6 +9,7 @@
 #include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/rdkafka/committed.hpp>
 #include <kgroup/detail/rdkafka/debug_lines.hpp>
+#include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/detail/rdkafka/logs.hpp>
 #include <kgroup/detail/rdkafka/reset_line.hpp>
@@ -144,8 +145,7 @@ public:
         try {
             lookups_->ask([id, answer = unasked,
                            wanted = partition_set{partitions.begin(), partitions.end()}, lower,
-                           timeout, group = group_id_, handle = handle_,
-                           to = arrivals_]() mutable {
+                           timeout, group = group_id_, handle = handle_, to = arrivals_]() mutable {
                 try {
                     std::get<client_offsets>(answer.front()) =
                         rdkafka_committed_finder{handle->get(), group, timeout}.find(id, wanted,

@@ -26,7 +26,8 @@ namespace kgroup::detail {
 ///
 /// librdkafka has two calls for it, and each has a fault of its own.
 /// - `rd_kafka_committed` asks the coordinator that the member itself uses. But one offset in
-///   a transaction hides all others: the request is repeated inside for as long as that is open. And a member that reads uncommitted records is given what the transaction will replace.
+///   a transaction hides all others: the request is repeated inside for as long as that is open.
+///   And a member that reads uncommitted records is given what the transaction will replace.
 /// - `rd_kafka_ListConsumerGroupOffsets` has an answer for each partition. But it keeps an idea of
 ///   its own of where the coordinator is: since 2.10 it waits for ever for a broker that was
 ///   discarded in an outage. And a request that times out while the coordinator is away ends the

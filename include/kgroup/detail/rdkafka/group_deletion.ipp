@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kgroup/config.hpp>
+#include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/detail/rdkafka/token.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
 

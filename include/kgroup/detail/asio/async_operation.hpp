@@ -1,0 +1,81 @@
+#pragma once
+
+#include <kgroup/detail/asio/with_cancellation.hpp>
+
+#include <asio/associator.hpp>
+#include <asio/async_result.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+
+#include <exception>
+#include <new>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+namespace kgroup::detail {
+
+/// The error in what came out of an operation of the library. What is no error code goes on.
+inline std::error_code code_of(std::exception_ptr const& failure) {
+    if (!failure) {
+        return {};
+    }
+    try {
+        std::rethrow_exception(failure);
+    } catch (std::system_error const& error) {
+        return error.code();
+    } catch (std::bad_alloc const&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    }
+}
+
+/// What `co_spawn` completes, in front of a completion handler of `void(std::error_code, …)`. What
+/// is associated with that one (executor, allocator, cancellation slot) is associated with this.
+template <typename Handler>
+struct code_completion {
+    Handler handler;
+
+    template <typename... Result>
+    void operator()(std::exception_ptr const& failure, Result&&... result) {
+        std::move(handler)(code_of(failure), std::forward<Result>(result)...);
+    }
+};
+
+template <typename Result>
+struct operation_signature {
+    using type = void(std::error_code, Result);
+};
+template <>
+struct operation_signature<void> {
+    using type = void(std::error_code);
+};
+
+/// The form with a completion token of an operation that is a coroutine: `void(std::error_code,
+/// Result)`. The operation runs on `executor`; `filter` says which types of cancellation it hears.
+template <typename Executor, typename Filter, typename Result, typename CompletionToken>
+auto async_operation(Executor const& executor, Filter filter, asio::awaitable<Result> operation,
+                     CompletionToken&& token) {
+    using signature = typename operation_signature<Result>::type;
+    return asio::async_initiate<CompletionToken, signature>(
+        [](auto&& handler, Executor on, Filter heard, asio::awaitable<Result> started) {
+            using handler_type = std::decay_t<decltype(handler)>;
+            asio::co_spawn(on, with_cancellation(heard, std::move(started)),
+                           code_completion<handler_type>{std::forward<decltype(handler)>(handler)});
+        },
+        token, executor, std::move(filter), std::move(operation));
+}
+
+} // namespace kgroup::detail
+
+template <template <typename, typename> class Associator, typename Handler,
+          typename DefaultCandidate>
+struct asio::associator<Associator, kgroup::detail::code_completion<Handler>, DefaultCandidate>
+    : Associator<Handler, DefaultCandidate> {
+    static auto get(kgroup::detail::code_completion<Handler> const& completion) noexcept {
+        return Associator<Handler, DefaultCandidate>::get(completion.handler);
+    }
+    static auto get(kgroup::detail::code_completion<Handler> const& completion,
+                    DefaultCandidate const& candidate) noexcept {
+        return Associator<Handler, DefaultCandidate>::get(completion.handler, candidate);
+    }
+};
