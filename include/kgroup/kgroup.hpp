@@ -17,5 +17,6 @@
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/print.hpp>
 #include <kgroup/session.hpp>
+#include <kgroup/timer.hpp>
 #include <kgroup/topic_partition.hpp>
 #include <kgroup/version.hpp>

@@ -5,6 +5,7 @@
 
 #include <asio/io_context.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <system_error>
@@ -30,8 +31,8 @@ inline std::size_t run_ready(asio::io_context& context) {
 /// over is reached by a second call.
 ///
 /// All of kgroup's own times go by this clock: deadlines, intervals, timeouts, the limit of
-/// `async_receive_for`. Timers of the handler's own do not. The clock is one for the process, and
-/// goes on by itself, too.
+/// `async_receive_for`; and every `kgroup::timer`. Other timers of the handler's own do not. The
+/// clock is one for the process, and goes on by itself, too.
 ///
 /// *Thread safety.* As `run_ready`.
 inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far) {
@@ -45,6 +46,34 @@ inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far)
         run_ready(context);
     }
     run_ready(context);
+}
+
+/// Runs what is ready and moves kgroup's clock ahead, step by step, until `condition` holds. For
+/// what takes several deadlines one after another, retries say: each begins when the one before is
+/// over, as it would without a test.
+///
+/// A step is a thousandth of `at_most`, and a millisecond at least: two things that are less apart
+/// may happen in the same step.
+///
+/// *Thread safety.* As `run_ready`.
+///
+/// @param condition called after each step: `bool()`.
+/// @param at_most how far the clock is moved, in all.
+/// @return whether the condition holds. false: `at_most` has passed without it.
+template <typename Condition>
+[[nodiscard]] bool advance_until(asio::io_context& context, Condition condition,
+                                 std::chrono::nanoseconds at_most) {
+    run_ready(context);
+    auto const step = (std::max)(at_most / 1000, std::chrono::nanoseconds{1'000'000});
+    auto left = at_most;
+    while (!condition()) {
+        if (left.count() <= 0) {
+            return false;
+        }
+        advance(context, (std::min)(step, left));
+        left -= step;
+    }
+    return true;
 }
 
 } // namespace kgroup::testing
