@@ -70,6 +70,11 @@ public:
         return high < 0 || position < 0 ? -1 : high > position ? high - position : 0;
     }
 
+    /// How many of the delivered records are not done: neither marked nor acknowledged. Of a claim
+    /// that is marked it is known by offsets only: where they have gaps it may be more. Takes a
+    /// lock, and looks at each record in flight: for a report, not for each record. Any thread.
+    std::uint64_t undone() const noexcept { return state_->tracker().undone(state_->position()); }
+
     /// The text that was committed beside the offset at which the last owner stopped; empty if
     /// there was none.
     std::string_view committed_metadata() const noexcept { return state_->committed_metadata(); }
@@ -96,8 +101,8 @@ public:
 
     /// This message is done, whatever of the others is. Lock-free, unless it is refused or the
     /// channel waits for it; allocates only when more records are in flight than ever before. A
-    /// second one for the same message: no effect. When 65,536 records are delivered from the
-    /// oldest unacknowledged one on, the channel waits for it.
+    /// second one for the same message: no effect. When 65,536 delivered records are not
+    /// acknowledged, the channel waits until one is; where they stand does not matter.
     ///
     /// @throws std::bad_alloc; then nothing was acknowledged.
     void ack(message const& done) {

@@ -60,12 +60,16 @@ struct tracked_offset {
 /// delivery says so
 /// (`pass_over`), and what may be committed goes on behind it when all before it is done.
 ///
+/// A claim that is acknowledged is bounded by how many records are delivered and not acknowledged
+/// (`window_full`), wherever they stand: a record that stays behind while others are done is
+/// remembered by itself, and holds up nothing but the commit.
+///
 /// Costs: `mark` without metadata is one compare-and-swap; `ack` is one compare-and-swap. Neither
 /// waits for anybody nor allocates in steady state. `ack` takes memory (8 KiB for 1,024 records)
-/// when more records are in flight than ever before; and it takes a lock and some bytes for a
-/// record that is `ack_window` or more ahead of the oldest unacknowledged one, which happens where
-/// that many were delivered before the first acknowledgement, or without asking `window_full()`. An
-/// epoch's memory is kept until the tracker goes.
+/// when more records are in flight than ever before; it takes a lock for a record that was left
+/// behind, and a lock and some bytes for one that is `ack_window` or more ahead of those in the
+/// ring, which happens where that many were delivered before the first acknowledgement, or without
+/// asking `window_full()`. An epoch's memory is kept until the tracker goes.
 ///
 /// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one
 /// thread at a time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `seal`): one
@@ -75,8 +79,8 @@ public:
     /// No offset.
     static constexpr std::int64_t none = -1;
 
-    /// `ack_window`: how many records may be delivered from the oldest unacknowledged one on, in a
-    /// claim that is acknowledged (at least 1). `committed`: what the group has committed already
+    /// `ack_window`: how many records may be delivered and not acknowledged, in a claim that is
+    /// acknowledged (at least 1). `committed`: what the group has committed already
     /// (any negative offset: nothing); marks at or below it are ignored. Throws `std::bad_alloc`.
     explicit offset_tracker(std::size_t ack_window = 65536, tracked_offset committed = {none, {}})
         : window_{(std::max<std::size_t>)(ack_window, 1)},
@@ -111,6 +115,7 @@ public:
             // than as what is acknowledged between two commits.
             if (std::unique_lock const lock{mutex_, std::try_to_lock}; lock) {
                 advance();
+                leave_behind();
             }
         }
         delivered_.store(end, std::memory_order_relaxed);
@@ -133,20 +138,24 @@ public:
     /// Any thread: how many records were delivered.
     std::uint64_t delivered() const noexcept { return delivered_.load(std::memory_order_relaxed); }
 
-    /// Delivery: whether the next record has to wait until earlier ones are acknowledged. False for
-    /// a claim that is marked, or neither marked nor acknowledged yet. After `true`, one later
-    /// `window_opened()` says that it is time to go on.
+    /// Delivery: whether the next record has to wait until one of those delivered before is
+    /// acknowledged, because `ack_window` of them are not. False for a claim that is marked, or
+    /// neither marked nor acknowledged yet. After `true`, one later `window_opened()` says that it
+    /// is time to go on.
     bool window_full() noexcept {
-        if (mode_.load(std::memory_order_relaxed) != mode::acks || !window_used_up()) {
+        if (mode_.load(std::memory_order_relaxed) != mode::acks || !may_be_full()) {
             return false;
         }
         std::lock_guard const lock{mutex_};
-        // Before the scan: see ack().
+        if (waiting_.load(std::memory_order_relaxed) && acks_awaited_ != 0) {
+            return true;
+        }
+        // Before the count: see ack().
         waiting_.store(true, std::memory_order_seq_cst);
-        advance();
-        bool const full = window_used_up();
-        waiting_.store(full, std::memory_order_relaxed);
-        return full;
+        std::uint64_t const undone = count_undone();
+        std::uint64_t const delivered = delivered_.load(std::memory_order_relaxed);
+        count_again_at_ = undone < window_ ? delivered + (window_ - undone) : delivered;
+        return wait_for_acks(undone);
     }
 
     /// Any thread, to be called after each accepted `ack`: whether the caller has to wake the
@@ -160,10 +169,30 @@ public:
         if (!waiting_.load(std::memory_order_relaxed)) {
             return false;
         }
-        advance();
-        bool const full = window_used_up();
-        waiting_.store(full, std::memory_order_relaxed);
-        return !full;
+        if (acks_awaited_ > 1) { // it cannot be open before as many were acknowledged
+            --acks_awaited_;
+            return false;
+        }
+        return !wait_for_acks(count_undone());
+    }
+
+    /// Any thread: how many delivered records are not done. Of a claim that is marked it knows
+    /// offsets only: then how many lie between the mark and `position`, the next offset to deliver,
+    /// and not more than were delivered. Takes a lock, and looks at each record in flight.
+    std::uint64_t undone(std::int64_t position) noexcept {
+        switch (mode_.load(std::memory_order_relaxed)) {
+        case mode::acks: {
+            std::lock_guard const lock{mutex_};
+            return count_undone();
+        }
+        case mode::marks: {
+            std::int64_t const behind = position - (std::max<std::int64_t>)(marked(), 0);
+            return (std::min)(delivered(),
+                              static_cast<std::uint64_t>((std::max<std::int64_t>)(behind, 0)));
+        }
+        default:
+            return delivered();
+        }
     }
 
     /// Delivery: the position was set to `offset` (>= 0), at or below records delivered already.
@@ -189,10 +218,15 @@ public:
         if (to_word(offset) < point) {
             metadata_.next = none; // or its text would come back with a mark at its offset
         }
-        for (log_epoch* log = scanned_; log != fresh;
-             log = log->next == nullptr ? fresh : log->next) {
-            log->limit = (std::min)(log->limit, static_cast<std::uint64_t>(offset));
+        std::uint64_t const back_to = static_cast<std::uint64_t>(offset);
+        for (log_epoch* log = left_behind_.empty() ? scanned_ : left_behind_.begin()->second.log;
+             log != fresh; log = log->next == nullptr ? fresh : log->next) {
+            log->limit = (std::min)(log->limit, back_to);
         }
+        for (auto& [sequence, record] : left_behind_) {
+            record.reached = (std::min)(record.reached, back_to);
+        }
+        reached_ = (std::min)(reached_, back_to);
         old->end = delivered_.load(std::memory_order_relaxed);
         old->next = fresh;
         current_.store(fresh,
@@ -256,13 +290,14 @@ public:
         if (ended_.load(std::memory_order_relaxed)) {
             return mark_result::refused_ended;
         }
-        // Pairs with advance(): a segment that was passed has been moved on before its entry's next
-        // round.
+        // Pairs with advance() and leave_behind(): a segment that was passed has been moved on
+        // before its entry's next round.
         std::uint64_t const head = head_.load(std::memory_order_acquire);
-        if (sequence < head) {
-            return mark_result::ignored;
-        }
         std::uint64_t const next = static_cast<std::uint64_t>(offset) + 1;
+        if (sequence < head) {
+            return was_left_behind(sequence) ? ack_left_behind(sequence, next, false)
+                                             : mark_result::ignored;
+        }
         if (sequence - head >= window_) {
             return ack_early(sequence, next);
         }
@@ -276,18 +311,23 @@ public:
             held = provide(entry);
         }
         std::atomic<std::uint64_t>& place = held->place(sequence);
-        std::uint64_t seen = place.load(std::memory_order_relaxed);
-        while (seen < next) {
-            // seal() and window_full() store a flag and scan then; here and in window_opened() the
-            // flag is loaded after this write. In one order of all four, either the scan sees the
-            // write or the load sees the flag.
-            if (place.compare_exchange_weak(seen, next, std::memory_order_seq_cst,
-                                            std::memory_order_relaxed)) {
-                bool const ended = ended_.load(std::memory_order_seq_cst);
-                return ended ? mark_result::refused_ended : mark_result::accepted;
-            }
+        std::uint64_t seen = place.load(std::memory_order_acquire);
+        bool written = false;
+        while (seen < next && !written) {
+            // seal(), window_full() and leave_behind() store what they do and scan then; here and
+            // in window_opened() that is loaded after this write. In one order of all four, either
+            // the scan sees the write or the load sees what was stored.
+            written = place.compare_exchange_weak(seen, next, std::memory_order_seq_cst,
+                                                  std::memory_order_acquire);
         }
-        return mark_result::ignored;
+        if (was_left_behind(sequence)) { // just now: its place may be another record's
+            return ack_left_behind(sequence, next, written);
+        }
+        if (!written) {
+            return mark_result::ignored;
+        }
+        bool const ended = ended_.load(std::memory_order_seq_cst);
+        return ended ? mark_result::refused_ended : mark_result::accepted;
     }
 
     /// Any thread: sets what is to be committed back to `next`, with its text. Accepted if `next`
@@ -456,6 +496,24 @@ private:
         return static_cast<std::int64_t>(word & ~closed_bit) - 1;
     }
 
+    /// A record that was not acknowledged when those around it were, and that the ring has passed.
+    struct record_behind {
+        log_epoch* log;
+
+        /// What may be committed when all before it is done. Of no meaning yet while the record
+        /// delivered before it was left behind, too.
+        std::uint64_t reached;
+    };
+
+    /// A look at the records of the ring, one after another.
+    struct ring_cursor {
+        log_epoch* log;
+        std::uint64_t sequence;
+
+        /// What is above acknowledges the record: see `passed_`.
+        std::uint64_t passed;
+    };
+
     bool settle(mode wanted) noexcept {
         mode seen = mode_.load(std::memory_order_relaxed);
         return seen == wanted ||
@@ -489,9 +547,25 @@ private:
         return ended ? mark_result::refused_ended : mark_result::ignored;
     }
 
-    bool window_used_up() const noexcept {
-        return delivered_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed) >=
-               window_;
+    bool may_be_full() const noexcept {
+        std::uint64_t const delivered = delivered_.load(std::memory_order_relaxed);
+        return delivered >= count_again_at_ &&
+               delivered - head_.load(std::memory_order_relaxed) +
+                       left_behind_count_.load(std::memory_order_relaxed) >=
+                   window_;
+    }
+
+    /// Whether the ring went past it without an acknowledgement; it may have had one since.
+    bool was_left_behind(std::uint64_t sequence) const noexcept {
+        return sequence < left_behind_until_.load(std::memory_order_seq_cst);
+    }
+
+    mark_result ack_left_behind(std::uint64_t sequence, std::uint64_t next, bool written) noexcept {
+        std::lock_guard const lock{mutex_};
+        if (ended_.load(std::memory_order_relaxed)) {
+            return mark_result::refused_ended;
+        }
+        return catch_up(sequence, next) || written ? mark_result::accepted : mark_result::ignored;
     }
 
     static segment* provide(std::atomic<segment*>& entry) {
@@ -514,7 +588,7 @@ private:
             return mark_result::refused_range;
         }
         if (sequence < head_.load(std::memory_order_relaxed)) {
-            return mark_result::ignored;
+            return catch_up(sequence, next) ? mark_result::accepted : mark_result::ignored;
         }
         return early_.emplace(sequence, next).second ? mark_result::accepted : mark_result::ignored;
     }
@@ -524,7 +598,6 @@ private:
     void advance() noexcept {
         std::uint64_t const before = head_.load(std::memory_order_relaxed);
         std::uint64_t sequence = before;
-        std::uint64_t reached = 0;
         for (;;) {
             if (sequence == scanned_->end) {
                 scanned_ = scanned_->next;
@@ -541,17 +614,155 @@ private:
                 break;
             }
             passed_ = next;
-            reached = (std::min)(next, scanned_->limit);
+            reached_ = (std::min)(next, scanned_->limit);
             if (++sequence % segment_size == 0 && held != nullptr) {
                 move_on(*scanned_, sequence - 1, held);
             }
         }
         if (sequence != before) {
-            raise(current_.load(std::memory_order_relaxed)->point, reached + 1);
+            raise_to_reached();
             // Pairs with ack(): segments have been moved on before records are admitted to where
             // they were.
             head_.store(sequence, std::memory_order_release);
         }
+    }
+
+    void raise_to_reached() noexcept {
+        if (left_behind_.empty()) {
+            raise(current_.load(std::memory_order_relaxed)->point, reached_ + 1);
+        }
+    }
+
+    /// The next offset behind the record at `at` if it is acknowledged; otherwise 0. For any record
+    /// of the ring, also behind one that is not.
+    std::uint64_t acknowledged(ring_cursor& at) const noexcept {
+        while (at.sequence == at.log->end) {
+            at.log = at.log->next;
+            at.passed = 0;
+        }
+        std::uint64_t next = 0;
+        if (at.sequence - head_.load(std::memory_order_relaxed) < window_) { // it has a place
+            segment* const held = at.log->entry(at.sequence).load(std::memory_order_seq_cst);
+            next = held == nullptr ? 0 : held->place(at.sequence).load(std::memory_order_seq_cst);
+        }
+        if (next <= at.passed && !early_.empty()) {
+            auto const early = early_.find(at.sequence);
+            next = early == early_.end() ? 0 : early->second;
+        }
+        return next <= at.passed ? 0 : next;
+    }
+
+    ring_cursor ring_begin() const noexcept {
+        return {scanned_, head_.load(std::memory_order_relaxed), passed_};
+    }
+
+    std::uint64_t count_undone() noexcept {
+        advance();
+        leave_behind();
+        std::uint64_t undone = left_behind_.size();
+        std::uint64_t const end = delivered_.load(std::memory_order_relaxed);
+        for (ring_cursor at = ring_begin(); at.sequence < end; ++at.sequence) {
+            undone += acknowledged(at) == 0 ? 1 : 0;
+        }
+        return undone;
+    }
+
+    bool wait_for_acks(std::uint64_t undone) noexcept {
+        bool const full = undone >= window_;
+        acks_awaited_ = full ? undone - window_ + 1 : 0;
+        waiting_.store(full, std::memory_order_relaxed);
+        return full;
+    }
+
+    /// Keeps the ring shorter than the window, so that records are admitted to it: what is not
+    /// acknowledged of its older part is remembered by itself.
+    void leave_behind() noexcept {
+        std::uint64_t const longest = window_ - window_ / 4;
+        std::uint64_t const delivered = delivered_.load(std::memory_order_relaxed);
+        if (delivered - head_.load(std::memory_order_relaxed) <= longest) {
+            return;
+        }
+        std::uint64_t const end = last_acknowledged_end(delivered - longest, delivered);
+        if (end != head_.load(std::memory_order_relaxed)) {
+            pass_all(end);
+        }
+    }
+
+    /// Where the last acknowledged record before `wanted` ends; where there is none, the first one
+    /// behind. The ring passes a record that is not acknowledged together with a later one that is:
+    /// then whatever a late acknowledgement writes into a segment that serves other records
+    /// meanwhile is not above `passed_`.
+    std::uint64_t last_acknowledged_end(std::uint64_t wanted, std::uint64_t delivered) noexcept {
+        ring_cursor at = ring_begin();
+        std::uint64_t end = at.sequence;
+        std::uint64_t const begin = at.sequence;
+        for (; at.sequence != delivered && (at.sequence < wanted || end == begin); ++at.sequence) {
+            if (acknowledged(at) != 0) {
+                end = at.sequence + 1;
+            }
+        }
+        return end;
+    }
+
+    void pass_all(std::uint64_t end) noexcept {
+        std::uint64_t const begin = head_.load(std::memory_order_relaxed);
+        log_epoch* const first_log = scanned_;
+        std::uint64_t const passed_before = passed_;
+        ring_cursor at = ring_begin();
+        std::uint64_t reached = reached_;
+        try {
+            for (; at.sequence != end; ++at.sequence) {
+                if (std::uint64_t const next = acknowledged(at)) {
+                    at.passed = next;
+                    reached = (std::min)(next, at.log->limit);
+                } else {
+                    left_behind_.emplace_hint(left_behind_.end(), at.sequence,
+                                              record_behind{at.log, reached});
+                }
+            }
+        } catch (...) { // no memory: the ring stays as long as it is
+            left_behind_.erase(left_behind_.lower_bound(begin), left_behind_.end());
+            return;
+        }
+        early_.erase(early_.begin(), early_.lower_bound(end));
+        scanned_ = at.log;
+        passed_ = at.passed;
+        reached_ = reached;
+        // Before the second look: see ack(). No place is another record's yet.
+        left_behind_until_.store(end, std::memory_order_seq_cst);
+        for (auto record = left_behind_.lower_bound(begin); record != left_behind_.end();) {
+            auto const [sequence, behind] = *record++;
+            ring_cursor again{behind.log, sequence, behind.log == first_log ? passed_before : 0};
+            if (std::uint64_t const next = acknowledged(again)) {
+                catch_up(sequence, next);
+            }
+        }
+        left_behind_count_.store(left_behind_.size(), std::memory_order_relaxed);
+        raise_to_reached();
+        move_on(first_log, begin, end);
+        // Pairs with ack(), as in advance().
+        head_.store(end, std::memory_order_release);
+    }
+
+    /// One that was left behind is acknowledged. false: it was before, or was none.
+    bool catch_up(std::uint64_t sequence, std::uint64_t next) noexcept {
+        auto const found = left_behind_.find(sequence);
+        if (found == left_behind_.end()) {
+            return false;
+        }
+        bool const oldest = found == left_behind_.begin();
+        std::uint64_t const reached = (std::min)(next, found->second.log->limit);
+        auto const following = left_behind_.erase(found);
+        if (following != left_behind_.end() && following->first == sequence + 1) {
+            following->second.reached = reached;
+        }
+        left_behind_count_.store(left_behind_.size(), std::memory_order_relaxed);
+        if (!oldest) {
+            return true;
+        }
+        raise(current_.load(std::memory_order_relaxed)->point,
+              (left_behind_.empty() ? reached_ : following->second.reached) + 1);
+        return true;
     }
 
     std::uint64_t take_early(std::uint64_t sequence) noexcept {
@@ -566,13 +777,26 @@ private:
         return next;
     }
 
+    /// The segments that end in between.
+    void move_on(log_epoch* log, std::uint64_t begin, std::uint64_t end) noexcept {
+        for (std::uint64_t last = begin | (segment_size - 1); last < end; last += segment_size) {
+            while (last >= log->end) {
+                log = log->next;
+            }
+            if (segment* const held = log->entry(last).load(std::memory_order_relaxed)) {
+                move_on(*log, last, held);
+            }
+        }
+    }
+
     void move_on(log_epoch& log, std::uint64_t sequence, segment* held) noexcept {
         for (std::size_t ahead = 1; ahead < directory_size_; ++ahead) {
             segment* seen = nullptr;
             std::atomic<segment*>& entry = log.entry(sequence + ahead * segment_size);
             if (entry.compare_exchange_strong(seen, held, std::memory_order_release,
                                               std::memory_order_relaxed)) {
-                log.entry(sequence).store(nullptr, std::memory_order_relaxed);
+                // Release: whoever finds nothing finds what was left behind, see ack().
+                log.entry(sequence).store(nullptr, std::memory_order_release);
                 return;
             }
         }
@@ -632,14 +856,25 @@ private:
     /// True from a window_full() that was true to the window_opened() that is. Set under mutex_.
     std::atomic<bool> waiting_{false};
 
-    /// The sequence of the first record not known to be acknowledged. Set under mutex_.
+    /// The sequence of the first record of the ring: those before are known to be acknowledged, or
+    /// in left_behind_. Set under mutex_.
     std::atomic<std::uint64_t> head_{0};
+
+    /// Behind the last record that was ever left behind. Set under mutex_.
+    std::atomic<std::uint64_t> left_behind_until_{0};
+
+    /// left_behind_.size(), for delivery.
+    std::atomic<std::uint64_t> left_behind_count_{0};
 
     /// The sequence of the next record to be delivered. Set by delivery.
     alignas(cache_line) std::atomic<std::uint64_t> delivered_{0};
 
     /// The offset of the record delivered last. Delivery's own.
     std::int64_t last_offset_ = -1;
+
+    /// Until so many are delivered the window is not full, whatever is acknowledged. Delivery's
+    /// own.
+    std::uint64_t count_again_at_ = 0;
 
     /// Of all that is not wait-free, and of everything below.
     alignas(cache_line) std::mutex mutex_;
@@ -649,6 +884,15 @@ private:
 
     /// The next offset after that of the record before head_, if that was of scanned_; otherwise 0.
     std::uint64_t passed_ = 0;
+
+    /// What may be committed when all before head_ is done.
+    std::uint64_t reached_ = 0;
+
+    /// By sequence.
+    std::map<std::uint64_t, record_behind> left_behind_;
+
+    /// While waiting_: so many acknowledgements at least until the window opens.
+    std::uint64_t acks_awaited_ = 0;
 
     /// What was passed over last: no record lies from the one up to the other.
     std::int64_t gap_begin_ = none;

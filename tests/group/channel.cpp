@@ -560,7 +560,7 @@ TEST_CASE_FIXTURE(scripted_group,
     }
 }
 
-TEST_CASE_FIXTURE(scripted_group, "65,536 records in flight: the channel waits for the oldest") {
+TEST_CASE_FIXTURE(scripted_group, "a record that is not acknowledged holds up the commit alone") {
     std::vector<message> held;
     held.reserve(70000);
     std::size_t received = 0;
@@ -586,12 +586,50 @@ TEST_CASE_FIXTURE(scripted_group, "65,536 records in flight: the channel waits f
     std::vector<fake_cluster::record> const many(70000);
     cluster.add_records(t0, many);
     run_over({t0});
-    CHECK(received == 65536);
+    CHECK(received == 70000);
+    advance(settings.auto_commit_interval);
+    CHECK(cluster.committed(t0).value_or(0) == 0);
     go_on.open();
     settle();
-    CHECK(received == 70000);
     stop();
     CHECK(cluster.committed(t0) == 70000);
+}
+
+TEST_CASE_FIXTURE(scripted_group,
+                  "65,536 records that are not acknowledged: the channel waits, and it is told") {
+    std::vector<message> held;
+    std::size_t received = 0;
+    claim* owned = nullptr;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        owned = &of;
+        while (auto next = co_await of.messages().async_receive()) {
+            if (++received % 2 == 0) {
+                of.ack(*next);
+            } else {
+                held.push_back(std::move(*next));
+            }
+        }
+        held.clear();
+    };
+    std::vector<fake_cluster::record> const many(140'000);
+    cluster.add_records(t0, many);
+    run_over({t0});
+    CHECK(owned->undone() >= 65536);
+    CHECK(owned->undone() < 65536 + 512);
+    CHECK(owned->undone() == held.size());
+    advance(35s);
+    advance(35s);
+    auto const& told = last(event_kind::claim_stalled);
+    CHECK(told.text.find("65,536 delivered records") == 0);
+    CHECK(told.text.find("at offset 0 ") != std::string::npos);
+    auto const before = received;
+    while (owned->undone() >= 65536) {
+        owned->ack(held.back());
+        held.pop_back();
+    }
+    settle();
+    CHECK(received > before);
+    stop();
 }
 
 TEST_CASE_FIXTURE(scripted_group, "the first of mark and ack fixes which it is") {

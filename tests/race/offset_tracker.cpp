@@ -49,7 +49,11 @@ private:
 /// A claim at work: one thread delivers, eight handle, the test's own thread commits.
 class busy_claim {
 public:
-    busy_claim(std::size_t records, std::size_t window) : tracker_{window}, log_(records) {}
+    /// `kept`: so many records each thread leaves undone while it handles others.
+    busy_claim(std::size_t records, std::size_t window, std::size_t kept = 0)
+        : tracker_{window},
+          log_(records),
+          kept_{kept} {}
     virtual ~busy_claim() = default;
 
     void run() {
@@ -154,7 +158,9 @@ private:
     void handle(unsigned thread) {
         std::mt19937 random{thread};
         std::vector<std::size_t> mine;
-        while (take(mine)) {
+        std::vector<std::size_t> kept;
+        while (take(mine) || give_back(kept, mine)) {
+            keep_some(kept, mine, random);
             std::shuffle(mine.begin(), mine.end(), random);
             for (std::size_t const index : mine) {
                 log_[index].done = true;
@@ -183,6 +189,26 @@ private:
         return !mine.empty();
     }
 
+    void keep_some(std::vector<std::size_t>& kept, std::vector<std::size_t>& mine,
+                   std::mt19937& random) const {
+        if (mine.size() > 1 && kept.size() < kept_) {
+            kept.push_back(mine.back());
+            mine.pop_back();
+        } else if (!kept.empty() && random() % 4 == 0) {
+            std::swap(kept[random() % kept.size()], mine.back());
+        }
+    }
+
+    /// At the end.
+    static bool give_back(std::vector<std::size_t>& kept, std::vector<std::size_t>& mine) {
+        mine.clear();
+        if (!kept.empty()) {
+            mine.push_back(kept.back());
+            kept.pop_back();
+        }
+        return !mine.empty();
+    }
+
     mark_result ack(std::size_t index) {
         mark_result const result = tracker_.ack(log_[index].offset, index, log_[index].epoch);
         if (tracker_.window_opened()) {
@@ -202,6 +228,7 @@ private:
     std::atomic<std::size_t> acknowledged_{0};
     std::atomic<std::size_t> looks_{0};
     std::atomic<bool> stuck_{false};
+    std::size_t const kept_;
     std::size_t commits_ = 0;
     std::size_t waits_ = 0;
 
@@ -383,6 +410,34 @@ TEST_CASE(
         claim.run();
         CHECK((claim.waits() > 0 || window > 60));
     }
+}
+
+TEST_CASE("offset_tracker: the same while some records stay behind") {
+    for (std::size_t const window : {std::size_t{3000}, std::size_t{300}}) {
+        CAPTURE(window);
+        claim_with_gaps claim{60'000, window, 4};
+        claim.run();
+    }
+    claim_that_goes_backward claim{20'000, 300, 4};
+    claim.run();
+}
+
+TEST_CASE("offset_tracker: an acknowledgement of a record that is left behind just now counts") {
+    violations wrong;
+    at_once(
+        [&](offset_tracker& tracker) {
+            wrong.expect(tracker.ack(1, 1, 0) == mark_result::accepted);
+            tracker.deliver(2);
+        },
+        [&](offset_tracker& tracker) {
+            wrong.expect(tracker.ack(0, 0, 0) == mark_result::accepted);
+        },
+        [](offset_tracker& tracker) { static_cast<void>(tracker.window_full()); },
+        [&](offset_tracker& tracker) {
+            wrong.expect(tracker.undone(3) == 1);
+            wrong.expect(tracker.pending() == tracked_offset{2});
+        });
+    CHECK(wrong.count() == 0);
 }
 
 TEST_CASE("offset_tracker: the same while offsets go backward") {

@@ -252,16 +252,123 @@ TEST_CASE("offset_tracker: the window fills and opens, and says once that somebo
     CHECK_FALSE(tracker.window_full());
     CHECK(ack(tracker, records[1]) == mark_result::accepted);
     CHECK_FALSE(tracker.window_opened());
-    records.push_back(deliver(tracker, 2));
+    for (std::int64_t offset = 2; offset != 4; ++offset) {
+        CHECK_FALSE(tracker.window_full());
+        records.push_back(deliver(tracker, offset));
+    }
+    CHECK(tracker.window_full()); // 0, 2 and 3
     CHECK(tracker.window_full());
     CHECK(ack(tracker, records[2]) == mark_result::accepted);
-    CHECK_FALSE(tracker.window_opened());
-    CHECK(tracker.window_full());
-    CHECK(ack(tracker, records[0]) == mark_result::accepted);
     CHECK(tracker.window_opened());
     CHECK_FALSE(tracker.window_opened());
     CHECK_FALSE(tracker.window_full());
+    CHECK_FALSE(tracker.pending());
+    CHECK(ack(tracker, records[0]) == mark_result::accepted);
+    CHECK_FALSE(tracker.window_opened());
     CHECK(tracker.pending() == tracked_offset{3});
+}
+
+TEST_CASE("offset_tracker: a window that was passed opens when enough is acknowledged") {
+    offset_tracker tracker{10};
+    std::vector<delivered_record> const records = deliver_range(tracker, 0, 15);
+    CHECK(ack(tracker, records[3]) == mark_result::accepted);
+    CHECK(tracker.window_full());
+    for (std::size_t const index : {14u, 0u, 7u, 9u}) {
+        CHECK(ack(tracker, records[index]) == mark_result::accepted);
+        CHECK_FALSE(tracker.window_opened());
+    }
+    CHECK(ack(tracker, records[5]) == mark_result::accepted);
+    CHECK(tracker.window_opened());
+}
+
+TEST_CASE("offset_tracker: a record that stays behind holds up the commit and nothing else") {
+    offset_tracker tracker{3000};
+    delivered_record const first = deliver(tracker, 0);
+    std::vector<delivered_record> behind{first};
+    for (std::int64_t offset = 1; offset != 200'000; ++offset) {
+        REQUIRE_FALSE(tracker.window_full());
+        delivered_record const record = deliver(tracker, offset);
+        if (offset % 50'000 < 2) {
+            behind.push_back(record);
+        } else {
+            REQUIRE(ack(tracker, record) == mark_result::accepted);
+        }
+    }
+    CHECK_FALSE(tracker.pending());
+    CHECK(tracker.undone(200'000) == behind.size());
+    REQUIRE(behind.size() == 8); // 0, 1, 50000, 50001, …
+    CHECK(ack(tracker, behind[4]) == mark_result::accepted);
+    CHECK_FALSE(tracker.pending());
+    CHECK(ack(tracker, behind[0]) == mark_result::accepted);
+    CHECK(ack(tracker, behind[0]) == mark_result::ignored);
+    CHECK(tracker.pending() == tracked_offset{1});
+    CHECK(ack(tracker, behind[1]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{50'000});
+    CHECK(ack(tracker, behind[3]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{50'000});
+    CHECK(ack(tracker, behind[2]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{100'001});
+    CHECK(ack(tracker, behind[5]) == mark_result::accepted);
+    CHECK(ack(tracker, behind[7]) == mark_result::accepted);
+    CHECK(tracker.undone(200'000) == 1);
+    CHECK(tracker.seal() == tracked_offset{150'000});
+    CHECK(ack(tracker, behind[6]) == mark_result::refused_ended);
+}
+
+TEST_CASE("offset_tracker: what stays behind counts against the window") {
+    constexpr std::size_t window = 2000;
+    offset_tracker tracker{window};
+    std::vector<delivered_record> behind;
+    std::int64_t offset = 0;
+    while (!tracker.window_full()) {
+        delivered_record const record = deliver(tracker, offset++);
+        if (offset % 10 == 0) {
+            behind.push_back(record);
+        } else {
+            REQUIRE(ack(tracker, record) == mark_result::accepted);
+        }
+    }
+    CHECK(behind.size() == window);
+    CHECK(tracker.undone(offset) == window);
+    CHECK(ack(tracker, behind[700]) == mark_result::accepted);
+    CHECK(tracker.window_opened());
+    CHECK_FALSE(tracker.window_full());
+}
+
+TEST_CASE("offset_tracker: a backward step holds for what stays behind, too") {
+    offset_tracker tracker{100};
+    std::vector<delivered_record> const before = deliver_range(tracker, 0, 400);
+    for (std::size_t i = 0; i != before.size(); ++i) {
+        if (i != 10 && i != 300) {
+            CHECK(ack(tracker, before[i]) == mark_result::accepted);
+        }
+    }
+    CHECK_FALSE(tracker.window_full());
+    CHECK(tracker.pending() == tracked_offset{10});
+    deliver_range(tracker, 200, 201);
+    CHECK(tracker.epoch() == 1);
+    CHECK(ack(tracker, before[10]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{200}); // not 300
+    CHECK(ack(tracker, before[300]) == mark_result::accepted);
+    CHECK(tracker.pending() == tracked_offset{200});
+    CHECK(tracker.undone(201) == 1);
+}
+
+TEST_CASE("offset_tracker: how many records are undone, in each mode") {
+    offset_tracker acknowledged;
+    CHECK(acknowledged.undone(-1) == 0);
+    std::vector<delivered_record> const records = deliver_range(acknowledged, 100, 110);
+    CHECK(acknowledged.undone(110) == 10);
+    CHECK(ack(acknowledged, records[9]) == mark_result::accepted);
+    CHECK(ack(acknowledged, records[0]) == mark_result::accepted);
+    CHECK(acknowledged.undone(110) == 8);
+
+    offset_tracker marked{16, {100, {}}};
+    deliver_range(marked, 100, 110);
+    CHECK(marked.mark(104, 0) == mark_result::accepted);
+    CHECK(marked.undone(110) == 6);
+    CHECK(marked.mark(500, 0) == mark_result::accepted);
+    CHECK(marked.undone(110) == 0);
 }
 
 TEST_CASE("offset_tracker: the window does not hold back a claim that is marked, or has done "
@@ -281,9 +388,8 @@ TEST_CASE("offset_tracker: the first acknowledgement may come late, and far ahea
     }
     CHECK(ack(tracker, records[4999]) == mark_result::ignored);
     CHECK_FALSE(tracker.pending());
-    CHECK(tracker.window_full());
+    CHECK_FALSE(tracker.window_full()); // one is undone
     CHECK(ack(tracker, records[0]) == mark_result::accepted);
-    CHECK(tracker.window_opened());
     CHECK(tracker.pending() == tracked_offset{5000});
 }
 
@@ -638,7 +744,7 @@ public:
         return fresh ? std::optional{tracked_offset{*point, text}} : std::nullopt;
     }
 
-    std::uint64_t in_flight() const { return records.size() - prefix; }
+    std::uint64_t undone() const { return records.size() - acknowledged.size(); }
 
     std::vector<record> records;
     std::set<std::uint64_t> acknowledged;
@@ -671,6 +777,7 @@ struct schedule_figures {
     std::size_t resets = 0;
     std::size_t commits = 0;
     std::size_t lowered_commits = 0;
+    std::size_t late_acks = 0; // of records that the ring has passed
 };
 
 class random_schedule {
@@ -683,6 +790,7 @@ public:
           obeys_window_{roll(4) != 0},
           backward_every_{roll(2) == 0 ? 100u : 1500u},
           window_{std::vector<std::size_t>{1, 7, 300, 1024, 1025, 2048, 3000}[roll(7)]},
+          left_behind_{roll(3) == 0 ? 0 : roll(roll(2) == 0 ? 4 : window_)},
           start_{roll(2) == 0 ? std::nullopt : std::optional{static_cast<std::int64_t>(roll(50))}},
           tracker_{window_, {start_.value_or(offset_tracker::none), {}}},
           model_{start_} {}
@@ -715,6 +823,7 @@ private:
         } else if (dice < 980) {
             reset();
         } else if (dice < 990) {
+            expect(!acks_ || tracker_.undone(0) == model_.undone(), "undone");
             expect(tracker_.committed() == model_.committed.value_or(offset_tracker::none),
                    "committed");
         } else if (settled_) {
@@ -742,7 +851,7 @@ private:
     }
 
     bool window_full() {
-        told_to_wait_ = acks_ && settled_ && model_.in_flight() >= window_;
+        told_to_wait_ = acks_ && settled_ && model_.undone() >= window_;
         expect(tracker_.window_full() == told_to_wait_, "window_full");
         figures_.window_closed += told_to_wait_ ? 1 : 0;
         return told_to_wait_;
@@ -778,10 +887,12 @@ private:
         std::uint64_t const count = roll(100) == 0 ? roll(2500) : 1 + roll(4);
         for (std::uint64_t i = 0; i != count && !in_hand_.empty(); ++i) {
             // Mostly near the oldest, so that what is in flight moves on.
-            std::size_t const near = std::min<std::size_t>(in_hand_.size(), 40);
-            std::size_t const reach = roll(20) == 0 ? in_hand_.size() : near;
-            auto const chosen = in_hand_.begin() + static_cast<std::ptrdiff_t>(roll(reach));
+            std::size_t const skipped = in_hand_.size() > left_behind_ ? left_behind_ : 0;
+            std::size_t const near = std::min<std::size_t>(in_hand_.size() - skipped, 40);
+            std::size_t const index = roll(20) == 0 ? roll(in_hand_.size()) : skipped + roll(near);
+            auto const chosen = in_hand_.begin() + static_cast<std::ptrdiff_t>(index);
             std::uint64_t const sequence = *chosen;
+            figures_.late_acks += sequence + window_ < model_.records.size() ? 1 : 0;
             in_hand_.erase(chosen);
             model_.ack(sequence);
             expect(ack_of(sequence) == mark_result::accepted, "acknowledgement");
@@ -793,7 +904,7 @@ private:
     }
 
     void look_at_window() {
-        bool const opens = told_to_wait_ && model_.in_flight() < window_;
+        bool const opens = told_to_wait_ && model_.undone() < window_;
         expect(tracker_.window_opened() == opens, "window_opened");
         if (opens) {
             told_to_wait_ = false;
@@ -906,6 +1017,7 @@ private:
     bool obeys_window_;
     std::uint64_t backward_every_;
     std::size_t window_;
+    std::uint64_t left_behind_; // so many of the oldest in hand are mostly left alone
     std::optional<std::int64_t> start_;
     offset_tracker tracker_;
     plain_model model_;
@@ -926,7 +1038,7 @@ TEST_CASE("offset_tracker: does what a plain model does, over random schedules")
     for (std::size_t const figure :
          {figures.runs, figures.acks, figures.repeated_acks, figures.marks, figures.ignored_marks,
           figures.window_closed, figures.window_opened, figures.backward_steps, figures.resets,
-          figures.commits, figures.lowered_commits}) {
+          figures.commits, figures.lowered_commits, figures.late_acks}) {
         CHECK(figure > 500);
     }
 }

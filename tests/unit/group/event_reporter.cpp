@@ -91,9 +91,10 @@ TEST_CASE_FIXTURE(reporting, "event_reporter: a stall says whom the claim waits 
     }
     SUBCASE("an acknowledgement") {
         look.waits = true;
+        look.first_undone = 4;
         reporter.claim_stalled(t0, look);
-        CHECK(told.at(0).text == "65,536 records are delivered and the oldest of them is not "
-                                 "acknowledged; the next offset is 9");
+        CHECK(told.at(0).text == "65,536 delivered records are not acknowledged, the first of them "
+                                 "at offset 4 or next behind it; the next offset is 9");
     }
 }
 

@@ -95,7 +95,7 @@ class partition_state : public std::enable_shared_from_this<partition_state> {
 public:
     static constexpr std::size_t smallest_block = 16;
     static constexpr std::size_t largest_block = 512;
-    /// How many records may be delivered from the oldest unacknowledged one on.
+    /// How many records may be delivered and not acknowledged.
     static constexpr std::size_t default_ack_window = 65536;
 
     partition_state(topic_partition where, asio::any_io_executor const& executor,
@@ -311,6 +311,12 @@ public:
             }
             next = offset + 1;
         }
+    }
+
+    /// Where the first record that is not done stands, or before it: the offsets may have a gap.
+    /// Any thread.
+    std::int64_t first_undone() const noexcept {
+        return (std::max)(tracker_.marked(), initial_offset());
     }
 
     // Blocks of records.

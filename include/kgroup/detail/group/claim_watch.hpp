@@ -23,6 +23,7 @@ struct claim_look {
     std::size_t queued = 0;     // read before `delivered`
     std::int64_t position = -1; // the next offset to deliver
     std::uint64_t delivered = 0;
+    std::int64_t first_undone = -1; // the offset of the first record that is not done, or before it
 };
 
 /// What the broker says of a claim's log, and what the fetcher knows of it.

@@ -220,9 +220,11 @@ public:
     void claim_stalled(topic_partition const& partition, claim_look const& look) {
         static_assert(partition_state::default_ack_window == 65'536);
         auto const reason =
-            look.waits ? "65,536 records are delivered and the oldest of them is not acknowledged"
-                       : "records wait and the handler has not asked for one in " +
-                             in_seconds(claim_watch::stalls_after);
+            look.waits
+                ? "65,536 delivered records are not acknowledged, the first of them at offset " +
+                      std::to_string(look.first_undone) + " or next behind it"
+                : "records wait and the handler has not asked for one in " +
+                      in_seconds(claim_watch::stalls_after);
         warn(event_kind::claim_stalled, partition,
              reason + "; the next offset is " + std::to_string(look.position));
     }

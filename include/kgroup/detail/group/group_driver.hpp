@@ -1570,7 +1570,8 @@ private:
                       state.waits_for_acks(),
                       state.source()->waiting(),
                       state.position(),
-                      0};
+                      0,
+                      state.first_undone()};
         at.delivered = state.delivered(); // last
         return at;
     }
