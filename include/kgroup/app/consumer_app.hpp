@@ -370,21 +370,27 @@ private:
         co_return failure;
     }
 
-    // Through a blocking call, so on a thread of its own.
+    // Through a blocking call, so on a thread of its own. Its end is waited for: the process may end
+    // after that.
     asio::awaitable<void> delete_own_group() {
         auto const done = std::make_shared<detail::manual_reset_event>();
         auto const result = std::make_shared<std::error_code>();
         try {
-            std::thread{[done, result, token = last_token_->get(), of = config_] {
-                *result = detail::delete_group(of, token, std::chrono::milliseconds{5000});
+            auto of = config_;
+            of.on_event = nullptr; // nothing of the user's is held there
+            of.oauth_token_provider = nullptr;
+            std::thread{[done, result, token = last_token_->get(), of = std::move(of)] {
+                try {
+                    *result = detail::delete_group(of, token, std::chrono::milliseconds{5000});
+                } catch (...) { // out of memory
+                    *result = std::make_error_code(std::errc::not_enough_memory);
+                }
                 done->set();
             }}.detach();
-            auto const answered =
-                co_await done->wait(detail::clock::now() + std::chrono::seconds{8});
-            if (answered && !*result) {
-                co_return;
+            co_await done->wait();
+            if (*result) {
+                not_deleted(*result);
             }
-            not_deleted(answered ? *result : std::make_error_code(std::errc::timed_out));
         } catch (std::exception const& e) {
             not_deleted({}, e.what());
         }
