@@ -8,7 +8,6 @@ import unittest
 import scenario
 
 PARTITIONS = 4
-RECORDS = 36_000
 SESSION_TIMEOUT_MS = 6000
 
 
@@ -17,7 +16,8 @@ class CommittedWatch:
 
     def __init__(self, test: scenario.Scenario, group) -> None:
         self.steps_back: list[str] = []
-        self.looks = 0
+        self._looks = 0
+        self._looked = threading.Condition()
         self._group = group
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
@@ -31,11 +31,15 @@ class CommittedWatch:
                 if offset < highest.get(place, 0):
                     self.steps_back.append(f"{place}: {offset} after {highest[place]}")
                 highest[place] = max(offset, highest.get(place, 0))
-            self.looks += 1
+            with self._looked:
+                self._looks += 1
+                self._looked.notify_all()
 
-    @property
-    def watching(self) -> bool:
-        return self._thread.is_alive()
+    def has_looked(self, bound: float = 60) -> bool:
+        """Waits for a look that begins from now on: what is committed now has been seen then."""
+        with self._looked:
+            wanted = self._looks + 2  # the next one may have begun
+            return self._looked.wait_for(lambda: self._looks >= wanted, bound)
 
     def end(self) -> None:
         self._done.set()
@@ -50,9 +54,11 @@ class SuspendedTest(scenario.Scenario):
         frozen = group.start(**settings)
         other = group.start(**settings)
         group.wait_shared(PARTITIONS, [frozen, other])
-        produced = self.kafka.start_producing(topic, RECORDS, per_second=2000)
+        load = scenario.Load(self.kafka, topic, per_second=2000)
+        self.addCleanup(load.end)
         frozen.wait_for(lambda journal: journal.handled > 2000, 30, "busy")
         watch = CommittedWatch(self, group)
+        self.assertTrue(watch.has_looked())
 
         frozen.suspend()
         lost = frozen.owned
@@ -63,6 +69,7 @@ class SuspendedTest(scenario.Scenario):
                                            for place in lost), 10, "and commits in them")
         with group.changed:
             started = {place: other.journal.owned[place].handled.lowest for place in lost}
+        self.assertTrue(watch.has_looked())  # a commit of before the freeze would be a step back from here
         awake = frozen.resume()
 
         frozen.wait_for(lambda journal: any(at >= awake and lost <= set(places) for at, places in journal.revocations),
@@ -82,13 +89,12 @@ class SuspendedTest(scenario.Scenario):
                 self.assertEqual(0, other.journal.events["claims_lost"])
         self.assertEqual([], late, "something was committed for what was lost")
 
-        acknowledged = produced.result(60).acknowledged()
-        group.wait_handled(len(acknowledged), 60)
-        self.assertTrue(watch.watching, "the watch ended before its time")
+        load.end()
+        group.wait_handled(load.produced, 60)
+        self.assertTrue(watch.has_looked())
         watch.end()
-        self.assertGreater(watch.looks, 50)
         self.assertEqual([], watch.steps_back)
-        self.end_in_order(group, PARTITIONS, acknowledged, duplicates=True)
+        self.end_in_order(group, PARTITIONS, range(load.produced), duplicates=True)
 
 
 if __name__ == "__main__":
