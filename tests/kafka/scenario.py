@@ -108,7 +108,9 @@ class Scenario(unittest.TestCase):
         self.assertEqual([], group.ahead())
         if not duplicates:
             again = [number for number, times in group.times_handled.items() if times > 1]
-            self.assertEqual([], again[:20], f"{len(again)} records were handled more than once")
+            told = [dict(member.journal.events) for member in group.members]
+            self.assertEqual([], again[:20], f"{len(again)} records were handled more than once ({group.summary()}; "
+                                             f"events {told})")
             self.assertEqual([], group.owned_twice())
         self.figures(group.summary())
 
