@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/connection.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
 
@@ -142,5 +143,21 @@ struct config {
     /// each (`kgroup::print`).
     std::function<void(event const&)> on_event{};
 };
+
+/// A group's configuration over a connection that it shares with others: its brokers, its
+/// properties beside those of `given`, where the same name in `given` counts, and its token
+/// provider.
+///
+/// @param given has no `brokers` and no `oauth_token_provider`, or they count.
+inline config connected(connection const& over, config given) {
+    if (given.brokers.empty()) {
+        given.brokers = over.brokers;
+    }
+    given.properties.insert(over.properties.begin(), over.properties.end());
+    if (!given.oauth_token_provider) {
+        given.oauth_token_provider = over.oauth_token_provider;
+    }
+    return given;
+}
 
 } // namespace kgroup

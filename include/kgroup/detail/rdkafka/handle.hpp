@@ -85,16 +85,17 @@ struct refill_notice {
     std::string password;
 };
 
-/// One consumer of librdkafka's. Shared by the client and by everything that came from it; the last
-/// one ends it, on a thread of its own, because `rd_kafka_destroy` may wait for a resolver and must
-/// not run on librdkafka's threads. In a process that was forked since, nothing that came from it
-/// is touched: librdkafka's threads are not there to let go of it.
+/// One consumer or producer of librdkafka's. Shared by the client and by everything that came from
+/// it; the last one ends it, on a thread of its own, because `rd_kafka_destroy` may wait for a
+/// resolver and must not run on librdkafka's threads. In a process that was forked since, nothing
+/// that came from it is touched: librdkafka's threads are not there to let go of it.
 class rdkafka_handle {
 public:
-    rdkafka_handle(rdkafka_conf conf, std::optional<refill_notice> refill)
+    rdkafka_handle(rdkafka_conf conf, std::optional<refill_notice> refill,
+                   rd_kafka_type_t type = RD_KAFKA_CONSUMER)
         : refill_(std::move(refill)) {
         char text[512];
-        handle_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), text, sizeof text);
+        handle_ = rd_kafka_new(type, conf.get(), text, sizeof text);
         if (!handle_) {
             throw std::system_error{errc::invalid_config, text};
         }

@@ -4,18 +4,17 @@
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/properties.hpp>
 #include <kgroup/error.hpp>
 
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <climits>
 #include <cstddef>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -36,18 +35,7 @@ struct rdkafka_settings {
     std::vector<std::string> warnings; // settings of the user's that are allowed and not safe
 };
 
-/// Whether a property's value must not be shown.
-inline bool is_secret(std::string_view property) noexcept {
-    constexpr std::array marks{std::string_view{"password"},      std::string_view{"secret"},
-                               std::string_view{".pem"},          std::string_view{"jaas"},
-                               std::string_view{"sasl.username"}, std::string_view{"oauthbearer"},
-                               std::string_view{"ssl.key"},       std::string_view{"token"}};
-    return std::any_of(marks.begin(), marks.end(), [&](std::string_view mark) {
-        return property.find(mark) != std::string_view::npos;
-    });
-}
-
-class rdkafka_settings_maker {
+class rdkafka_settings_maker : private rdkafka_properties {
 public:
     static rdkafka_settings make(config const& given) {
         check(given);
@@ -62,14 +50,16 @@ public:
         self.set_fetch_limit();
         self.set_refill();
         self.check_times();
+        self.made_.conf = self.take();
         return std::move(self.made_);
     }
 
 private:
     using milliseconds = std::chrono::milliseconds;
 
-    explicit rdkafka_settings_maker(config const& given) : given_(given) {
-        made_.conf.reset(rd_kafka_conf_new());
+    explicit rdkafka_settings_maker(config const& given)
+        : rdkafka_properties(given.properties),
+          given_(given) {
         // What one partition may cost. librdkafka counts the bytes of records and not what it keeps
         // beside each, some 450, so the queue is limited by number, too; and one fetch may come on
         // top of a full queue. A fetch must not fill the queue: the next one would be for the other
@@ -125,24 +115,6 @@ private:
         set("queued.min.messages", std::to_string(queue_records_), quietly);
     }
 
-    void set_users() {
-        for (auto const& [name, value] : given_.properties) {
-            char text[512];
-            switch (rd_kafka_conf_set(made_.conf.get(), name.c_str(), value.c_str(), text,
-                                      sizeof text)) {
-            case RD_KAFKA_CONF_OK:
-                break;
-            case RD_KAFKA_CONF_UNKNOWN:
-                refuse_config("properties: '" + name + "' is not a property of librdkafka " +
-                              rd_kafka_version_str());
-            case RD_KAFKA_CONF_INVALID:
-                refuse_config("properties: " + (is_secret(name)
-                                                    ? "the value of '" + name + "' is not valid"
-                                                    : std::string{text}));
-            }
-        }
-    }
-
     // What kgroup decides. A property that says the same is no contradiction.
     void set_ours() {
         must("bootstrap.servers", given_.brokers, "brokers");
@@ -189,11 +161,10 @@ private:
         refuse_given("auto.commit.interval.ms", "auto_commit_interval");
         must("enable.auto.offset.store", "false", marks);
         must("enable.partition.eof", "false", "how kgroup reads");
-        set_token_provider();
+        set_token_provider(given_.oauth_token_provider != nullptr);
         // Without this librdkafka answers rebalances by itself.
-        rd_kafka_conf_set_events(made_.conf.get(), RD_KAFKA_EVENT_REBALANCE |
-                                                       RD_KAFKA_EVENT_OFFSET_COMMIT |
-                                                       RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+        rd_kafka_conf_set_events(conf(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT |
+                                             RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
     }
 
     // Some things librdkafka says in its log only, at the level of warnings.
@@ -228,45 +199,17 @@ private:
         }
     }
 
-    void set_token_provider() {
-        auto const mechanism = get("sasl.mechanisms");
-        if (!given_.oauth_token_provider) {
-            if (mechanism == "OAUTHBEARER" && get("sasl.oauthbearer.method") != "oidc" &&
-                get("enable.sasl.oauthbearer.unsecure.jwt") != "true") {
-                refuse_config("properties: 'sasl.mechanism' OAUTHBEARER needs an "
-                              "oauth_token_provider, or librdkafka's "
-                              "'sasl.oauthbearer.method' oidc");
-            }
-            return;
-        }
-        constexpr auto field = "oauth_token_provider";
-        must("sasl.mechanisms", "OAUTHBEARER", field);
-        if (mechanism != "OAUTHBEARER") {
-            refuse_given("sasl.mechanism", field);
-        }
-        if (get("sasl.oauthbearer.method") ==
-            "oidc") { // not to be set where librdkafka was built without
-            refuse_given("sasl.oauthbearer.method", field);
-        }
-        must("enable.sasl.oauthbearer.unsecure.jwt", "false", field);
-        if (!get("security.protocol").starts_with("sasl")) {
-            refuse_config("oauth_token_provider: needs the property 'security.protocol': sasl_ssl "
-                          "(or sasl_plaintext, which shows the "
-                          "tokens to the network)");
-        }
-    }
-
     void set_refill() {
         if (!get("fetch.queue.backoff.ms").empty()) {
             return;
         }
-        auto const given = [this](char const* name) {
+        auto const users = [this](char const* name) {
             auto const found = given_.properties.find(name);
             return found == given_.properties.end() ? std::string{} : found->second;
         };
         refill_notice notice{queue_kbytes_ * 1024 / 2,
                              static_cast<std::size_t>(std::stol(get("queued.min.messages"))) / 2,
-                             given("sasl.username"), given("sasl.password")};
+                             users("sasl.username"), users("sasl.password")};
         // Kerberos and OAuth have none: they would be given some.
         if (get("security.protocol").starts_with("sasl") &&
             (notice.username.empty() || notice.password.empty())) {
@@ -279,13 +222,13 @@ private:
     // partitions, many answers of a few.
     void set_fetch_limit() {
         if (!given_.properties.contains("fetch.max.bytes")) {
-            auto const given = [this](char const* name) { return std::stol(get(name)); };
+            auto const number = [this](char const* name) { return std::stol(get(name)); };
             auto const most =
                 static_cast<long>(std::min<std::size_t>(given_.buffer_bytes / 4, 50 << 20));
             // librdkafka refuses what is not between these
             auto const allowed =
-                (std::max)((std::min)(most, given("receive.message.max.bytes") - 512),
-                           given("message.max.bytes"));
+                (std::max)((std::min)(most, number("receive.message.max.bytes") - 512),
+                           number("message.max.bytes"));
             set("fetch.max.bytes", std::to_string(allowed), !quietly);
         }
     }
@@ -293,43 +236,6 @@ private:
     void check_times() {
         made_.max_poll_interval = milliseconds{std::stol(get("max.poll.interval.ms"))};
         made_.rebalance_deadline = rebalance_deadline_of(given_, made_.max_poll_interval);
-    }
-
-    static constexpr bool quietly = true;
-
-    void set(char const* name, std::string const& value, bool optional) {
-        char text[512];
-        if (rd_kafka_conf_set(made_.conf.get(), name, value.c_str(), text, sizeof text) !=
-                RD_KAFKA_CONF_OK &&
-            !optional) {
-            refuse_config(text);
-        }
-    }
-
-    void must(std::string const& name, std::string const& value, std::string const& field) {
-        auto const before = get(name.c_str());
-        set(name.c_str(), value, !quietly);
-        if (get(name.c_str()) != before) {
-            refuse_given(name, field);
-        }
-    }
-
-    void refuse_given(std::string const& name, std::string const& field) const {
-        if (given_.properties.contains(name)) {
-            refuse_config("properties: '" + name + "' contradicts " + field);
-        }
-    }
-
-    // As librdkafka writes it; empty: unset, or not a property.
-    std::string get(char const* name) const {
-        std::size_t size = 0;
-        if (rd_kafka_conf_get(made_.conf.get(), name, nullptr, &size) != RD_KAFKA_CONF_OK) {
-            return {};
-        }
-        std::string value(size, '\0');
-        rd_kafka_conf_get(made_.conf.get(), name, value.data(), &size);
-        value.resize(value.find('\0'));
-        return value;
     }
 
     config const& given_;
