@@ -49,6 +49,9 @@ enum class errc {
     not_running,
     /// Where claims start is chosen in `setup`; it does not run.
     not_in_setup,
+    /// The producer was stopped, or is gone; what was not acknowledged by then may have been
+    /// delivered.
+    producer_stopped,
 };
 
 /// The category of `errc`; its name is "kgroup".
@@ -83,6 +86,8 @@ inline std::error_category const& error_category() noexcept {
                 return "the group does not run";
             case errc::not_in_setup:
                 return "only setup can choose where a claim starts";
+            case errc::producer_stopped:
+                return "the producer was stopped";
             }
             return "unknown error of kgroup";
         }

@@ -79,6 +79,13 @@ enum class event_kind {
                      ///< its offset and why
     processing_held, ///< the function of `for_each` said `not_now`; the claim starts nothing new
     processing_resumed, ///< an attempt has passed; the claim goes on
+    delivery_failed,    ///< records of a producer were not delivered, and nobody waited for them
+    producer_failed, ///< a fatal error of a producer: what was under way has failed, though it may
+                     ///< have been delivered; librdkafka's producer is replaced
+    producer_recovered, ///< a record was acknowledged again; ends `producer_failed`
+    dead_letter_held,   ///< a dead letter cannot be delivered; its record waits and is not done.
+                        ///< Repeated each minute
+    dead_letter_sent,   ///< it was delivered, or is not sent any more; ends `dead_letter_held`
     client_error,       ///< any other error that librdkafka reported
     client_log,         ///< a line of librdkafka's log
 };
@@ -178,6 +185,16 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
         return "processing_held";
     case event_kind::processing_resumed:
         return "processing_resumed";
+    case event_kind::delivery_failed:
+        return "delivery_failed";
+    case event_kind::producer_failed:
+        return "producer_failed";
+    case event_kind::producer_recovered:
+        return "producer_recovered";
+    case event_kind::dead_letter_held:
+        return "dead_letter_held";
+    case event_kind::dead_letter_sent:
+        return "dead_letter_sent";
     case event_kind::client_error:
         return "client_error";
     case event_kind::client_log:
@@ -215,6 +232,10 @@ constexpr std::optional<event_kind> ended_by(event_kind kind) noexcept {
         return event_kind::records_come;
     case event_kind::start_delayed:
         return event_kind::start_found;
+    case event_kind::producer_failed:
+        return event_kind::producer_recovered;
+    case event_kind::dead_letter_held:
+        return event_kind::dead_letter_sent;
     default:
         return std::nullopt;
     }

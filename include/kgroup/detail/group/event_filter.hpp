@@ -126,6 +126,7 @@ private:
         case event_kind::authentication_failed:
         case event_kind::position_reset:
         case event_kind::topic_missing:
+        case event_kind::delivery_failed:
         case event_kind::client_error:
             return true;
         case event_kind::client_log:
