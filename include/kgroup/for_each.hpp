@@ -83,6 +83,9 @@ inline asio::awaitable<void> process(claim& from, for_each_options options,
 /// | `attempt_timeout` is over | cancelled; done if it returns normally all the same | a failed attempt | – | – |
 /// | a failure that is not repeated | finishes, within `config::rebalance_deadline` | an event | undone | undone |
 ///
+/// A dead letter under way (`for_each_options::dead_letters`) is as a running attempt, and has no
+/// limit of time.
+///
 /// What is undone is delivered again to the partition's next owner. While a claim is paused,
 /// nothing starts.
 ///

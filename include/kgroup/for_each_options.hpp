@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/detail/process/dead_letter_sender.hpp>
 #include <kgroup/limit.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/order.hpp>
@@ -39,6 +40,11 @@ struct for_each_options {
 
     /// Which failures are repeated, how often, and what follows.
     retry_options retry{};
+
+    /// Where records go that are given up, a `kgroup::dead_letters`; null: nowhere. It comes before
+    /// `retry_options::give_up`: the record is done when the broker has acknowledged its letter.
+    /// Until then its key waits. It outlives the call.
+    detail::dead_letter_sender* dead_letters = nullptr;
 
     /// Replaces the record's key for `by_key`; null: the record's own. A plain function: a lambda
     /// without captures converts to it. It reads only the record, its result lives as long as the

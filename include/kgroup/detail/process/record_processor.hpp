@@ -106,6 +106,8 @@ private:
     void failed(task& ended, std::exception_ptr failure);
     void hold_off_after(task& ended);
     void give_up_on(task& ended, std::exception_ptr failure);
+    void end_with(task& ended, std::exception_ptr failure);
+    void letter_over(task& ended, std::exception_ptr failure);
     void retry(task& ended, clock::time_point due);
     void acknowledge(task& finished);
     void finish(task& ended);

@@ -273,11 +273,25 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             co_await asio::dispatch(self->state_->strand(), asio::use_awaitable);
         }
         me.current = nullptr;
-        auto const before = self->obstacle_;
+        auto before = self->obstacle_;
         if (may_start) {
             self->settle(current, failure);
         } else {
             self->leave(current); // it waits in its lane
+        }
+        if (current.given_up) {
+            failure = nullptr;
+            self->state_->notify(); // what it held up goes on meanwhile
+            try {
+                co_await self->options_.dead_letters->send(*current.record, current.given_up,
+                                                           current.attempts, current.first_failure);
+            } catch (...) {
+                failure = std::current_exception();
+            }
+            co_await asio::this_coro::reset_cancellation_state(
+                asio::enable_terminal_cancellation());
+            before = self->obstacle_;
+            self->letter_over(current, failure);
         }
         me.current = self->next();
         if (self->concerns_driver(before)) {
@@ -434,7 +448,7 @@ KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr fail
     } else {
         done(ended);
     }
-    ended.timed_out = false;
+    ended.timed_out = ended.given_up != nullptr; // no time is too long for a dead letter
 }
 
 KGROUP_INLINE void record_processor::done(task& finished) {
@@ -492,6 +506,10 @@ KGROUP_INLINE void record_processor::hold_off_after(task& ended) {
 }
 
 KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr failure) {
+    if (options_.dead_letters) {
+        ended.given_up = std::move(failure); // the worker goes on with it; it runs as before
+        return copy(ended);                  // for as long as it takes
+    }
     if (options_.retry.give_up == give_up::skip) {
         auto const [text, code] = words_of(failure);
         report(event_kind::record_skipped, severity::error, code,
@@ -500,10 +518,28 @@ KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr 
         acknowledge(ended);
         return finish(ended);
     }
+    end_with(ended, std::move(failure));
+}
+
+KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr failure) {
     failure_ = std::move(failure);
     begin_ending(ending::failure);
     ending_deadline_ = clock::now() + state_->rebalance_deadline();
     finish(ended);
+}
+
+// The dead letter of a record was acknowledged, or was not sent.
+KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr failure) {
+    if (!failure) {
+        if (!is_loss(state_->why_ended())) {
+            acknowledge(ended);
+        }
+        finish(ended);
+    } else if (ending_ != ending::none || state_->ended()) {
+        finish(ended); // undone
+    } else {
+        end_with(ended, std::move(failure));
+    }
 }
 
 KGROUP_INLINE void record_processor::retry(task& ended, clock::time_point due) {
