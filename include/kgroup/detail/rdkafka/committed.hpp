@@ -2,6 +2,7 @@
 
 #include <kgroup/client.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/topic_partition.hpp>
