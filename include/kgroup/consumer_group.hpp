@@ -5,6 +5,7 @@
 #include <kgroup/detail/group/group_driver_base.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/group_state.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/offset_for_time.hpp>
 #include <kgroup/topic_partition.hpp>
@@ -61,7 +62,7 @@ namespace kgroup {
 /// fork and that it runs first.
 ///
 /// *Thread safety.* `stop`, `pause`, `resume`, `pause_all`, `resume_all`, `subscribe`,
-/// `async_offsets_for_times` and `stats`: safe from any thread. The rest is not.
+/// `async_offsets_for_times`, `stats` and `state`: safe from any thread. The rest is not.
 ///
 /// *Lifetimes.* The executor's context outlives the group. The group must not be destroyed before
 /// `async_run` has completed, unless the context is not run any more.
@@ -242,6 +243,13 @@ public:
 
     /// Counters and gauges, a snapshot.
     group_stats stats() const { return driver_->stats(); }
+
+    /// What the group does, waits for, and how far behind it is: a snapshot. Any thread, any time,
+    /// also before the run and after it; takes no lock that the way of a record takes, and asks no
+    /// broker. `readiness` and `liveness` judge it.
+    ///
+    /// @throws std::bad_alloc.
+    group_state state() const { return driver_->state(); }
 
 private:
     template <typename Handler>

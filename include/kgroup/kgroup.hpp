@@ -8,7 +8,9 @@
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/group_state.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/health.hpp>
 #include <kgroup/kafka_errc.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
@@ -16,7 +18,9 @@
 #include <kgroup/offset_for_time.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/print.hpp>
+#include <kgroup/prometheus_text.hpp>
 #include <kgroup/session.hpp>
 #include <kgroup/timer.hpp>
 #include <kgroup/topic_partition.hpp>
+#include <kgroup/trace_context.hpp>
 #include <kgroup/version.hpp>

@@ -72,8 +72,8 @@ struct tracked_offset {
 /// asking `window_full()`. An epoch's memory is kept until the tracker goes.
 ///
 /// Thread safety: three roles. *Delivery* (`deliver`, `pass_over`, `window_full`, `rebase`): one
-/// thread at a time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `seal`): one
-/// thread at a time. Everything else: any thread. The roles may run at the same time.
+/// thread at a time. *Committer* (`pending`, `committed(next)`, `forget_committed`, `look`,
+/// `seal`): one thread at a time. Everything else: any thread. The roles may run at the same time.
 class offset_tracker {
 public:
     /// No offset.
@@ -399,6 +399,36 @@ public:
     std::int64_t marked() const noexcept {
         return to_offset(
             current_.load(std::memory_order_acquire)->point.load(std::memory_order_acquire));
+    }
+
+    /// Any thread: the place, in the order of delivery, of the first record that was not
+    /// acknowledged when last looked at (`look`); `nullopt`: the claim is not acknowledged record
+    /// by record.
+    std::optional<std::uint64_t> done_until() const noexcept {
+        return mode_.load(std::memory_order_relaxed) == mode::acks
+                   ? std::optional{done_until_.load(std::memory_order_relaxed)}
+                   : std::nullopt;
+    }
+
+    /// Any thread: of a claim that is acknowledged, how many records are not, when last looked at,
+    /// or more: those that were acknowledged out of order are counted for as long as it takes less
+    /// than `ack_window` of them.
+    std::uint64_t in_flight() const noexcept {
+        std::uint64_t const passed = head_.load(std::memory_order_acquire);
+        return delivered_.load(std::memory_order_relaxed) - passed +
+               left_behind_count_.load(std::memory_order_relaxed);
+    }
+
+    /// Committer: looks at what is acknowledged, for `marked()`, `done_until()` and `in_flight()`.
+    void look() noexcept {
+        if (mode_.load(std::memory_order_relaxed) != mode::acks) {
+            return;
+        }
+        std::lock_guard const lock{mutex_};
+        advance();
+        done_until_.store(left_behind_.empty() ? head_.load(std::memory_order_relaxed)
+                                               : left_behind_.begin()->first,
+                          std::memory_order_relaxed);
     }
 
     /// Committer: the end of ownership. From now on marks, acknowledgements and resets are
@@ -862,6 +892,9 @@ private:
 
     /// Behind the last record that was ever left behind. Set under mutex_.
     std::atomic<std::uint64_t> left_behind_until_{0};
+
+    /// See done_until(). Set by the committer.
+    std::atomic<std::uint64_t> done_until_{0};
 
     /// left_behind_.size(), for delivery.
     std::atomic<std::uint64_t> left_behind_count_{0};

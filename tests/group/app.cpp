@@ -1,4 +1,5 @@
 #include <kgroup/app.hpp>
+#include <kgroup/health.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
@@ -17,6 +18,7 @@
 #include <tuple>
 #include <unistd.h>
 
+#include "support/latch.hpp"
 #include "support/scripted_group.hpp"
 
 // consumer_app: what it is told and how it complains, restarts, signals.
@@ -106,6 +108,44 @@ public:
 
     asio::cancellation_signal cancel;
 };
+
+TEST_CASE_FIXTURE(scripted_app,
+                  "its state is the group's, and between two runs it says why there is none") {
+    using kgroup::group_phase;
+    latch failing{context};
+    handler.on_claim = [&](session&, claim&) -> asio::awaitable<void> {
+        co_await failing.wait();
+        throw std::runtime_error{"the database is away"};
+    };
+    run();
+    CHECK(app->state().phase == group_phase::connecting);
+    cluster.assign({t0});
+    settle();
+    CHECK(app->state().phase == group_phase::consuming);
+    CHECK(app->state().claims.size() == 1);
+    CHECK(kgroup::readiness(app->state()).ok);
+    failing.open();
+    settle();
+    auto const between = app->state();
+    CHECK(between.phase == group_phase::backing_off);
+    CHECK(between.group_id == "group");
+    CHECK(between.claims.empty());
+    REQUIRE(between.conditions.size() == 1);
+    CHECK(between.conditions[0].kind == event_kind::run_restarted);
+    CHECK(between.conditions[0].text.starts_with("the database is away; the next run begins in "));
+    CHECK_FALSE(kgroup::readiness(between).ok);
+    CHECK(kgroup::liveness(between).ok); // it goes on by itself
+    handler.on_claim = nullptr;
+    advance(4s);
+    cluster.assign({t0});
+    settle();
+    CHECK(kgroup::readiness(app->state()).ok);
+    app->stop();
+    settle();
+    CHECK(app->state().phase == group_phase::stopped);
+    CHECK(app->state().conditions.empty());
+    CHECK(kgroup::liveness(app->state()).ok);
+}
 
 TEST_CASE_FIXTURE(scripted_app, "an error begins the run again after a backoff that grows, with "
                                 "jitter, to a minute, and a long run resets") {

@@ -1106,3 +1106,28 @@ TEST_CASE("offset_tracker: the ring is as large as what is in flight, not as the
     CHECK(accepted == 1'000'000);
     CHECK(pending(tracker) == 1'000'000);
 }
+
+TEST_CASE("offset_tracker: who looks is told of the oldest that is not done, wherever others are") {
+    offset_tracker tracker{64};
+    CHECK_FALSE(tracker.done_until());
+    std::int64_t offset = 100;
+    auto const first = tracker.deliver(offset++);
+    auto const second = tracker.deliver(offset++);
+    tracker.ack(101, second, 0);
+    tracker.look();
+    CHECK(tracker.done_until() == 0);
+    CHECK(tracker.in_flight() == 2); // as far as the ring tells
+    for (auto more = 0; more != 1000; ++more) {
+        CHECK_FALSE(tracker.window_full());
+        tracker.ack(offset, tracker.deliver(offset), 0);
+        ++offset;
+    }
+    tracker.look();
+    CHECK(tracker.done_until() == 0);
+    CHECK(tracker.in_flight() < 64);
+    tracker.ack(100, first, 0);
+    tracker.look();
+    CHECK(tracker.done_until() == 1002);
+    CHECK(tracker.in_flight() == 0);
+    CHECK(tracker.marked() == offset);
+}

@@ -9,6 +9,7 @@
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/group_state.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/print.hpp>
@@ -76,9 +77,9 @@ namespace kgroup {
 /// `Client` is the seam to Kafka, as for `basic_consumer_group`; with `testing::fake_client` an
 /// application runs over a script, where there are no groups to delete.
 ///
-/// *Thread safety.* `stop`, `stats`, `pause`, `resume`, `pause_all`, `resume_all` and `subscribe`:
-/// safe from any thread, also from handlers and from `on_event`. *Lifetime.* It outlives
-/// `async_run`.
+/// *Thread safety.* `stop`, `stats`, `state`, `pause`, `resume`, `pause_all`, `resume_all` and
+/// `subscribe`: safe from any thread, also from handlers and from `on_event`. *Lifetime.* It
+/// outlives `async_run`.
 template <typename Handler, typename Client = detail::rdkafka_client>
 class consumer_app {
     static_assert(std::is_class_v<Handler> && std::is_same_v<Handler, std::remove_cv_t<Handler>>,
@@ -160,6 +161,21 @@ public:
     group_stats stats() const {
         std::lock_guard const lock{mutex_};
         return group_ ? group_->stats() : last_stats_;
+    }
+
+    /// As `consumer_group::state`, of the group that runs now. Between two runs it is
+    /// `group_phase::backing_off`, with an `event_kind::run_restarted` among the conditions that
+    /// says why. Any thread.
+    ///
+    /// @throws std::bad_alloc.
+    group_state state() const {
+        std::lock_guard const lock{mutex_};
+        if (group_) {
+            return group_->state();
+        }
+        auto state = last_state_;
+        state.at = state.looked_at = std::chrono::system_clock::now();
+        return state;
     }
 
     /// As those of `consumer_group`, of the group that runs now. A pause lasts as long as the claim
@@ -251,6 +267,7 @@ private:
         }
         asio::io_context unused;
         group const judge{unused, config_};
+        last_state_ = judge.state();
     }
 
     /// Under the lock, as `stop`: the context may be gone as soon as the run has seen the end of
@@ -325,9 +342,10 @@ private:
             backoff = (std::min)(backoff * 2, longest_backoff);
             auto const [words, error] = detail::words_of(failure);
             auto const why = detail::words_beside(error, words);
-            report({event_kind::run_restarted, severity::warning, std::nullopt, error,
-                    (why.empty() ? "the run has failed" : why) + "; the next run begins in " +
-                        std::to_string(pause.count()) + " ms"});
+            auto const told = (why.empty() ? "the run has failed" : why) +
+                              "; the next run begins in " + std::to_string(pause.count()) + " ms";
+            back_off(error, told);
+            report({event_kind::run_restarted, severity::warning, std::nullopt, error, told});
             try {
                 co_await stopping_.wait(detail::clock::now() + pause);
             } catch (...) { // cancelled
@@ -366,8 +384,18 @@ private:
         }
         std::lock_guard const lock{mutex_};
         last_stats_ = running->stats();
+        last_state_ = running->state();
         group_.reset(); // it must not outlive the context
         co_return failure;
+    }
+
+    // For `state`, until the next run begins.
+    void back_off(std::error_code why, std::string const& words) {
+        std::lock_guard const lock{mutex_};
+        last_state_.phase = group_phase::backing_off;
+        last_state_.phase_since = std::chrono::system_clock::now();
+        last_state_.conditions = {{event_kind::run_restarted, std::nullopt, why,
+                                   last_state_.phase_since, detail::one_line(words)}};
     }
 
     // Through a blocking call, so on a thread of its own. Its end is waited for: the process may end
@@ -448,6 +476,7 @@ private:
     mutable std::mutex mutex_;
     std::shared_ptr<group> group_; // under the mutex, like the next
     group_stats last_stats_{};
+    group_state last_state_{};
     std::vector<std::string> const warnings_;
 };
 

@@ -163,6 +163,7 @@ KGROUP_INLINE void message_channel::fill() {
     next_ = &block[0];
     filled_ = next_ + block.size();
     state_.lend(block);
+    state_.take(block);
     if (block.gaps()) {
         state_.explain_gaps(block); // may throw: the records are at hand by now
     }
@@ -177,6 +178,7 @@ KGROUP_INLINE void message_channel::leave_block() noexcept {
 KGROUP_INLINE void message_channel::drop_rest() noexcept {
     if (holding()) {
         auto const left = static_cast<std::uint16_t>(filled_ - std::exchange(next_, filled_));
+        state_.drop(left);
         block_->release({.messages = left, .places = left});
     }
     leave_block();

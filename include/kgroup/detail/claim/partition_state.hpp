@@ -154,6 +154,9 @@ public:
     // The gate. Any thread; the next receive sees it.
 
     bool open() const noexcept { return gate_.load(std::memory_order_acquire) == 0; }
+    bool paused() const noexcept {
+        return (gate_.load(std::memory_order_relaxed) & gate_paused) != 0;
+    }
     bool ended() const noexcept {
         return (gate_.load(std::memory_order_acquire) & gate_ended) != 0;
     }
@@ -350,6 +353,28 @@ public:
         return block;
     }
 
+    /// A block of records, as filled, is about to be delivered; or what is left of one never is.
+    /// Claim's strand; the figures may be read by any thread.
+    void take(record_block const& filled) noexcept {
+        records_taken_.store(records_taken() + filled.size(), std::memory_order_relaxed);
+        bytes_taken_.store(bytes_taken() + filled.bytes(), std::memory_order_relaxed);
+    }
+    void drop(std::size_t records) noexcept {
+        records_taken_.store(records_taken() - records, std::memory_order_relaxed);
+    }
+    std::uint64_t records_taken() const noexcept {
+        return records_taken_.load(std::memory_order_relaxed);
+    }
+    std::uint64_t bytes_taken() const noexcept {
+        return bytes_taken_.load(std::memory_order_relaxed);
+    }
+    /// Taken and not delivered.
+    std::size_t records_at_hand() const noexcept {
+        auto const done = delivered(); // first: what is taken is not less
+        auto const taken = records_taken();
+        return taken > done ? static_cast<std::size_t>(taken - done) : 0;
+    }
+
     /// Takes a block back whose records are gone. Any thread.
     void give_back(record_block& block) noexcept {
         auto* head = returned_.load(std::memory_order_relaxed);
@@ -440,6 +465,8 @@ private:
     std::atomic<wait_for> waits_for_{
         wait_for::nothing};                  // written on the strand, read by the watchdog
     std::atomic<std::int64_t> position_{-1}; // next offset to deliver; written on the strand
+    std::atomic<std::uint64_t> records_taken_{0};
+    std::atomic<std::uint64_t> bytes_taken_{0};
     std::int64_t behind_taken_ =
         -1; // where reading goes on when all that was taken is delivered; -1: at the next record
 };

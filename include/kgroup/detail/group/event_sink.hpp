@@ -59,6 +59,8 @@ public:
         }
     }
 
+    /// What lasts, for any thread to read.
+    lasting_conditions const& conditions() const noexcept { return conditions_; }
     bool lasts(event_kind begin) const { return conditions_.lasts(begin); }
     std::vector<lasting_conditions::condition> lasting(event_kind begin) const {
         return conditions_.of(begin);

@@ -64,6 +64,11 @@ public:
         return retired;
     }
 
+    /// Without the claims of the session that is under way.
+    group_stats totals() const {
+        std::lock_guard const lock{mutex_};
+        return totals_;
+    }
     group_stats snapshot() const {
         std::lock_guard const lock{mutex_};
         auto result = totals_;

@@ -23,6 +23,7 @@
 #include <kgroup/detail/group/position_resets.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/detail/group/session_state.hpp>
+#include <kgroup/detail/group/state_board.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -127,6 +128,10 @@ public:
 
     group_stats stats() const override { return counters_.snapshot(); }
 
+    group_state state() const override {
+        return board_.state(reporter_.conditions(), counters_.totals());
+    }
+
     // The run. On the strand, once.
 
     asio::awaitable<kgroup::end_reason> run(std::shared_ptr<handler_binding> handler,
@@ -150,6 +155,7 @@ public:
                 });
                 client_started_ = true;
                 assignment_.begin(clock::now());
+                board_.look(clock::now());
                 next_tick_ = clock::now();
                 schedule_commit();
                 co_await loop();
@@ -168,6 +174,7 @@ public:
             }
         }
         close_mail();
+        board_.end(words_of_end(), clock::now());
         if (failure_) {
             std::rethrow_exception(failure_);
         }
@@ -478,6 +485,8 @@ private:
             if (machine_.at() == step::finished) {
                 break;
             }
+            board_.enter(phase_of(machine_.at(), join_progress_now(), times_.closing()),
+                         clock::now());
             if (inbox_.empty()) {
                 auto const notified = co_await waiting_place_->wait(next_deadline());
                 if (notified && rounds_left_ != 0) {
@@ -627,6 +636,8 @@ private:
         answered();
         subscription_changed_ = false;
         end_wait_for_assignment(event_reporter::list(what.partitions));
+        has_joined_ = true;
+        board_.join(client_.member_id(), client_.generation_id());
         end_what_names_no_place((clock::time_point::max)(), "an assignment has arrived");
         if (reporter_.lasts(event_kind::topic_missing) ||
             reporter_.lasts(event_kind::partition_error)) {
@@ -968,7 +979,8 @@ private:
     void perform(machine::begin_session const& what) {
         auto state = std::make_shared<session_state>();
         for (auto const& each : what.partitions) {
-            state->claims.emplace(each, make_state(each));
+            auto const& claim = state->claims.emplace(each, make_state(each)).first->second;
+            board_.own(claim, false, clock::now());
         }
         session_state_ = state;
         counters_.session_begins(state);
@@ -1006,6 +1018,7 @@ private:
                                 : start_of(*state);
             state->start(client_.open(state), position.start, generation,
                          client_.rebalance_deadline());
+            board_.own(state, true, clock::now());
             (what.assignment.contains(each) ? assignment : others).push_back(std::move(position));
             states.push_back(std::move(state));
         }
@@ -1203,6 +1216,7 @@ private:
             if (auto* const source = each->source()) {
                 source->close();
             }
+            board_.disown(each->where());
             orphans_.erase(each->where());
             positions_.erase(each->where());
             reporter_.end_all_of(each->where(), "the claim has ended");
@@ -1365,6 +1379,17 @@ private:
         }
     }
 
+    // What the run ends with, in words.
+    std::string words_of_end() const noexcept {
+        try {
+            return failure_             ? words_of(failure_).first
+                   : abandoned_.empty() ? std::string{}
+                                        : make_error_code(errc::handler_abandoned).message();
+        } catch (...) { // no memory for words
+            return {};
+        }
+    }
+
     void keep_failure(std::exception_ptr e) {
         if (!failure_) {
             failure_ = std::move(e);
@@ -1479,6 +1504,7 @@ private:
 
     void on_commit(commit_outcome const& what) {
         counters_.add(&group_stats::offsets_committed, what.committed);
+        board_.committed(what.error, clock::now());
         if (what.error) {
             counters_.add(&group_stats::commits_failed);
             if (!what.will_retry) {
@@ -1497,6 +1523,7 @@ private:
 
     void watch(clock::time_point now) {
         using namespace std::chrono_literals;
+        board_.look(now);
         look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
         auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
@@ -1616,6 +1643,8 @@ private:
             } else {
                 assignment_.begin(now);
             }
+        } else if (!has_joined_) {
+            has_joined_ = !client_.member_id().empty(); // which the coordinator has given it
         }
         if (assignment_.telling_is_due(now)) {
             reporter_.no_assignment(coordinator_ ? coordinator_->error : std::error_code{},
@@ -1626,6 +1655,19 @@ private:
     void end_wait_for_assignment(std::string const& text) {
         assignment_.end();
         reporter_.assignment_received(text);
+    }
+
+    join_progress join_progress_now() const {
+        if (!assignment_.since()) {
+            return join_progress::joined;
+        }
+        if (outage_.lasts() || (coordinator_ && !coordinator_->broker_known)) {
+            return join_progress::no_broker;
+        }
+        if (coordinator_ && !is_answer_of_broker(coordinator_->error)) {
+            return join_progress::no_coordinator;
+        }
+        return coordinator_ || has_joined_ ? join_progress::joining : join_progress::no_broker;
     }
 
     // What a member without an assignment waits for.
@@ -1842,9 +1884,11 @@ private:
     std::set<std::string> missing_topics_;
     position_resets resets_;
     std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
+    state_board board_{config_.group_id, config_.protocol};
     std::vector<std::string> topics_ = config_.topics;
     assignment_watch assignment_;
-    bool listening_ = false; // to the client's debug log
+    bool has_joined_ = false; // the coordinator has let it, some time
+    bool listening_ = false;  // to the client's debug log
     outage_watch outage_;
     outage_watch refusal_; // brokers that refuse this member
     clock::time_point refused_at_{};

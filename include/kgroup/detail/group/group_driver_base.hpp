@@ -3,6 +3,7 @@
 #include <kgroup/config.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/group_state.hpp>
 #include <kgroup/handler.hpp>
 #include <kgroup/offset_for_time.hpp>
 #include <kgroup/topic_partition.hpp>
@@ -50,6 +51,7 @@ public:
     offsets_for_times(std::vector<topic_partition> of,
                       std::chrono::system_clock::time_point time) = 0;
     virtual group_stats stats() const = 0;
+    virtual group_state state() const = 0;
 };
 
 /// Defined with `group_driver`.

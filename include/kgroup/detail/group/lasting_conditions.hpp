@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,8 @@ namespace kgroup::detail {
 ///
 /// Each begin that was told has one end that is told. A condition whose event the limit on repeated
 /// events kept back is told later if it lasts; if it ends before, neither is told.
+///
+/// Thread safety: `all`: any thread. Everything else: the group's strand.
 class lasting_conditions {
 public:
     struct condition {
@@ -31,6 +34,7 @@ public:
 
     /// An event begins a condition, or repeats it; `told`: it is reported.
     void note(event const& begin, bool told, clock::time_point now) {
+        std::lock_guard const lock{mutex_};
         auto const [found, began] =
             all_.try_emplace(place_of(begin), condition{begin, now, now, false});
         auto& known = found->second;
@@ -106,6 +110,16 @@ public:
     bool lasts(event_kind begin, topic_partition const& where) const {
         return all_.contains({begin, where});
     }
+    /// All of them. Any thread.
+    std::vector<condition> all() const {
+        std::vector<condition> found;
+        std::lock_guard const lock{mutex_};
+        found.reserve(all_.size());
+        for (auto const& [place, known] : all_) {
+            found.push_back(known);
+        }
+        return found;
+    }
     /// The conditions of one kind, with their places.
     std::vector<condition> of(event_kind begin) const {
         std::vector<condition> found;
@@ -134,9 +148,11 @@ private:
         } else {
             --untold_;
         }
+        std::lock_guard const lock{mutex_};
         all_.erase(which);
     }
 
+    mutable std::mutex mutex_; // of the next, where it is changed or read elsewhere
     conditions all_;
     std::size_t untold_ = 0;
 };
