@@ -1,0 +1,132 @@
+#pragma once
+
+#include <kgroup/event.hpp>
+#include <kgroup/group_state.hpp>
+#include <kgroup/health.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <ctime>
+#include <optional>
+#include <string>
+#include <system_error>
+
+namespace kgroup {
+
+namespace detail {
+
+/// RFC 3339, in UTC and to a millisecond: `2026-11-29T02:15:00.000Z`.
+inline std::string json_time(std::chrono::system_clock::time_point when) {
+    auto const second = std::chrono::floor<std::chrono::seconds>(when);
+    auto const whole = std::chrono::system_clock::to_time_t(second);
+    auto const milliseconds =
+        std::chrono::duration_cast<std::chrono::milliseconds>(when - second).count();
+    std::tm parts{};
+    gmtime_r(&whole, &parts);
+    char text[64];
+    auto const length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S.", &parts);
+    std::string result{text, length};
+    auto const fraction = std::to_string(1000 + milliseconds);
+    return result.append(fraction, 1).append("Z");
+}
+
+inline nlohmann::json json_if(std::optional<std::chrono::system_clock::time_point> const& when) {
+    return when ? nlohmann::json(json_time(*when)) : nlohmann::json{};
+}
+
+inline nlohmann::json json_error(std::error_code const& error) {
+    return error ? nlohmann::json(error.message()) : nlohmann::json{};
+}
+
+inline nlohmann::json json_offset(std::int64_t offset) {
+    return offset < 0 ? nlohmann::json{} : nlohmann::json(offset);
+}
+
+} // namespace detail
+
+/// A state as JSON, for logs and debug pages: names as in `group_state`, times by RFC 3339, null
+/// for what is not known. To be written by `dump` with
+/// `nlohmann::json::error_handler_t::replace`, since names and texts may come from others.
+inline void to_json(nlohmann::json& json, claim_state const& claim) {
+    auto const waits_for = claim.waits_for == handler_wait::records            ? "records"
+                           : claim.waits_for == handler_wait::acknowledgements ? "acknowledgements"
+                                                                               : "nothing";
+    json = {{"topic", claim.where.topic},
+            {"partition", claim.where.partition},
+            {"since", detail::json_time(claim.since)},
+            {"position", detail::json_offset(claim.position)},
+            {"committed", detail::json_offset(claim.committed)},
+            {"marked", detail::json_offset(claim.marked)},
+            {"log_end", detail::json_offset(claim.log_end)},
+            {"lag", detail::json_offset(claim.lag)},
+            {"records_waiting", claim.records_waiting},
+            {"bytes_waiting", claim.bytes_waiting},
+            {"records_in_flight", claim.records_in_flight},
+            {"oldest_in_flight", detail::json_if(claim.oldest_in_flight)},
+            {"paused", claim.paused},
+            {"acknowledges", claim.acknowledges},
+            {"waits_for", waits_for},
+            {"last_progress", detail::json_time(claim.last_progress)},
+            {"stalled_since", detail::json_if(claim.stalled_since)},
+            {"stalled_why", claim.stalled_why},
+            {"records_delivered", claim.records_delivered},
+            {"bytes_delivered", claim.bytes_delivered},
+            {"records_per_second", claim.records_per_second}};
+}
+
+/// As of a claim.
+inline void to_json(nlohmann::json& json, lasting_condition const& condition) {
+    json = {{"kind", to_string(condition.kind)},
+            {"since", detail::json_time(condition.since)},
+            {"text", condition.text},
+            {"error", detail::json_error(condition.error)}};
+    if (condition.where) {
+        json["topic"] = condition.where->topic;
+        json["partition"] = condition.where->partition;
+    }
+}
+
+/// What `readiness` or `liveness` says.
+inline void to_json(nlohmann::json& json, health const& judged) {
+    json = {{"ok", judged.ok}, {"reasons", judged.reasons}};
+}
+inline void to_json(nlohmann::json& json, group_stats const& stats) {
+    json = {{"sessions", stats.sessions},
+            {"rebalances", stats.rebalances},
+            {"superseded_rebalances", stats.superseded_rebalances},
+            {"records_received", stats.records_received},
+            {"commits", stats.commits},
+            {"commits_failed", stats.commits_failed},
+            {"offsets_committed", stats.offsets_committed},
+            {"marks_refused", stats.marks_refused},
+            {"late_messages", stats.late_messages},
+            {"wakeups_healed", stats.wakeups_healed},
+            {"handlers_abandoned", stats.handlers_abandoned},
+            {"abandoned_handlers", stats.abandoned_handlers},
+            {"late_failures", stats.late_failures},
+            {"events_dropped", stats.events_dropped}};
+}
+inline void to_json(nlohmann::json& json, group_state const& state) {
+    json = {{"group_id", state.group_id},
+            {"protocol", state.protocol == group_protocol::consumer ? "consumer" : "classic"},
+            {"at", detail::json_time(state.at)},
+            {"looked_at", detail::json_time(state.looked_at)},
+            {"phase", to_string(state.phase)},
+            {"phase_since", detail::json_time(state.phase_since)},
+            {"last_consuming", detail::json_if(state.last_consuming)},
+            {"failure", state.failure},
+            {"member_id", state.member_id},
+            {"generation", detail::json_offset(state.generation)},
+            {"outage_since", detail::json_if(state.outage_since)},
+            {"last_commit", detail::json_if(state.last_commit)},
+            {"last_commit_failure", detail::json_if(state.last_commit_failure)},
+            {"last_commit_error", detail::json_error(state.last_commit_error)},
+            {"conditions", state.conditions},
+            {"claims", state.claims},
+            {"lag", state.lag()},
+            {"stats", state.stats}};
+}
+
+} // namespace kgroup

@@ -1,0 +1,151 @@
+"""The example health_server: what it answers over HTTP, against Kafka and without."""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import scenario
+from verifiable import MemberFailed, built_program
+
+OPENMETRICS = "application/openmetrics-text"
+
+
+def parsers(folder: Path):
+    """Prometheus' own parsers of both formats; from PyPI if they are not installed. None: they cannot be had."""
+    for attempt in range(2):
+        try:
+            return (importlib.import_module("prometheus_client.parser"),
+                    importlib.import_module("prometheus_client.openmetrics.parser"))
+        except ImportError:
+            if attempt == 0:
+                subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "prometheus-client"],
+                               stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+                sys.path.append(str(folder))
+                importlib.invalidate_caches()
+    return None
+
+
+class Server:
+    def __init__(self, folder: Path, **config) -> None:
+        file = folder / "health.json"
+        file.write_text(json.dumps(config))
+        self.process = subprocess.Popen([built_program("health_server"), file, "0"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        self.port = int(re.fullmatch(r"http://127\.0\.0\.1:(\d+)\n", line).group(1))
+
+    def get(self, path: str, **headers: str) -> tuple[int, str, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        connection.close()
+        return answer.status, answer.headers["Content-Type"], body
+
+    def state(self) -> dict:
+        return json.loads(self.get("/state")[2])
+
+    def wait(self, wanted, bound: float = 30) -> dict:
+        end = time.monotonic() + bound
+        while not wanted(state := self.state()):
+            if time.monotonic() > end:
+                raise AssertionError(f"not in {bound} s: {json.dumps(state, indent=1)}")
+            time.sleep(0.1)
+        return state
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class HealthServerTest(scenario.Scenario):
+    def serve(self, brokers: str, topic: str) -> Server:
+        try:
+            built_program("health_server")
+        except MemberFailed as reason:
+            self.skipTest(str(reason))
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        server = Server(folder, brokers_address=[brokers], consumer_group_id=self.unique('a "quoted" group'),
+                        group_id_consistent=True, topics=[topic], consumer={"offset_initial": -2})
+        self.addCleanup(server.close)
+        return server
+
+    def test_a_member_that_consumes_is_ready_and_all_pages_show_it(self) -> None:
+        topic = self.topic(3)
+        self.kafka.produce(topic, 1000)
+        server = self.serve(self.kafka.addresses, topic)
+        state = server.wait(lambda state: state["phase"] == "consuming" and state["lag"] == 0 and
+                            state["stats"]["records_received"] == 1000)
+        self.assertEqual([(topic, number) for number in range(3)],
+                         [(claim["topic"], claim["partition"]) for claim in state["claims"]])
+        self.assertEqual(1000, sum(claim["position"] for claim in state["claims"]))
+        self.assertTrue(state["member_id"])
+        self.assertEqual({"ok": True, "reasons": []}, state["readiness"])
+        server.wait(lambda state: state["last_commit"] and sum(claim["committed"] or 0 for claim in state["claims"]) == 1000)
+        for path in "/readyz", "/healthz":
+            status, kind, body = server.get(path)
+            self.assertEqual((200, "application/json"), (status, kind))
+            self.assertEqual({"ok": True, "reasons": []}, json.loads(body))
+        status, kind, body = server.get("/")
+        self.assertEqual((200, "text/html; charset=utf-8"), (status, kind))
+        self.assertIn("fetch('state')", body)
+        self.check_metrics(server, topic)
+        self.assertEqual(0, server.stop())
+
+    def check_metrics(self, server: Server, topic: str) -> None:
+        found = parsers(Path(self.enterContext(tempfile.TemporaryDirectory())))
+        if found is None:
+            print("[left out] the metrics are not parsed: prometheus-client cannot be had", flush=True)
+            return
+        for parser, accept, kind in zip(found, ("text/plain", OPENMETRICS), ("text/plain; version=0.0.4", OPENMETRICS)):
+            status, told, body = server.get("/metrics", Accept=accept)
+            self.assertEqual(200, status)
+            self.assertTrue(told.startswith(kind), told)
+            families = list(parser.text_string_to_metric_families(body))
+            names = [family.name for family in families]
+            self.assertEqual(len(set(names)), len(names))
+            samples = {}
+            for family in families:
+                self.assertIn(family.type, ("counter", "gauge"), family.name)
+                self.assertTrue(family.documentation, family.name)
+                for sample in family.samples:
+                    self.assertEqual(family.type == "counter", sample.name.endswith("_total"), sample.name)
+                    self.assertIn('a "quoted" group', sample.labels["group"])
+                    samples.setdefault(sample.name, []).append(sample)
+            self.assertEqual([1000.0], [sample.value for sample in samples["kgroup_records_delivered_total"]])
+            lags = {(sample.labels["topic"], sample.labels["partition"]): sample.value
+                    for sample in samples["kgroup_claim_lag_records"]}
+            self.assertEqual({(topic, str(number)): 0.0 for number in range(3)}, lags)
+            phases = {sample.labels["phase"]: sample.value for sample in samples["kgroup_phase"]}
+            self.assertEqual(["consuming"], [phase for phase, value in phases.items() if value == 1])
+
+    def test_without_a_broker_it_is_live_and_not_ready_and_says_why(self) -> None:
+        server = self.serve("127.0.0.1:1", "orders")
+        state = server.wait(lambda state: state["outage_since"])
+        self.assertEqual("connecting", state["phase"])
+        status, _, body = server.get("/readyz")
+        self.assertEqual(503, status)
+        self.assertIn("brokers_unreachable", body)
+        self.assertEqual(200, server.get("/healthz")[0])
+        self.assertIn('kind="brokers_unreachable"} 1\n', server.get("/metrics")[2])
+        self.assertEqual(0, server.stop())
+
+
+if __name__ == "__main__":
+    unittest.main()
