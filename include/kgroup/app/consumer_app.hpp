@@ -398,8 +398,8 @@ private:
                                    last_state_.phase_since, detail::one_line(words)}};
     }
 
-    // Through a blocking call, so on a thread of its own. Its end is waited for: the process may end
-    // after that.
+    // Through a blocking call, so on a thread of its own. Its end is waited for: the process may
+    // end after that.
     asio::awaitable<void> delete_own_group() {
         auto const done = std::make_shared<detail::manual_reset_event>();
         auto const result = std::make_shared<std::error_code>();
