@@ -96,6 +96,9 @@ public:
         std::map<topic_partition, owned_claim> rows; // let go behind the lock
         std::lock_guard const lock{mutex_};
         failure_ = std::move(failure);
+        for (auto const& [where, row] : rows_) {
+            records_before_ += row.claim->delivered();
+        }
         rows_.swap(rows);
     }
 
