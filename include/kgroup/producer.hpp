@@ -60,6 +60,8 @@ namespace kgroup {
 /// it leaves what is librdkafka's as it is. A child makes one of its own.
 class producer {
 public:
+    using executor_type = asio::any_io_executor;
+
     /// A producer on an executor, or on that of an execution context. It begins to connect.
     ///
     /// @throws std::system_error `errc::invalid_config`; its `what()` names the field or the
@@ -70,9 +72,20 @@ public:
     requires std::is_convertible_v<Context&, asio::execution_context&>
     producer(Context& context, producer_config given)
         : producer(context.get_executor(), std::move(given)) {}
-    producer(producer const&) = delete;
-    producer& operator=(producer const&) = delete;
-    ~producer() { engine_->abandon(false); }
+    /// What was moved from can only be destroyed or assigned to.
+    producer(producer&&) noexcept = default;
+    producer& operator=(producer&& other) noexcept {
+        auto const before = std::exchange(engine_, std::exchange(other.engine_, nullptr));
+        if (before && before != engine_) {
+            before->abandon(false);
+        }
+        return *this;
+    }
+    ~producer() {
+        if (engine_) {
+            engine_->abandon(false);
+        }
+    }
 
     /// Takes a record into the producer's queue; its bytes are copied. While the queue is full
     /// (`producer_config::buffer_bytes`) it waits, first come, first served. Completes at once,
@@ -210,7 +223,7 @@ public:
     }
 
     producer_stats stats() const { return engine_->stats(); }
-    asio::any_io_executor const& get_executor() const noexcept { return engine_->executor(); }
+    executor_type get_executor() const noexcept { return engine_->executor(); }
 
 private:
     friend class dead_letters; // which goes on with the engine when this has gone

@@ -113,6 +113,9 @@ TEST_CASE("dead letters: a record is done when its letter was sent; its key wait
     CHECK(group.letters.said == lines{"+bad"});
     CHECK(group.done == lines{"y1"});
     group.advance(1h); // commits, and no time is too long
+    CHECK_MESSAGE(group.last(event_kind::claim_stalled).text.find("dead letter is under way") !=
+                      std::string::npos,
+                  group.last(event_kind::claim_stalled).text);
     CHECK_FALSE(group.cluster.committed(t0).has_value());
     CHECK(group.done == lines{"y1"});
     group.sent("bad");

@@ -533,6 +533,25 @@ TEST_CASE("producer: destroyed in every state, it does not wait, and who waits i
     }
 }
 
+TEST_CASE("producer: may be moved; what it replaces is destroyed") {
+    embedded_cluster cluster;
+    cluster.create_topic("t", 1);
+    producing one{cluster.brokers()};
+    std::error_code outcome;
+    producer replaced{one.context, small("127.0.0.1:1")};
+    replaced.async_send({.topic = "t", .value = "v"},
+                        [&](std::error_code error, delivery) { outcome = error; });
+    producer moved{std::move(*one.out)};
+    replaced = std::move(moved);
+    auto sent = false;
+    replaced.async_send({.topic = "t", .value = "v"}, [&](std::error_code error, delivery) {
+        CHECK_FALSE(error);
+        sent = true;
+    });
+    REQUIRE(one.run_until([&] { return sent; }));
+    CHECK(outcome == errc::producer_stopped);
+}
+
 TEST_CASE("producer: a context that ends takes with it who waits, and what he owns") {
     std::optional<asio::io_context> context{std::in_place};
     auto owner = std::make_shared<producer>(*context, small("127.0.0.1:1"));

@@ -633,7 +633,9 @@ KGROUP_INLINE std::string record_processor::describe(task const& oldest,
     if (oldest.record->has_key()) {
         text += " with key \"" + std::string{oldest.record->key().substr(0, 64)} + '"';
     }
-    if (oldest.running) {
+    if (oldest.given_up) {
+        text += ", whose dead letter is under way";
+    } else if (oldest.running) {
         text += ", attempt " + std::to_string(oldest.attempts + 1) + " runs since " +
                 seconds(oldest.time);
     } else {
