@@ -9,8 +9,10 @@ mark_as_advanced(KGROUP_INSTALL_CMAKEDIR KGROUP_INSTALL_PKGCONFIGDIR)
 
 install(TARGETS kgroup EXPORT kgroup-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(TARGETS kgroup_app EXPORT kgroup-app-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(TARGETS kgroup_direct EXPORT kgroup-direct-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT kgroup-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
 install(EXPORT kgroup-app-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+install(EXPORT kgroup-direct-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
 
 configure_package_config_file(cmake/kgroup-config.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config.cmake"
     INSTALL_DESTINATION "${KGROUP_INSTALL_CMAKEDIR}"
@@ -22,6 +24,7 @@ install(FILES
     "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config-version.cmake"
     cmake/FindRdKafka.cmake
     cmake/FindAsio.cmake
+    cmake/FindKafkaCodecs.cmake
     DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
 
 # The file says where it is, so that an installed tree may be moved.

@@ -1,8 +1,10 @@
-# The targets kgroup::kgroup and, where nlohmann-json is there, kgroup::app: the same names as in the installed package.
+# The targets kgroup::kgroup and, where what they need is there, kgroup::app (nlohmann-json) and kgroup::direct (the
+# compression libraries): the same names as in the installed package.
 
 list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
 find_package(RdKafka 2.0.2 REQUIRED MODULE)
 find_package(Asio 1.22.1 REQUIRED MODULE)
+find_package(KafkaCodecs QUIET MODULE)
 list(POP_FRONT CMAKE_MODULE_PATH)
 find_package(Threads REQUIRED)
 if(NOT TARGET nlohmann_json::nlohmann_json)
@@ -13,7 +15,9 @@ set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/*.hpp" "${kgroup_include_dir}/kgroup/*.ipp")
 # The application layer is a target of its own, because it needs nlohmann-json.
 file(GLOB kgroup_app_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/app.hpp" "${kgroup_include_dir}/kgroup/app/*.hpp")
-list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers})
+# So is what reads records without librdkafka, because it needs the libraries that they are compressed with.
+file(GLOB kgroup_direct_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/detail/fetch/*.hpp")
+list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers} ${kgroup_direct_headers})
 
 add_library(kgroup INTERFACE)
 add_library(kgroup::kgroup ALIAS kgroup)
@@ -55,4 +59,15 @@ if(TARGET nlohmann_json::nlohmann_json)
         "$<BUILD_INTERFACE:nlohmann_json::nlohmann_json>" "$<INSTALL_INTERFACE:nlohmann_json::nlohmann_json>")
 else()
     message(STATUS "nlohmann-json not found: no target kgroup::app")
+endif()
+
+add_library(kgroup_direct INTERFACE)
+set_target_properties(kgroup_direct PROPERTIES EXPORT_NAME direct)
+target_sources(kgroup_direct INTERFACE FILE_SET HEADERS BASE_DIRS "${kgroup_include_dir}" FILES ${kgroup_direct_headers})
+target_link_libraries(kgroup_direct INTERFACE kgroup)
+if(KafkaCodecs_FOUND)
+    add_library(kgroup::direct ALIAS kgroup_direct)
+    target_link_libraries(kgroup_direct INTERFACE KafkaCodecs::KafkaCodecs)
+else()
+    message(STATUS "lz4, zstd, snappy or zlib not found: no target kgroup::direct")
 endif()
