@@ -20,6 +20,7 @@ import org.apache.kafka.common.message.RequestHeaderData;
 import org.apache.kafka.common.message.ResponseHeaderData;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 import org.apache.kafka.common.record.TimestampType;
@@ -30,7 +31,8 @@ import org.apache.kafka.common.record.internal.MemoryRecordsBuilder;
 import org.apache.kafka.common.record.internal.RecordBatch;
 
 /**
- * Writes golden_bytes.hpp: requests, answers and batches as Kafka's own Java classes write them.
+ * Writes golden_bytes.hpp: requests, answers and batches as Kafka's own Java classes write them, and
+ * the names of its errors.
  *
  * <pre>java -cp "$(python3 tests/kafka/cluster.py jars)/*" tests/unit/fetch/GoldenBytes.java |
  *     clang-format --assume-filename=x.hpp > tests/unit/fetch/golden_bytes.hpp</pre>
@@ -42,7 +44,7 @@ public final class GoldenBytes {
         System.out.println("""
             #pragma once
 
-            #include <array>
+            #include <cstdint>
             #include <string_view>
             #include <utility>
 
@@ -53,6 +55,11 @@ public final class GoldenBytes {
             inline constexpr std::pair<std::string_view, std::string_view> golden_bytes[] = {""");
         messages();
         batches();
+        System.out.println("};\n\n"
+            + "inline constexpr std::pair<std::int16_t, std::string_view> golden_errors[] = {");
+        for (Errors error : Errors.values()) {
+            System.out.println("{" + error.code() + ", \"" + error.name() + "\"},");
+        }
         System.out.println("};\n\n} // namespace kgroup::tests");
     }
 
