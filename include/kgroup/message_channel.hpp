@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kgroup/collect_limits.hpp>
 #include <kgroup/detail/asio/async_operation.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
@@ -22,9 +23,11 @@ namespace kgroup {
 
 namespace detail {
 struct claim_access;
-}
+struct batch_access;
+} // namespace detail
 
-/// Some messages of one claim, in order: what `message_channel::async_receive_available` delivers.
+/// Some messages of one claim, in order: what `message_channel::async_receive_available` and
+/// `async_collect` deliver.
 ///
 /// A move-only range of `message&`, with random access. A message may be moved out of it or into
 /// it, or swapped with any other, of this claim or another: it stays the message of its record
@@ -105,12 +108,15 @@ public:
     /// Whether there is no message in it. A batch that was received is empty only when its claim
     /// has ended.
     bool empty() const noexcept { return size_ == 0; }
+    /// Whether there is a message in it.
+    explicit operator bool() const noexcept { return size_ != 0; }
     /// The last message, which as long as none was moved is the one to mark when all are done; not
     /// when the batch is empty.
     message& back() const noexcept { return (*this)[size_ - 1]; }
 
 private:
     friend class message_channel;
+    friend struct detail::batch_access;
     message_batch(detail::record* first, std::size_t size) noexcept : first_(first), size_(size) {}
 
     void drop() noexcept {
@@ -128,6 +134,20 @@ private:
     detail::record* first_ = nullptr;
     std::size_t size_ = 0;
 };
+
+namespace detail {
+
+/// The one door between batches and the algorithms over them.
+struct batch_access {
+    /// The first so many are destroyed together; the rest stays.
+    static void drop_front(message_batch& from, std::size_t count) noexcept {
+        message_batch const front{from.first_, count};
+        from.first_ += count;
+        from.size_ -= count;
+    }
+};
+
+} // namespace detail
 
 /// The messages of one claim, in the order of their offsets: what a handler awaits.
 ///
@@ -200,6 +220,35 @@ public:
                                        std::forward<CompletionToken>(token));
     }
 
+    /// Waits until a batch is complete, and takes it: so many messages, so many bytes, or so long
+    /// after its first message, whichever comes first.
+    ///
+    ///     while (auto batch = co_await claim.messages().async_collect(
+    ///                {.records = 500, .bytes = 64 << 10, .within = 200ms})) {
+    ///
+    /// It may come with less: when the claim can deliver no more before something is acknowledged
+    /// (`claim::ack`), when an offset does not ascend, and, where neither `records` nor `bytes` is
+    /// given, when it holds as many bytes as this claim has for its share of
+    /// `config::buffer_bytes`. When the claim ends in order, what was collected comes at once, and
+    /// then the end; after a loss the end. While the claim is paused, nothing comes.
+    ///
+    /// `within` goes by kgroup's clock. A batch may be held beside others. Cancelled, it has taken
+    /// nothing: the next receive, of any kind, gives the same messages.
+    ///
+    /// @return the messages; empty: the claim has ended.
+    /// @throws std::invalid_argument when no limit is given, or a negative time.
+    asio::awaitable<message_batch> async_collect(collect_limits limits);
+
+    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// message_batch)`.
+    template <typename CompletionToken>
+    auto async_collect(collect_limits limits, CompletionToken&& token) {
+        return asio::co_spawn(
+            state_.strand(),
+            detail::with_cancellation(asio::enable_total_cancellation(), async_collect(limits)),
+            std::forward<CompletionToken>(token));
+    }
+
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,
     /// also when the claim has ended, is paused, or waits for an acknowledgement (`claim::ack`).
     /// Never waits.
@@ -233,6 +282,8 @@ private:
     friend struct detail::claim_access;
     // How many messages are delivered in a row before others on the executor get a turn.
     static constexpr std::uint32_t turn = 256;
+    // A block counts its records in 16 bits.
+    static constexpr std::size_t largest_batch = 65535;
 
     bool holding() const noexcept { return next_ != filled_; }
     bool has_next() const noexcept { return holding() && allowance_ != 0 && state_.open(); }
@@ -242,7 +293,21 @@ private:
     asio::awaitable<Result> receive(detail::clock::time_point deadline, std::size_t max);
     detail::partition_state::wait_for what_it_lacks();
     void leave_block() noexcept;
+    detail::record_block* drain(std::size_t capacity, std::int64_t expected);
+    std::size_t next_fill() const noexcept;
     void fill();
+
+    /// How much of what is at hand makes a batch.
+    struct collected {
+        std::size_t records = 0;
+        std::size_t bytes = 0;
+        bool complete = false;
+    };
+    asio::awaitable<message_batch> collect(collect_limits limits);
+    detail::partition_state::wait_for what_it_lacks(collected& so_far,
+                                                    collect_limits const& limits);
+    void count(collected& so_far, collect_limits const& limits, std::size_t most) const noexcept;
+    bool fill_up(std::size_t most);
 
     detail::partition_state& state_;
     std::size_t block_bytes_;

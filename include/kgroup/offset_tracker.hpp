@@ -154,8 +154,26 @@ public:
         waiting_.store(true, std::memory_order_seq_cst);
         std::uint64_t const undone = count_undone();
         std::uint64_t const delivered = delivered_.load(std::memory_order_relaxed);
-        count_again_at_ = undone < window_ ? delivered + (window_ - undone) : delivered;
+        count_again_at_ = delivered + (undone < window_ ? window_ - undone : 0);
         return wait_for_acks(undone);
+    }
+
+    /// Delivery: how many records may be delivered before `window_full()`, `wanted` at most; all of
+    /// them in a claim that is marked, or neither marked nor acknowledged yet.
+    std::uint64_t room(std::uint64_t wanted) noexcept {
+        std::uint64_t const delivered = delivered_.load(std::memory_order_relaxed);
+        if (mode_.load(std::memory_order_relaxed) != mode::acks ||
+            delivered + wanted <= count_again_at_ ||
+            delivered - head_.load(std::memory_order_relaxed) +
+                    left_behind_count_.load(std::memory_order_relaxed) + wanted <=
+                window_) {
+            return wanted;
+        }
+        std::lock_guard const lock{mutex_};
+        std::uint64_t const undone = count_undone();
+        std::uint64_t const left = undone < window_ ? window_ - undone : 0;
+        count_again_at_ = delivered + left;
+        return (std::min)(wanted, left);
     }
 
     /// Any thread, to be called after each accepted `ack`: whether the caller has to wake the

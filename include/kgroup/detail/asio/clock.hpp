@@ -21,6 +21,14 @@ struct clock {
                           duration{lead.load(std::memory_order_relaxed)}};
     }
 
+    /// The end of a time that begins now, however long that is.
+    static time_point after(std::chrono::nanoseconds limit) noexcept {
+        auto const begin = now();
+        return limit < (time_point::max)() - begin
+                   ? std::chrono::time_point_cast<duration>(begin + limit)
+                   : (time_point::max)();
+    }
+
     /// When the steady clock will show what this one shows at `when`, if nobody advances this one
     /// any further.
     static std::chrono::steady_clock::time_point steady(time_point when) noexcept {

@@ -18,7 +18,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -95,18 +97,96 @@ KGROUP_INLINE asio::awaitable<std::optional<message>> message_channel::async_rec
 
 KGROUP_INLINE asio::awaitable<std::optional<message>>
 message_channel::async_receive_for(std::chrono::nanoseconds limit) {
-    using time_point = detail::clock::time_point;
-    auto const now = detail::clock::now();
-    auto const deadline = limit < (time_point::max)() - now
-                              ? std::chrono::time_point_cast<detail::clock::duration>(now + limit)
-                              : (time_point::max)();
-    return receive<std::optional<message>>(deadline, 1);
+    return receive<std::optional<message>>(detail::clock::after(limit), 1);
 }
 
 KGROUP_INLINE asio::awaitable<message_batch>
 message_channel::async_receive_available(std::size_t max) {
     return receive<message_batch>((detail::clock::time_point::max)(),
                                   (std::max<std::size_t>)(max, 1));
+}
+
+KGROUP_INLINE asio::awaitable<message_batch> message_channel::async_collect(collect_limits limits) {
+    return collect(limits);
+}
+
+// All that is collected stays at hand until the batch is complete: to be cancelled is to leave it
+// there.
+KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_limits limits) {
+    using enum detail::partition_state::wait_for;
+    using time_point = detail::clock::time_point;
+    if (limits.within.count() < 0 ||
+        (limits.records == 0 && limits.bytes == 0 && limits.within.count() == 0)) {
+        throw std::invalid_argument{"kgroup: async_collect needs a limit: records, bytes, or "
+                                    "within, which is not negative"};
+    }
+    if (receiving_) {
+        throw std::system_error{errc::receive_in_progress};
+    }
+    receiving_ = true;
+    detail::scope_exit const done{[this] {
+        receiving_ = false;
+        state_.collected_until(-1);
+        state_.wait_over();
+    }};
+    collected so_far;
+    auto deadline = (time_point::max)();
+    while (!state_.ended()) {
+        auto const lacks = what_it_lacks(so_far, limits);
+        if (lacks == nothing) {
+            co_return take<message_batch>(so_far.records);
+        }
+        if (so_far.records != 0 && deadline == (time_point::max)() && limits.within.count() != 0) {
+            deadline = detail::clock::after(limits.within);
+        }
+        auto const state = co_await asio::this_coro::cancellation_state;
+        if (state.cancelled() != asio::cancellation_type::none) {
+            throw std::system_error{asio::error::operation_aborted};
+        }
+        // Where it is complete, and may not be delivered now, its time is no reason to look again.
+        auto const until = lacks == records && !so_far.complete ? deadline : (time_point::max)();
+        try {
+            co_await state_.wait(until, lacks);
+        } catch (std::system_error const&) {
+            if (!state_.ended()) { // the end is given also to whoever is cancelled for it
+                throw;
+            }
+        }
+        allowance_ = turn;
+        so_far.complete = so_far.complete || detail::clock::now() >= deadline;
+    }
+    state_.end_told();
+    if (so_far.records != 0 && !detail::is_loss(state_.why_ended())) {
+        co_return take<message_batch>(so_far.records);
+    }
+    drop_rest();
+    co_return message_batch{};
+}
+
+// `nothing`: what is collected is a batch.
+KGROUP_INLINE detail::partition_state::wait_for
+message_channel::what_it_lacks(collected& so_far, collect_limits const& limits) {
+    using enum detail::partition_state::wait_for;
+    if (allowance_ == 0) {
+        state_.notify();
+        return its_turn;
+    }
+    if (state_.tracker().window_full()) {
+        return acks;
+    }
+    if (!state_.open()) {
+        return records;
+    }
+    auto const most = static_cast<std::size_t>(state_.tracker().room(
+        limits.records == 0 ? largest_batch : (std::min)(limits.records, largest_batch)));
+    count(so_far, limits, most);
+    while (!so_far.complete && fill_up(most - so_far.records)) {
+        count(so_far, limits, most);
+    }
+    if (holding()) {
+        state_.collected_until(filled_[-1].offset + 1);
+    }
+    return so_far.complete ? nothing : records;
 }
 
 KGROUP_INLINE asio::awaitable<void> message_channel::async_wait() {
@@ -140,12 +220,11 @@ KGROUP_INLINE detail::partition_state::wait_for message_channel::what_it_lacks()
     return holding() ? nothing : records;
 }
 
-KGROUP_INLINE void message_channel::fill() {
-    leave_block();
-    // In few sizes: a block is used again for whatever needs no larger one.
-    auto& block = state_.take_block(std::clamp(std::bit_ceil(last_fill_ * 4),
-                                               detail::partition_state::smallest_block,
-                                               detail::partition_state::largest_block));
+// What waits in the partition's queue, in a block of its own; null: nothing. `expected`: the offset
+// that is to come.
+KGROUP_INLINE detail::record_block* message_channel::drain(std::size_t capacity,
+                                                           std::int64_t expected) {
+    auto& block = state_.take_block(capacity, expected);
     // A queue that gives nothing is not always empty: what was popped may have been outdated, or a
     // notice.
     for (int tries = 0; tries != 16; ++tries) {
@@ -157,15 +236,85 @@ KGROUP_INLINE void message_channel::fill() {
     last_fill_ = block.size();
     if (block.size() == 0) {
         state_.give_back(block);
+        return nullptr;
+    }
+    state_.take(block);
+    return &block;
+}
+
+// In few sizes: a block is used again for whatever needs no larger one.
+KGROUP_INLINE std::size_t message_channel::next_fill() const noexcept {
+    return std::clamp(std::bit_ceil(last_fill_ * 4), detail::partition_state::smallest_block,
+                      detail::partition_state::largest_block);
+}
+
+KGROUP_INLINE void message_channel::fill() {
+    leave_block();
+    state_.all_taken_delivered();
+    auto* const block = drain(next_fill(), state_.position());
+    if (!block) {
         return;
     }
-    block_ = &block;
-    next_ = &block[0];
-    filled_ = next_ + block.size();
-    state_.lend(block);
-    state_.take(block);
-    if (block.gaps()) {
-        state_.explain_gaps(block); // may throw: the records are at hand by now
+    block_ = block;
+    next_ = &(*block)[0];
+    filled_ = next_ + block->size();
+    state_.lend(*block);
+    if (block->gaps()) {
+        state_.explain_gaps(*block); // may throw: the records are at hand by now
+    }
+}
+
+// Takes more behind what is at hand, `most` at most, into one block: a batch is one run of it.
+// Nothing is delivered by that, so whoever receives next receives all of it.
+KGROUP_INLINE bool message_channel::fill_up(std::size_t most) {
+    if (!holding()) {
+        fill();
+        return holding();
+    }
+    auto const wanted = (std::min)(most, next_fill());
+    auto const at_hand = static_cast<std::size_t>(filled_ - next_);
+    auto const expected = filled_[-1].offset + 1;
+    if (next_ != &(*block_)[0] || block_->room() < wanted) {
+        auto& longer = state_.take_block((std::min)(std::bit_ceil(at_hand + wanted), largest_batch),
+                                         next_->offset);
+        longer.take_over(*block_, next_);
+        state_.lend(longer);
+        std::exchange(block_, &longer)->end_before(next_);
+        next_ = &longer[0];
+        filled_ = next_ + at_hand;
+    }
+    auto* const added = drain(wanted, expected);
+    if (!added) {
+        return false;
+    }
+    block_->take_over(*added, &(*added)[0]);
+    filled_ = next_ + block_->size();
+    state_.lend(*block_);
+    auto const gaps = added->gaps();
+    if (gaps) {
+        state_.explain_gaps(*added, expected);
+    }
+    state_.give_back(*added);
+    return true;
+}
+
+KGROUP_INLINE void message_channel::count(collected& so_far, collect_limits const& limits,
+                                          std::size_t most) const noexcept {
+    auto const at_hand = static_cast<std::size_t>(filled_ - next_);
+    auto const bytes = limits.bytes != 0     ? limits.bytes
+                       : limits.records != 0 ? (std::numeric_limits<std::size_t>::max)()
+                                             : 8 * block_bytes_; // of the claim's share
+    so_far.complete = so_far.complete || (so_far.records != 0 && so_far.records >= most);
+    while (!so_far.complete && so_far.records != at_hand) {
+        auto const& record = next_[so_far.records];
+        auto const with_it = so_far.bytes + record.key_size + record.value_size;
+        if (so_far.records != 0 && with_it > bytes) {
+            so_far.complete = true;
+            return;
+        }
+        so_far.bytes = with_it;
+        ++so_far.records;
+        so_far.complete = so_far.records >= most || with_it >= bytes;
     }
 }
 

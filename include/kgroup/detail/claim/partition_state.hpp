@@ -261,6 +261,15 @@ public:
     }
     std::int64_t position() const noexcept { return position_.load(std::memory_order_relaxed); }
     std::uint64_t delivered() const noexcept { return tracker_.delivered(); }
+    /// The next offset that is to come from the source, as far as that is another one: some records
+    /// are collected and not delivered yet. Any thread.
+    std::int64_t next_to_come() const noexcept {
+        return (std::max)(position(), collected_until_.load(std::memory_order_relaxed));
+    }
+    /// Claim's strand.
+    void collected_until(std::int64_t next) noexcept {
+        collected_until_.store(next, std::memory_order_relaxed);
+    }
     /// Delivers these, up to where an offset is not above the one before. Returns how many.
     std::size_t deliver(record* first, std::size_t count) {
         if (first->block->gaps()) [[unlikely]] {
@@ -300,11 +309,15 @@ public:
     /// Not all of these are the records that were to come next: ordinary after compaction and
     /// transactions, unless what lies between is no longer, or not yet, in the log.
     void explain_gaps(record_block& in) {
-        auto next = position() < 0 ? in[0].offset : position();
+        auto const next = position() < 0 ? in[0].offset : position();
         if (in[0].offset < next) {
             tracker_.rebase(in[0].offset); // also before the first record: what was committed is of
                                            // a log that is no more
         }
+        explain_gaps(in, next);
+    }
+    /// The same for records behind others that are not delivered yet: `next` was to come.
+    void explain_gaps(record_block& in, std::int64_t next) {
         auto const low = source_->known_watermarks().low;
         auto const observer = observer_.lock();
         for (std::size_t i = 0; i != in.size(); ++i) {
@@ -328,10 +341,12 @@ public:
         block.lend(shared_from_this(), *source_, delivered());
     }
 
-    /// A block to fill, when all of the last one is delivered, with room for `capacity` records at
-    /// least. Claim's strand.
-    record_block& take_block(std::size_t capacity) {
-        go_behind_taken(); // what the last one held has been delivered
+    /// All that was taken is delivered. Claim's strand.
+    void all_taken_delivered() noexcept { go_behind_taken(); }
+
+    /// A block to fill with `capacity` records. `expected`: see `record_block::clear`. Claim's
+    /// strand.
+    record_block& take_block(std::size_t capacity, std::int64_t expected) {
         for (;;) {
             if (!spare_) {
                 spare_ = returned_.exchange(
@@ -342,14 +357,16 @@ public:
             }
             auto& block = *spare_;
             spare_ = std::exchange(block.next_free_, nullptr);
-            if (block.capacity() >= capacity) { // a smaller one has had its time
-                block.clear(position());
+            if (block.capacity() >= capacity) {
+                block.clear(expected, capacity);
                 return block;
             }
+            // A smaller one has had its time.
+            std::erase_if(blocks_, [&](auto const& each) { return each.get() == &block; });
         }
         auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
         block.belongs_to(*this);
-        block.clear(position());
+        block.clear(expected, capacity);
         return block;
     }
 
@@ -467,6 +484,7 @@ private:
     std::atomic<std::int64_t> position_{-1}; // next offset to deliver; written on the strand
     std::atomic<std::uint64_t> records_taken_{0};
     std::atomic<std::uint64_t> bytes_taken_{0};
+    std::atomic<std::int64_t> collected_until_{-1};
     std::int64_t behind_taken_ =
         -1; // where reading goes on when all that was taken is delivered; -1: at the next record
 };

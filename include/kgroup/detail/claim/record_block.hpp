@@ -54,14 +54,17 @@ public:
     explicit record_block(std::size_t capacity)
         : records_(static_cast<record*>(
               ::operator new (capacity * sizeof(record), std::align_val_t{alignof(record)}))),
-          capacity_(capacity) {}
+          capacity_(capacity),
+          limit_(capacity) {}
     record_block(record_block const&) = delete;
     record_block& operator=(record_block const&) = delete;
     ~record_block() { ::operator delete (records_, std::align_val_t{alignof(record)}); }
 
     std::size_t capacity() const noexcept { return capacity_; }
     std::size_t size() const noexcept { return size_; }
-    bool full() const noexcept { return size_ == capacity_; }
+    bool full() const noexcept { return size_ == limit_; }
+    /// How many more are to be put into it.
+    std::size_t room() const noexcept { return limit_ - size_; }
     record& operator[](std::size_t index) noexcept { return records_[index]; }
     partition_state& state() const noexcept { return *state_; }
     void belongs_to(partition_state& state) noexcept { state_ = &state; }
@@ -76,7 +79,10 @@ public:
     /// expected.
     bool gaps() const noexcept { return gaps_; }
     /// To be filled anew. `expected`: the first record's offset, if nothing unusual happens.
-    void clear(std::int64_t expected) noexcept {
+    void clear(std::int64_t expected) noexcept { clear(expected, capacity_); }
+    /// The same with `limit` records at most.
+    void clear(std::int64_t expected, std::size_t limit) noexcept {
+        limit_ = limit;
         size_ = 0;
         bytes_ = 0;
         gaps_ = false;
@@ -95,6 +101,19 @@ public:
     }
     std::uint64_t sequence_of(record const& in) const noexcept {
         return first_sequence_ + static_cast<std::uint64_t>(&in - records_);
+    }
+
+    /// Takes over the records of another block from `first` on, which nobody holds: none was
+    /// delivered, or lent. They stand behind those that are here, where there is room. Claim's
+    /// strand.
+    void take_over(record_block& from, record* first) noexcept; // record_writer.hpp
+    /// For a block that was lent, and ends before `first` now: gives up what was behind. The claim
+    /// goes on to another block. Claim's strand.
+    void end_before(record* first) noexcept {
+        auto const left = static_cast<std::uint16_t>(records_ + size_ - first);
+        settle();
+        size_ -= left; // first: the last release frees so many
+        release_for_all(holds{left, left}.word());
     }
 
     /// Gives up so many holds; the last one frees all records. Any thread.
@@ -139,6 +158,7 @@ private:
 
     record* records_;
     std::size_t capacity_;
+    std::size_t limit_; // of records in it
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
     bool gaps_ = false;

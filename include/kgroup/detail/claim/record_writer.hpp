@@ -16,7 +16,7 @@ public:
     explicit writer(record_block& into) noexcept
         : block_(into),
           next_(into.records_ + into.size_),
-          end_(into.records_ + into.capacity_),
+          end_(into.records_ + into.limit_),
           bytes_(into.bytes_),
           next_offset_(into.next_offset_),
           gaps_(into.gaps_) {}
@@ -67,5 +67,13 @@ private:
     std::int64_t next_offset_;
     bool gaps_;
 };
+
+inline void record_block::take_over(record_block& from, record* first) noexcept {
+    writer into{*this};
+    for (auto* taken = first; taken != from.records_ + from.size_; ++taken) {
+        into.append(taken->native, taken->key, taken->key_size, taken->value, taken->value_size,
+                    taken->offset);
+    }
+}
 
 } // namespace kgroup::detail

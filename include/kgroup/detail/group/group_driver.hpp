@@ -1596,7 +1596,7 @@ private:
                       state.waiting(),
                       state.waits_for_acks(),
                       state.source()->waiting(),
-                      state.position(),
+                      state.next_to_come(),
                       0,
                       state.first_undone()};
         at.delivered = state.delivered(); // last
