@@ -18,29 +18,16 @@ namespace kgroup {
 
 namespace detail {
 
-// g++ before 13 destroys such a temporary of a co_await expression twice, without a warning.
-template <typename F>
-constexpr bool survives_co_await =
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
-    std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<F>;
-#else
-    true;
-#endif
-
 /// The function of `for_each`, checked in sentences.
 template <typename F>
-std::unique_ptr<processed_function> bind_function(F&& function,
-                                                  std::optional<asio::any_io_executor> executor) {
+std::unique_ptr<processed_function>
+bind_record_function(F&& function, std::optional<asio::any_io_executor> executor) {
     static_assert(
-        processes_records<std::remove_reference_t<F>>,
+        processes<std::remove_reference_t<F>, message>,
         "kgroup: the function does not fit. Write: "
         "[&](kgroup::message const& message) -> asio::awaitable<void> { … }, or with a second "
         "parameter kgroup::attempt const&; it may return void if it does not wait");
-    static_assert(
-        survives_co_await<F>,
-        "kgroup: g++ before 13 destroys this temporary twice inside a co_await expression. Give "
-        "the function a name before the call and pass that, or let it capture by reference only");
-    return std::make_unique<bound_function<F>>(std::forward<F>(function), std::move(executor));
+    return bind_function<message, F>(std::forward<F>(function), std::move(executor));
 }
 
 inline asio::awaitable<void> process(claim& from, for_each_options options,
@@ -94,8 +81,8 @@ inline asio::awaitable<void> process(claim& from, for_each_options options,
 ///     `operation_aborted` when it was cancelled (`terminal`) before the claim had ended.
 template <typename F>
 asio::awaitable<void> for_each(claim& claim, for_each_options options, F&& function) {
-    return detail::process(claim, options,
-                           detail::bind_function<F>(std::forward<F>(function), std::nullopt));
+    return detail::process(
+        claim, options, detail::bind_record_function<F>(std::forward<F>(function), std::nullopt));
 }
 
 /// The same with the function running on another executor, a pool for work that blocks, say. Each
@@ -104,7 +91,8 @@ template <typename F>
 asio::awaitable<void> for_each(claim& claim, asio::any_io_executor executor,
                                for_each_options options, F&& function) {
     return detail::process(
-        claim, options, detail::bind_function<F>(std::forward<F>(function), std::move(executor)));
+        claim, options,
+        detail::bind_record_function<F>(std::forward<F>(function), std::move(executor)));
 }
 
 } // namespace kgroup

@@ -16,6 +16,7 @@
 #include <kgroup/detail/group/group_driver.hpp>
 #include <kgroup/detail/group/group_driver_base.hpp>
 #include <kgroup/detail/group/session.ipp>
+#include <kgroup/detail/process/batch_processor.ipp>
 #include <kgroup/detail/process/record_processor.ipp>
 #include <kgroup/detail/produce/dead_letter.ipp>
 #include <kgroup/detail/produce/producer_engine.ipp>

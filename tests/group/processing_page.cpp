@@ -1,6 +1,7 @@
 // What docs/processing.md shows.
 
 #include <kgroup/for_each.hpp>
+#include <kgroup/for_each_batch.hpp>
 #include <kgroup/kgroup.hpp>
 #include <kgroup/testing/clock.hpp>
 #include <kgroup/testing/fake_client.hpp>
@@ -55,6 +56,28 @@ struct orders {
     warehouse warehouse_;
 };
 
+struct database {
+    void insert(kgroup::message_batch const& batch) {
+        for (auto const& one : batch) {
+            rows.emplace_back(one.value());
+        }
+        ++transactions;
+    }
+
+    std::vector<std::string> rows{};
+    int transactions = 0;
+};
+
+struct archive {
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
+        auto store = [this](kgroup::message_batch const& batch) { database_.insert(batch); };
+        co_await kgroup::for_each_batch(claim, {.records = 500, .bytes = 64 << 10, .within = 200ms},
+                                        {.retry = {.attempts = 5}}, store);
+    }
+
+    database database_;
+};
+
 TEST_CASE("the page on processing: records are booked in the order of their customer, also after a "
           "failure") {
     kgroup::testing::fake_cluster cluster;
@@ -81,6 +104,29 @@ TEST_CASE("the page on processing: records are booked in the order of their cust
     kgroup::testing::run_ready(context);
     CHECK(completed);
     CHECK(cluster.committed({"orders", 0}) == 3);
+}
+
+TEST_CASE("the page on processing: batches are complete with so many records, or after so long") {
+    kgroup::testing::fake_cluster cluster;
+    asio::io_context context;
+    archive handler;
+    kgroup::testing::fake_group group{context,
+                                      {.brokers = cluster.brokers(),
+                                       .group_id = "archive",
+                                       .topics = {"orders"},
+                                       .initial_offset = kgroup::offset_reset::earliest}};
+    group.async_run(handler, [](std::exception_ptr) {});
+    cluster.add_records({"orders", 0}, std::vector<kgroup::testing::fake_cluster::record>(
+                                           501, {.value = "an order"}));
+    cluster.assign({{"orders", 0}});
+    kgroup::testing::run_ready(context);
+    CHECK(handler.database_.transactions == 1);
+    kgroup::testing::advance(context, 200ms);
+    CHECK(handler.database_.transactions == 2);
+    CHECK(handler.database_.rows.size() == 501);
+    group.stop();
+    kgroup::testing::run_ready(context);
+    CHECK(cluster.committed({"orders", 0}) == 501);
 }
 
 } // namespace kgroup_processing_page

@@ -9,94 +9,120 @@
 #include <asio/strand.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
 namespace kgroup::detail {
 
-template <typename F>
-concept takes_message = std::is_invocable_v<F&, message const&>;
-template <typename F>
-concept takes_attempt = std::is_invocable_v<F&, message const&, attempt const&>;
+/// What a function of `for_each` is called with: `Item` is `message`; of `for_each_batch`, a
+/// `message_batch`.
+template <typename F, typename Item>
+concept takes_item = std::is_invocable_v<F&, Item const&>;
+template <typename F, typename Item>
+concept takes_attempt = std::is_invocable_v<F&, Item const&, attempt const&>;
 
-template <typename F>
-decltype(auto) call(F& function, message const& record, attempt const& current) {
-    if constexpr (takes_attempt<F>) {
-        return function(record, current);
+template <typename F, typename Item>
+decltype(auto) call(F& function, Item const& item, attempt const& current) {
+    if constexpr (takes_attempt<F, Item>) {
+        return function(item, current);
     } else {
-        return function(record);
+        return function(item);
     }
 }
 
-template <typename F>
-concept processes_records = (takes_message<F> ||
-                             takes_attempt<F>)&&requires(F& function, message const& record,
-                                                         attempt const& current) {
-    requires std::is_void_v<decltype(detail::call(function, record, current))> ||
-        std::is_same_v<decltype(detail::call(function, record, current)), asio::awaitable<void>>;
+template <typename F, typename Item>
+concept processes = (takes_item<F, Item> ||
+                     takes_attempt<F, Item>)&&requires(F& function, Item const& item,
+                                                       attempt const& current) {
+    requires std::is_void_v<decltype(detail::call(function, item, current))> ||
+        std::is_same_v<decltype(detail::call(function, item, current)), asio::awaitable<void>>;
 };
 
-/// The function of `for_each` behind a pointer, so that all below is compiled once.
-class processed_function {
+/// The function behind a pointer, so that all below is compiled once.
+template <typename Item>
+class basic_processed_function {
 public:
-    virtual ~processed_function() = default;
+    virtual ~basic_processed_function() = default;
     /// Whether it is called by `start`; otherwise by `call`.
     virtual bool waits() const noexcept = 0;
-    virtual asio::awaitable<void> start(message const& record, attempt const& current) = 0;
-    virtual void call(message const& record, attempt const& current) = 0;
+    virtual asio::awaitable<void> start(Item const& item, attempt const& current) = 0;
+    virtual void call(Item const& item, attempt const& current) = 0;
 };
 
+using processed_function = basic_processed_function<message>;
+
 /// `F`: a function object, or a reference to one that outlives the call.
-template <typename F>
-class bound_function final : public processed_function {
+template <typename F, typename Item>
+class bound_function final : public basic_processed_function<Item> {
 public:
     using function = std::remove_reference_t<F>;
     static constexpr bool is_plain = std::is_void_v<decltype(detail::call(
-        std::declval<function&>(), std::declval<message const&>(),
-        std::declval<attempt const&>()))>;
+        std::declval<function&>(), std::declval<Item const&>(), std::declval<attempt const&>()))>;
 
     bound_function(F&& given, std::optional<asio::any_io_executor> executor)
         : function_(std::forward<F>(given)),
           executor_(std::move(executor)) {}
 
     bool waits() const noexcept override { return !is_plain || executor_.has_value(); }
-    asio::awaitable<void> start(message const& record, attempt const& current) override {
+    asio::awaitable<void> start(Item const& item, attempt const& current) override {
         if (executor_) {
-            return elsewhere(record, current);
+            return elsewhere(item, current);
         }
-        return here(record, current);
+        return here(item, current);
     }
-    void call(message const& record, attempt const& current) override {
+    void call(Item const& item, attempt const& current) override {
         if constexpr (is_plain) {
-            detail::call(function_, record, current);
+            detail::call(function_, item, current);
         }
     }
 
 private:
-    asio::awaitable<void> here(message const& record, attempt const& current) {
+    asio::awaitable<void> here(Item const& item, attempt const& current) {
         if constexpr (is_plain) {
-            return plain(record, current);
+            return plain(item, current);
         } else {
-            return detail::call(function_, record, current);
+            return detail::call(function_, item, current);
         }
     }
-    asio::awaitable<void> plain(message const& record, attempt const& current) {
-        call(record, current);
+    asio::awaitable<void> plain(Item const& item, attempt const& current) {
+        call(item, current);
         co_return;
     }
     // A strand, because the attempt may be cancelled while it runs.
-    asio::awaitable<void> elsewhere(message const& record, attempt const& current) {
-        co_await asio::co_spawn(asio::make_strand(*executor_), here_as_function(record, current),
+    asio::awaitable<void> elsewhere(Item const& item, attempt const& current) {
+        co_await asio::co_spawn(asio::make_strand(*executor_), here_as_function(item, current),
                                 asio::use_awaitable);
     }
     // The function itself runs there, too, not only what it returns.
-    asio::awaitable<void> here_as_function(message const& record, attempt const& current) {
-        co_await here(record, current);
+    asio::awaitable<void> here_as_function(Item const& item, attempt const& current) {
+        co_await here(item, current);
     }
 
     F function_;
     std::optional<asio::any_io_executor> executor_;
 };
+
+// g++ before 13 destroys such a temporary of a co_await expression twice, without a warning.
+template <typename F>
+constexpr bool survives_co_await =
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+    std::is_lvalue_reference_v<F> || std::is_trivially_destructible_v<F>;
+#else
+    true;
+#endif
+
+/// The function that is given, where it fits.
+template <typename Item, typename F>
+std::unique_ptr<basic_processed_function<Item>>
+bind_function(F&& function, std::optional<asio::any_io_executor> executor) {
+    static_assert(
+        survives_co_await<F>,
+        "kgroup: g++ before 13 destroys this temporary twice inside a co_await expression. Give "
+        "the function a name before the call and pass that, or let it capture by reference only");
+    return std::make_unique<bound_function<F, Item>>(std::forward<F>(function),
+                                                     std::move(executor));
+}
 
 } // namespace kgroup::detail

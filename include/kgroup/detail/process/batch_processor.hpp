@@ -1,0 +1,105 @@
+#pragma once
+
+#include <kgroup/attempt.hpp>
+#include <kgroup/claim.hpp>
+#include <kgroup/collect_limits.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/processed_function.hpp>
+#include <kgroup/detail/process/retry_policy.hpp>
+#include <kgroup/detail/separate_compilation.hpp>
+#include <kgroup/for_each_options.hpp>
+#include <kgroup/limit.hpp>
+#include <kgroup/message_channel.hpp>
+
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+namespace kgroup::detail {
+
+using batch_function = basic_processed_function<message_batch>;
+
+/// What `for_each_batch` is while it runs: one batch after another, one attempt after another. On
+/// the claim's strand, but for `place_granted`.
+class batch_processor final : public limit_waiter,
+                              public std::enable_shared_from_this<batch_processor> {
+public:
+    batch_processor(claim& from, collect_limits const& limits, for_each_options const& options,
+                    std::unique_ptr<batch_function> function);
+    ~batch_processor() override;
+
+    /// Until the claim has ended, or a failure that is not repeated; throws that.
+    asio::awaitable<void> run();
+
+    void place_granted() noexcept override;
+
+private:
+    asio::awaitable<void> drive();
+    asio::awaitable<bool> collect();
+    asio::awaitable<bool> wait_to_start();
+    asio::awaitable<void> attempt_once();
+    static asio::awaitable<void> call(std::shared_ptr<batch_processor> self, attempt current);
+    asio::awaitable<void> rest(clock::time_point until);
+
+    bool over() const noexcept { return cancelled_ || failure_ || state_->ended(); }
+    bool take_place();
+    void leave_place() noexcept;
+    void settle(std::exception_ptr failure);
+    void passed();
+    void failed(std::exception_ptr failure, std::size_t concerned);
+    void hold_off();
+    void give_up_on(std::size_t concerned, std::exception_ptr failure);
+    void done(std::size_t count);
+    void goes_on(char const* reason);
+    void tell_stall(clock::time_point now);
+    double random() { return std::uniform_real_distribution<double>{}(random_); }
+    void report(event_kind kind, severity level, std::error_code error, std::string text);
+
+    claim& claim_;
+    std::shared_ptr<partition_state> state_; // also while a frame is abandoned
+    collect_limits limits_;
+    for_each_options options_;
+    retry_policy policy_;
+    std::unique_ptr<batch_function> function_;
+    message_batch batch_; // what is not done of the one at hand
+
+    // Of its first record.
+    std::uint32_t attempts_ = 0; // that failed and count
+    std::exception_ptr first_failure_;
+    clock::time_point first_began_{};
+    clock::time_point not_before_{}; // the next attempt
+
+    // Of the attempt that runs.
+    asio::cancellation_signal signal_;
+    bool running_ = false;
+    bool timed_out_ = false;
+    clock::time_point began_{};
+    std::exception_ptr attempt_failure_;
+
+    std::uint32_t held_off_ = 0; // attempts in a row that said `not_now`
+    bool cancelled_ = false;
+    std::exception_ptr failure_; // of a record that is given up
+    clock::time_point progress_{};
+    bool stalled_ = false;
+    std::atomic<bool> granted_{false};
+    bool asked_for_place_ = false;
+    bool has_place_ = false;
+    std::minstd_rand random_;
+
+    static constexpr auto stall_after = std::chrono::seconds{30};
+};
+
+} // namespace kgroup::detail
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/process/batch_processor.ipp>
+#endif

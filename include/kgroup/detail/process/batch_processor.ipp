@@ -1,0 +1,334 @@
+#pragma once
+
+#include <kgroup/detail/process/batch_processor.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/failed_at.hpp>
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_state.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/error.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace kgroup::detail {
+
+KGROUP_INLINE batch_processor::batch_processor(claim& from, collect_limits const& limits,
+                                               for_each_options const& options,
+                                               std::unique_ptr<batch_function> function)
+    : claim_(from),
+      state_(claim_access::state(from)),
+      limits_(limits),
+      options_(options),
+      policy_(options.retry),
+      function_(std::move(function)),
+      random_(std::random_device{}()) {
+    if (options.order != order::by_partition) {
+        throw std::invalid_argument{
+            "kgroup: for_each_batch works on the batches of a claim one after another, so its "
+            "order is by_partition"};
+    }
+}
+
+KGROUP_INLINE batch_processor::~batch_processor() {
+    leave_place(); // its context has gone with the run in the middle
+    if (options_.limit && granted_.exchange(false)) {
+        options_.limit->give_back();
+    }
+}
+
+KGROUP_INLINE void batch_processor::place_granted() noexcept {
+    granted_.store(true);
+    state_->notify();
+}
+
+KGROUP_INLINE asio::awaitable<void> batch_processor::run() {
+    auto const self = shared_from_this();
+    // In a coroutine thread of its own: what it does to its cancellation state is not the caller's.
+    co_await asio::co_spawn(state_->strand(), self->drive(), asio::use_awaitable);
+}
+
+KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
+    auto const self = shared_from_this();
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await asio::this_coro::throw_if_cancelled(false);
+    while (co_await collect()) {
+        while (!batch_.empty()) {
+            if (co_await wait_to_start()) {
+                co_await attempt_once();
+                settle(std::exchange(attempt_failure_, nullptr));
+            }
+            if (over()) {
+                batch_ = {}; // what is left is undone
+            }
+        }
+        if (over()) {
+            break;
+        }
+    }
+    batch_ = {};
+    if (options_.limit) {
+        options_.limit->withdraw(*this);
+        if (granted_.exchange(false)) {
+            options_.limit->give_back();
+        }
+    }
+    if (failure_) {
+        std::rethrow_exception(failure_);
+    }
+    if (cancelled_ && !state_->ended()) {
+        throw std::system_error{asio::error::operation_aborted};
+    }
+}
+
+// false: there is none any more. One that the end of the claim has cut short is not begun.
+KGROUP_INLINE asio::awaitable<bool> batch_processor::collect() {
+    batch_ = co_await claim_.messages().async_collect(limits_);
+    attempts_ = 0;
+    first_failure_ = nullptr;
+    first_began_ = {};
+    progress_ = clock::now();
+    co_return !batch_.empty() && !state_->ended();
+}
+
+// false: nothing starts any more.
+KGROUP_INLINE asio::awaitable<bool> batch_processor::wait_to_start() {
+    while (!over()) {
+        auto const due = clock::now() >= not_before_;
+        if (due && state_->open() && take_place()) {
+            co_return true;
+        }
+        co_await rest(due ? (clock::time_point::max)() : not_before_);
+    }
+    co_return false;
+}
+
+KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
+    began_ = clock::now();
+    if (first_began_ == clock::time_point{}) {
+        first_began_ = began_;
+    }
+    timed_out_ = false;
+    running_ = true;
+    auto const number = attempts_ + 1;
+    asio::co_spawn(state_->strand(),
+                   call(shared_from_this(), attempt{number, number >= options_.retry.attempts,
+                                                    first_failure_, state_->generation()}),
+                   asio::bind_cancellation_slot(
+                       signal_.slot(), [self = shared_from_this()](std::exception_ptr failure) {
+                           self->attempt_failure_ = std::move(failure);
+                           self->running_ = false;
+                           self->state_->notify();
+                       }));
+    auto const limit = options_.retry.attempt_timeout;
+    auto told = false;
+    while (running_) {
+        auto const may_time_out = limit.count() > 0 && !told;
+        co_await rest(may_time_out ? began_ + limit : (clock::time_point::max)());
+        if (!running_ || told) {
+            continue;
+        }
+        auto const ends = cancelled_ || (state_->ended() && is_loss(state_->why_ended()));
+        timed_out_ = !ends && limit.count() > 0 && clock::now() >= began_ + limit;
+        if (ends || timed_out_) {
+            told = true;
+            signal_.emit(asio::cancellation_type::terminal);
+        }
+    }
+}
+
+KGROUP_INLINE asio::awaitable<void> batch_processor::call(std::shared_ptr<batch_processor> self,
+                                                          attempt current) {
+    std::exception_ptr failure;
+    try {
+        if (self->function_->waits()) {
+            co_await self->function_->start(self->batch_, current);
+        } else {
+            self->function_->call(self->batch_, current);
+        }
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    if (!self->state_->on_strand()) { // the function has ended elsewhere
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+        co_await asio::this_coro::throw_if_cancelled(false);
+        co_await asio::dispatch(self->state_->strand(), asio::use_awaitable);
+    }
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
+}
+
+// Until something has happened, or the time.
+KGROUP_INLINE asio::awaitable<void> batch_processor::rest(clock::time_point until) {
+    auto cancelled = false;
+    try {
+        co_await state_->wait((std::min)(until, progress_ + stall_after),
+                              partition_state::wait_for::own_work);
+    } catch (std::system_error const& error) {
+        if (error.code() != asio::error::operation_aborted) {
+            throw;
+        }
+        cancelled = true;
+    }
+    state_->wait_over();
+    if (cancelled) {
+        auto const type = (co_await asio::this_coro::cancellation_state).cancelled();
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        // At the end of the claim a handler is told twice: first that it ends, with `total`.
+        cancelled_ = cancelled_ || !state_->ended() ||
+                     (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
+    }
+    tell_stall(clock::now());
+}
+
+KGROUP_INLINE bool batch_processor::take_place() {
+    if (!options_.limit) {
+        return true;
+    }
+    if (granted_.exchange(false)) {
+        asked_for_place_ = false;
+        return has_place_ = true;
+    }
+    if (!asked_for_place_) {
+        has_place_ = options_.limit->take(shared_from_this());
+        asked_for_place_ = !has_place_;
+    }
+    return has_place_;
+}
+
+KGROUP_INLINE void batch_processor::leave_place() noexcept {
+    if (std::exchange(has_place_, false)) {
+        options_.limit->give_back();
+    }
+}
+
+// What becomes of the batch after an attempt.
+KGROUP_INLINE void batch_processor::settle(std::exception_ptr failure) {
+    leave_place();
+    if (!failure) {
+        return passed();
+    }
+    auto concerned = batch_.size(); // nobody says which
+    try {
+        std::rethrow_exception(failure);
+    } catch (failed_at const& told) {
+        if (told.index() < batch_.size()) {
+            done(told.index());
+            concerned = 1;
+            failure = told.cause() ? told.cause() : failure;
+        }
+    } catch (...) {
+    }
+    if (!over()) { // otherwise it is not counted, and undone
+        failed(std::move(failure), concerned);
+    }
+}
+
+KGROUP_INLINE void batch_processor::passed() {
+    if (std::exchange(held_off_, 0) != 0) {
+        report(event_kind::processing_resumed, severity::info, {}, "an attempt has passed");
+    }
+    done(batch_.size());
+}
+
+KGROUP_INLINE void batch_processor::failed(std::exception_ptr failure, std::size_t concerned) {
+    if (timed_out_) {
+        failure = std::make_exception_ptr(std::system_error{errc::attempt_timed_out});
+    }
+    auto const meaning = timed_out_ ? failure_class::retry : options_.retry.classify(failure);
+    if (meaning == failure_class::not_now) {
+        return hold_off();
+    }
+    if (attempts_++ == 0) {
+        first_failure_ = failure;
+        first_began_ = began_;
+    }
+    auto const due = meaning == failure_class::give_up
+                         ? std::nullopt
+                         : policy_.next_attempt(attempts_, first_began_, clock::now(), random());
+    if (due) {
+        not_before_ = *due;
+    } else {
+        give_up_on(concerned, std::move(failure));
+    }
+}
+
+KGROUP_INLINE void batch_processor::hold_off() {
+    if (++held_off_ == 1) {
+        report(event_kind::processing_held, severity::warning, {},
+               "the function said not_now at offset " + std::to_string(batch_[0].offset()) +
+                   "; nothing new starts until an attempt has passed");
+    }
+    not_before_ = clock::now() + policy_.wait(held_off_, random());
+}
+
+// The one place where records are given up: so many, from the first one on.
+KGROUP_INLINE void batch_processor::give_up_on(std::size_t concerned, std::exception_ptr failure) {
+    if (options_.retry.give_up == give_up::end) {
+        failure_ = std::move(failure);
+        return;
+    }
+    auto const [text, code] = words_of(failure);
+    for (std::size_t i = 0; i != concerned; ++i) {
+        report(event_kind::record_skipped, severity::error, code,
+               "offset " + std::to_string(batch_[i].offset()) + " is given up after " +
+                   std::to_string(attempts_) + " attempts: " + text);
+    }
+    done(concerned);
+}
+
+// So many from the first one on; what is left begins anew.
+KGROUP_INLINE void batch_processor::done(std::size_t count) {
+    if (count == 0) {
+        return;
+    }
+    if (!is_loss(state_->why_ended())) {
+        claim_.mark(batch_[count - 1]);
+    }
+    batch_access::drop_front(batch_, count);
+    attempts_ = 0;
+    first_failure_ = nullptr;
+    first_began_ = {};
+    not_before_ = {};
+    goes_on("records are done again");
+}
+
+KGROUP_INLINE void batch_processor::goes_on(char const* reason) {
+    progress_ = clock::now();
+    if (std::exchange(stalled_, false)) {
+        report(event_kind::claim_resumed, severity::info, {}, reason);
+    }
+}
+
+// A handler that makes no progress is told by the group; here it is known what holds it up.
+KGROUP_INLINE void batch_processor::tell_stall(clock::time_point now) {
+    if (!state_->open()) {
+        goes_on("the claim is paused, or has ended");
+    } else if (now - progress_ >= stall_after) {
+        progress_ = now;
+        stalled_ = true;
+        report(event_kind::claim_stalled, severity::warning, {},
+               "no record was done in 30 s; the oldest undone one is offset " +
+                   std::to_string(batch_[0].offset()) + ", the first of " +
+                   std::to_string(batch_.size()) + " in its batch, " +
+                   (running_
+                        ? "attempt " + std::to_string(attempts_ + 1) + " runs"
+                        : "which waits after " + std::to_string(attempts_) + " failed attempts"));
+    }
+}
+
+KGROUP_INLINE void batch_processor::report(event_kind kind, severity level, std::error_code error,
+                                           std::string text) {
+    state_->report({kind, level, state_->where(), error, std::move(text)});
+}
+
+} // namespace kgroup::detail

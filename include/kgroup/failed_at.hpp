@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <utility>
+
+namespace kgroup {
+
+/// Thrown by the function of `for_each_batch`: which record of the batch has failed. Those before
+/// it are done; it and those behind it are tried again, in order, or it alone is given up.
+///
+///     throw kgroup::failed_at{index, std::current_exception()};
+class failed_at : public std::exception {
+public:
+    /// @param index in the batch that the function was given. One that is not in it says nothing:
+    ///     then no record is done.
+    /// @param cause what it failed with, which is classified and comes out when the record is given
+    ///     up; null: this exception itself.
+    failed_at(std::size_t index, std::exception_ptr cause) noexcept
+        : index_(index),
+          cause_(std::move(cause)) {}
+
+    std::size_t index() const noexcept { return index_; }
+    std::exception_ptr const& cause() const noexcept { return cause_; }
+    char const* what() const noexcept override { return "a record of the batch has failed"; }
+
+private:
+    std::size_t index_;
+    std::exception_ptr cause_;
+};
+
+} // namespace kgroup
