@@ -52,6 +52,8 @@ enum class errc {
     /// The producer was stopped, or is gone; what was not acknowledged by then may have been
     /// delivered.
     producer_stopped,
+    /// `async_collect` was given no limit, or a negative time.
+    invalid_limits,
 };
 
 /// The category of `errc`; its name is "kgroup".
@@ -88,6 +90,9 @@ inline std::error_category const& error_category() noexcept {
                 return "only setup can choose where a claim starts";
             case errc::producer_stopped:
                 return "the producer was stopped";
+            case errc::invalid_limits:
+                return "async_collect needs a limit: records, bytes, or within, which is not "
+                       "negative";
             }
             return "unknown error of kgroup";
         }

@@ -57,7 +57,7 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 ///
 /// @param claim which nobody else receives from meanwhile.
 /// @param limits what makes a batch: see `message_channel::async_collect`.
-/// @param options copied. `limit` and `retry` count; `order` is `by_partition`.
+/// @param options copied. `limit`, `retry` and `dead_letters` count; `order` is `by_partition`.
 /// @param function `f(message_batch const&)` or `f(message_batch const&, attempt const&)`, which
 ///     returns `asio::awaitable<void>`, or `void` if it does not wait. Otherwise as for `for_each`.
 ///
@@ -68,7 +68,7 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 ///
 /// @throws what the function threw, or the cause in `failed_at`, when a record is given up and
 ///     `retry_options::give_up` is `end`; `operation_aborted` when it was cancelled before the
-///     claim had ended; std::invalid_argument for limits or an order that are not possible.
+///     claim had ended; `errc::invalid_limits`, and std::invalid_argument for another order.
 template <typename F>
 asio::awaitable<void> for_each_batch(claim& claim, collect_limits limits, for_each_options options,
                                      F&& function) {

@@ -236,17 +236,15 @@ public:
     /// nothing: the next receive, of any kind, gives the same messages.
     ///
     /// @return the messages; empty: the claim has ended.
-    /// @throws std::invalid_argument when no limit is given, or a negative time.
+    /// @throws std::system_error `errc::invalid_limits` when no limit is given, or a negative time.
     asio::awaitable<message_batch> async_collect(collect_limits limits);
 
-    /// The same with a completion token. Completion signature: `void(std::exception_ptr,
+    /// The same with a completion token. Completion signature: `void(std::error_code,
     /// message_batch)`.
-    template <typename CompletionToken>
+    template <asio::completion_token_for<void(std::error_code, message_batch)> CompletionToken>
     auto async_collect(collect_limits limits, CompletionToken&& token) {
-        return asio::co_spawn(
-            state_.strand(),
-            detail::with_cancellation(asio::enable_total_cancellation(), async_collect(limits)),
-            std::forward<CompletionToken>(token));
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       async_collect(limits), std::forward<CompletionToken>(token));
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,

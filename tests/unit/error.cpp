@@ -11,7 +11,7 @@ using kgroup::errc;
 
 TEST_CASE("error: each value has a sentence of its own") {
     std::set<std::string> sentences;
-    auto const last = static_cast<int>(errc::producer_stopped);
+    auto const last = static_cast<int>(errc::invalid_limits);
     for (int value = 1; value <= last; ++value) {
         auto const text = std::error_code{static_cast<errc>(value)}.message();
         CHECK(text.size() > 10);

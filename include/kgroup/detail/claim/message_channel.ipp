@@ -20,7 +20,6 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
-#include <stdexcept>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -117,8 +116,7 @@ KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_li
     using time_point = detail::clock::time_point;
     if (limits.within.count() < 0 ||
         (limits.records == 0 && limits.bytes == 0 && limits.within.count() == 0)) {
-        throw std::invalid_argument{"kgroup: async_collect needs a limit: records, bytes, or "
-                                    "within, which is not negative"};
+        throw std::system_error{errc::invalid_limits};
     }
     if (receiving_) {
         throw std::system_error{errc::receive_in_progress};

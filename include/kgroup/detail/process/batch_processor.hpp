@@ -47,7 +47,12 @@ private:
     asio::awaitable<bool> collect();
     asio::awaitable<bool> wait_to_start();
     asio::awaitable<void> attempt_once();
+    asio::awaitable<void> send_letters();
+    asio::awaitable<void> watch(asio::awaitable<void> work, std::chrono::milliseconds limit);
     static asio::awaitable<void> call(std::shared_ptr<batch_processor> self, attempt current);
+    static asio::awaitable<void> letter(std::shared_ptr<batch_processor> self,
+                                        std::exception_ptr failure, std::uint32_t attempts,
+                                        std::exception_ptr first_failure);
     asio::awaitable<void> rest(clock::time_point until);
 
     bool over() const noexcept { return cancelled_ || failure_ || state_->ended(); }
@@ -78,7 +83,11 @@ private:
     clock::time_point first_began_{};
     clock::time_point not_before_{}; // the next attempt
 
-    // Of the attempt that runs.
+    // Dead letters to send, from the first record on.
+    std::size_t given_up_ = 0;
+    std::exception_ptr given_up_for_;
+
+    // Of the attempt, or the letter, that is under way.
     asio::cancellation_signal signal_;
     bool running_ = false;
     bool timed_out_ = false;

@@ -65,6 +65,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
             if (co_await wait_to_start()) {
                 co_await attempt_once();
                 settle(std::exchange(attempt_failure_, nullptr));
+                co_await send_letters();
             }
             if (over()) {
                 batch_ = {}; // what is left is undone
@@ -116,33 +117,67 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
     if (first_began_ == clock::time_point{}) {
         first_began_ = began_;
     }
+    auto const number = attempts_ + 1;
+    attempt const current{number, number >= options_.retry.attempts, first_failure_,
+                          state_->generation()};
+    co_await watch(call(shared_from_this(), current), options_.retry.attempt_timeout);
+}
+
+// The dead letters of what was given up. A record is done when its letter is acknowledged.
+KGROUP_INLINE asio::awaitable<void> batch_processor::send_letters() {
+    auto const failure = std::exchange(given_up_for_, nullptr);
+    auto const first_failure = first_failure_;
+    auto const attempts = attempts_;
+    for (auto left = std::exchange(given_up_, 0); left != 0; --left) {
+        if (over()) {
+            co_return;
+        }
+        co_await watch(letter(shared_from_this(), failure, attempts, first_failure), {});
+        if (auto const failed = std::exchange(attempt_failure_, nullptr)) {
+            if (!over()) { // otherwise it is undone
+                failure_ = failed;
+            }
+            co_return;
+        }
+        done(1);
+    }
+}
+
+// Until the work has ended: cancelled when its time is over (0: it has no limit), or nothing counts
+// any more.
+KGROUP_INLINE asio::awaitable<void> batch_processor::watch(asio::awaitable<void> work,
+                                                           std::chrono::milliseconds limit) {
+    auto const began = clock::now();
     timed_out_ = false;
     running_ = true;
-    auto const number = attempts_ + 1;
-    asio::co_spawn(state_->strand(),
-                   call(shared_from_this(), attempt{number, number >= options_.retry.attempts,
-                                                    first_failure_, state_->generation()}),
+    asio::co_spawn(state_->strand(), std::move(work),
                    asio::bind_cancellation_slot(
                        signal_.slot(), [self = shared_from_this()](std::exception_ptr failure) {
                            self->attempt_failure_ = std::move(failure);
                            self->running_ = false;
                            self->state_->notify();
                        }));
-    auto const limit = options_.retry.attempt_timeout;
     auto told = false;
     while (running_) {
         auto const may_time_out = limit.count() > 0 && !told;
-        co_await rest(may_time_out ? began_ + limit : (clock::time_point::max)());
+        co_await rest(may_time_out ? began + limit : (clock::time_point::max)());
         if (!running_ || told) {
             continue;
         }
         auto const ends = cancelled_ || (state_->ended() && is_loss(state_->why_ended()));
-        timed_out_ = !ends && limit.count() > 0 && clock::now() >= began_ + limit;
+        timed_out_ = !ends && may_time_out && clock::now() >= began + limit;
         if (ends || timed_out_) {
             told = true;
             signal_.emit(asio::cancellation_type::terminal);
         }
     }
+}
+
+KGROUP_INLINE asio::awaitable<void> batch_processor::letter(std::shared_ptr<batch_processor> self,
+                                                            std::exception_ptr failure,
+                                                            std::uint32_t attempts,
+                                                            std::exception_ptr first_failure) {
+    co_await self->options_.dead_letters->send(self->batch_[0], failure, attempts, first_failure);
 }
 
 KGROUP_INLINE asio::awaitable<void> batch_processor::call(std::shared_ptr<batch_processor> self,
@@ -273,6 +308,11 @@ KGROUP_INLINE void batch_processor::hold_off() {
 
 // The one place where records are given up: so many, from the first one on.
 KGROUP_INLINE void batch_processor::give_up_on(std::size_t concerned, std::exception_ptr failure) {
+    if (options_.dead_letters) {
+        given_up_ = concerned;
+        given_up_for_ = std::move(failure);
+        return;
+    }
     if (options_.retry.give_up == give_up::end) {
         failure_ = std::move(failure);
         return;
