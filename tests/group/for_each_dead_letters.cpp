@@ -30,13 +30,13 @@ using namespace kgroup;
 using namespace kgroup::tests;
 
 /// Sends each letter when the test says so.
-class letters_by_hand final : public detail::dead_letter_sender {
+class letters_by_hand final : public kgroup::detail::dead_letter_sender {
 public:
     struct letter {
         explicit letter(asio::any_io_executor const& executor)
-            : gate(executor, detail::clock::time_point::max()) {}
+            : gate(executor, kgroup::detail::clock::time_point::max()) {}
 
-        detail::timer gate;
+        kgroup::detail::timer gate;
         std::exception_ptr failure;
         std::string why;
         std::string why_first;
@@ -50,8 +50,8 @@ public:
                                std::uint32_t attempts, std::exception_ptr first_failure) override {
         std::string const value{record.value()};
         auto const sent = std::make_shared<letter>(co_await asio::this_coro::executor);
-        sent->why = detail::words_of(failure).first;
-        sent->why_first = detail::words_of(first_failure).first;
+        sent->why = kgroup::detail::words_of(failure).first;
+        sent->why_first = kgroup::detail::words_of(first_failure).first;
         sent->attempts = attempts;
         under_way[value] = sent;
         said.push_back("+" + value);

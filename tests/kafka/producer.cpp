@@ -749,11 +749,11 @@ TEST_CASE("producer: enqueuing allocates nothing of its own for a record") {
     std::size_t allocated = 0;
     auto const work = [&]() -> asio::awaitable<void> {
         co_await one.out->async_enqueue({.topic = "t", .value = "first"});
-        auto const before = allocations();
+        auto const before = kgroup::tests::allocations();
         for (int i = 0; i != 1000; ++i) {
             co_await one.out->async_enqueue({.topic = "t", .key = "key", .value = "value"});
         }
-        allocated = allocations() - before;
+        allocated = kgroup::tests::allocations() - before;
         co_await one.out->async_flush();
     };
     REQUIRE(one.run(work()));

@@ -18,9 +18,10 @@ using kgroup::detail::join_progress;
 using kgroup::detail::lasting_conditions;
 using kgroup::detail::phase_of;
 using kgroup::detail::state_board;
-using step = kgroup::detail::session_machine::step;
 
 namespace state_board_tests {
+
+using step = kgroup::detail::session_machine::step;
 
 namespace {
 

@@ -91,7 +91,7 @@ KGROUP_INLINE dead_letter::dead_letter(message const& record, std::string topic,
 
 KGROUP_INLINE std::string dead_letter::describe() const {
     return "the dead letter of offset " + std::to_string(offset_) + " for the topic " +
-           quoted(whole_.record().topic);
+           detail::quoted(whole_.record().topic);
 }
 
 KGROUP_INLINE bool is_permanent(std::error_code const& error) noexcept {

@@ -33,7 +33,7 @@ inline void check(producer_config const& given) {
     for (auto const& [name, value] : given.properties) {
         auto const shared = given.connection.properties.find(name);
         if (shared != given.connection.properties.end() && shared->second != value) {
-            refuse_config("properties: " + quoted(name) +
+            refuse_config("properties: " + detail::quoted(name) +
                           " contradicts the properties of connection");
         }
     }
