@@ -5,6 +5,7 @@
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/config/config_check.hpp>
+#include <kgroup/detail/group/backoff.hpp>
 #include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
 #include <kgroup/error.hpp>
@@ -26,7 +27,6 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -304,8 +304,8 @@ private:
         co_return token;
     }
 
-    static constexpr std::chrono::milliseconds first_backoff{3000};
-    static constexpr std::chrono::milliseconds longest_backoff{60000};
+    static constexpr auto first_backoff = std::chrono::seconds{3};
+    static constexpr auto longest_backoff = std::chrono::seconds{60};
 
     asio::awaitable<void> runs(asio::strand<asio::any_io_executor> strand) {
         // A signal may be on its way here when this ends.
@@ -326,7 +326,7 @@ private:
         for (auto const& each : warnings_) {
             report({event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each});
         }
-        auto backoff = first_backoff;
+        detail::backoff backoff{first_backoff, longest_backoff};
         std::exception_ptr end;
         while (!stopped_) {
             auto const began = detail::clock::now();
@@ -336,10 +336,9 @@ private:
                 break;
             }
             if (detail::clock::now() - began > std::chrono::minutes{1}) {
-                backoff = first_backoff;
+                backoff.reset();
             }
-            auto const pause = jittered(backoff);
-            backoff = (std::min)(backoff * 2, longest_backoff);
+            auto const pause = jittered(backoff.next());
             auto const [words, error] = detail::words_of(failure);
             auto const why = detail::words_beside(error, words);
             auto const told = (why.empty() ? "the run has failed" : why) +

@@ -8,13 +8,12 @@ namespace kgroup::detail {
 
 /// What somebody is told from anywhere, kept in order until he looks. Adding to it needs no memory:
 /// a letter is a link of the list.
-template <typename Reader>
 class mailbox {
 public:
     class letter {
     public:
         virtual ~letter() = default;
-        virtual void read(Reader& by) = 0;
+        virtual void read() = 0;
 
     private:
         friend class mailbox;

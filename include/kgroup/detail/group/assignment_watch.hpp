@@ -1,9 +1,14 @@
 #pragma once
 
+#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/group/lasting_conditions.hpp>
+#include <kgroup/detail/group/outage_watch.hpp>
 
 #include <chrono>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace kgroup::detail {
 
@@ -52,5 +57,30 @@ private:
     clock::time_point next_question_{};
     clock::time_point next_telling_{};
 };
+
+/// What a member without an assignment waits for, in words.
+///
+/// `coordinator`: its last answer. `joined`: the group knows this member.
+inline std::string
+reason_of_wait(bool outage, std::optional<client_coordinator> const& coordinator, bool joined,
+               std::vector<lasting_conditions::condition> const& missing_topics) {
+    std::string text;
+    if (outage || (coordinator && !coordinator->broker_known)) {
+        text = "no broker has answered as one";
+    } else if (coordinator && !is_answer_of_broker(coordinator->error)) {
+        text = "the group's coordinator does not answer: " + coordinator->error.message();
+    } else if (coordinator && coordinator->error) {
+        text = "the group's coordinator answers: " + coordinator->error.message();
+    } else if (!joined) {
+        text = "the group's coordinator is there and has not let this member join";
+    } else {
+        text = "this member has joined, and waits for the other members";
+    }
+    for (auto const& missing : missing_topics) {
+        text += missing.newest.where ? "; there is no topic " + missing.newest.where->topic
+                                     : "; a topic is missing";
+    }
+    return text;
+}
 
 } // namespace kgroup::detail

@@ -5,25 +5,35 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/asio/mailbox.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/group/assignment_watch.hpp>
-#include <kgroup/detail/group/claim_watch.hpp>
+#include <kgroup/detail/group/backoff.hpp>
+#include <kgroup/detail/group/broker_watch.hpp>
+#include <kgroup/detail/group/claim_reports.hpp>
+#include <kgroup/detail/group/claim_task.hpp>
+#include <kgroup/detail/group/claim_watchdog.hpp>
+#include <kgroup/detail/group/deadline_table.hpp>
 #include <kgroup/detail/group/ending_times.hpp>
 #include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/group/event_reporter.hpp>
 #include <kgroup/detail/group/group_counters.hpp>
 #include <kgroup/detail/group/group_driver_base.hpp>
+#include <kgroup/detail/group/group_mail.hpp>
+#include <kgroup/detail/group/hook_task.hpp>
+#include <kgroup/detail/group/missing_topics.hpp>
 #include <kgroup/detail/group/offset_committer.hpp>
 #include <kgroup/detail/group/offset_lookup.hpp>
-#include <kgroup/detail/group/outage_watch.hpp>
+#include <kgroup/detail/group/offset_queries.hpp>
 #include <kgroup/detail/group/paused_partitions.hpp>
 #include <kgroup/detail/group/position_resets.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/detail/group/session_state.hpp>
 #include <kgroup/detail/group/state_board.hpp>
+#include <kgroup/detail/group/token_refresher.hpp>
+#include <kgroup/detail/group/told_ownership.hpp>
+#include <kgroup/detail/group/user_tasks.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -33,11 +43,7 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/bind_cancellation_slot.hpp>
-#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
@@ -70,7 +76,6 @@ namespace kgroup::detail {
 /// tells it.
 template <client Client>
 class group_driver final : public group_driver_base,
-                           public claim_observer,
                            public session_services,
                            public std::enable_shared_from_this<group_driver<Client>> {
 public:
@@ -82,9 +87,18 @@ public:
           machine_({config_.on_claim_exit == claim_exit::keep_others, false}),
           reporter_(std::exchange(config_.on_event, nullptr), config_.group_id, counters_,
                     [this](std::exception_ptr failure) { on_report_failed(std::move(failure)); }),
+          claim_reports_(mail_, counters_, reporter_,
+                         [this](auto const& partition, std::error_code error, auto const& text) {
+                             on_partition_error(partition, error, text);
+                         }),
+          watchdog_(
+              reporter_, counters_, [this] { answered(); },
+              [this](topic_partition const& partition) { return log_words(partition); }),
           lookup_(offset_lookup::settings::of(config_)),
+          tokens_(config_.oauth_token_provider),
           committer_(config_.commit_timeout, config_.commit_at_end),
           client_(config_) {
+        config_.oauth_token_provider = nullptr; // what calls it keeps it
         times_ = ending_times{
             {client_.rebalance_deadline(), config_.commit_timeout, config_.close_timeout}};
     }
@@ -109,11 +123,11 @@ public:
     void resume_all() override { paused_.set_all(false); }
     void subscribe(std::vector<std::string> topics) override {
         client_.check_topics(topics);
-        tell([topics = std::move(topics)](group_driver& self) {
-            if (!self.times_.closing() && !self.stop_asked_) {
-                self.topics_ = topics;
-                self.subscription_changed_ = true;
-                self.client_.subscribe(topics);
+        mail_.tell([this, topics = std::move(topics)] {
+            if (!times_.closing() && !stop_asked_) {
+                topics_ = topics;
+                subscription_changed_ = true;
+                client_.subscribe(topics);
             }
         });
     }
@@ -156,7 +170,7 @@ public:
                 client_started_ = true;
                 assignment_.begin(clock::now());
                 board_.look(clock::now());
-                next_tick_ = clock::now();
+                deadlines_.set(deadline::tick, clock::now());
                 schedule_commit();
                 co_await loop();
             } catch (...) {
@@ -178,68 +192,13 @@ public:
         if (failure_) {
             std::rethrow_exception(failure_);
         }
-        if (!abandoned_.empty()) {
+        if (tasks_.any_abandoned()) {
             throw std::system_error{errc::handler_abandoned};
         }
         if (cancelled_) {
             throw std::system_error{asio::error::operation_aborted};
         }
         co_return last_end_ == end_reason::running ? end_reason::stopped : last_end_;
-    }
-
-    // claim_observer. Any thread.
-
-    void mark_refused(topic_partition const& where, mark_result why) noexcept override {
-        counters_.add(&group_stats::marks_refused);
-        tell_in_passing([&] {
-            tell([where, why](group_driver& self) { self.reporter_.mark_refused(where, why); });
-        });
-    }
-
-    void partition_failed(topic_partition const& where, std::error_code ec,
-                          std::string_view what) noexcept override {
-        auto const told = tell_in_passing([&] {
-            tell([where, ec, text = std::string{what}](group_driver& self) {
-                self.on_partition_error(where, ec, text);
-            });
-        });
-        if (!told && is_fatal(ec)) {
-            std::lock_guard const lock{untold_mutex_};
-            untold_failure_ = ec;
-        }
-    }
-
-    void mark_beyond_end(topic_partition const& where, std::int64_t next,
-                         std::int64_t end) noexcept override {
-        tell_in_passing([&] {
-            tell([where, next, end](group_driver& self) {
-                self.reporter_.mark_beyond_end(where, next, end);
-            });
-        });
-    }
-
-    void released_twice(topic_partition const& where) noexcept override {
-        tell_in_passing([&] {
-            tell([where](group_driver& self) { self.reporter_.message_released_twice(where); });
-        });
-    }
-
-    void report_of_claim(event told) noexcept override {
-        tell_in_passing([&] {
-            tell([told = std::move(told)](group_driver& self) mutable {
-                self.reporter_.forward(std::move(told));
-            });
-        });
-    }
-
-    void position_moved(topic_partition const& where, std::int64_t from,
-                        std::int64_t to) noexcept override {
-        // What the client has to tell of it is in its queue by now: looked at first.
-        tell_in_passing([&] {
-            tell([where, from, to](group_driver& self) {
-                self.moves_.push_back({where, from, to});
-            });
-        });
     }
 
     // session_services. Any executor.
@@ -256,10 +215,9 @@ public:
     commit_marked(std::shared_ptr<session_state const> of) override {
         auto const self = this->shared_from_this();
         auto const waiter = std::make_shared<commit_waiter>();
-        auto const told = tell([waiter, of = std::move(of)](group_driver& group) {
-            if (group.session_state_ ==
-                of) { // a session that is over must not commit for the next one
-                group.committer_.add(waiter);
+        auto const told = mail_.tell([this, waiter, of = std::move(of)] {
+            if (session_state_ == of) { // one that is over must not commit for the next one
+                committer_.add(waiter);
             } else {
                 waiter->fail(errc::session_ended);
             }
@@ -277,196 +235,42 @@ public:
 private:
     using machine = session_machine;
     using step = session_machine::step;
-
-    /// Somebody who awaits offsets for a time.
-    struct times_waiter {
-        manual_reset_event done;
-        std::vector<offset_for_time> results;
-        std::exception_ptr failure;
-
-        void fail(std::exception_ptr e) {
-            failure = std::move(e);
-            done.set();
-        }
-    };
-    /// Something of the user's that runs, and what it may touch, for as long as it lives. When it
-    /// has ended it is a letter to the group itself, so that its end is told also when there is no
-    /// memory for telling it.
-    struct user_frame : mailbox<group_driver>::letter {
-        std::exception_ptr failure; // what it ended with
-        std::size_t late_messages = 0;
-        bool began = false;
-        bool cancelled = false; // group's strand, like the next
-        bool abandoned = false;
-
-        /// Whether it has failed, and not only given way to its cancellation.
-        virtual bool failed() const { return failure && !(cancelled && is_abort(failure)); }
-        /// In the coroutine that the next one is called in, when it is over.
-        virtual void leave() noexcept {}
-        virtual asio::awaitable<void> call() = 0;
-    };
-    /// A call of `config::oauth_token_provider`.
-    struct token_frame final : user_frame {
-        token_frame(std::function<asio::awaitable<oauth_token>()> by,
-                    asio::any_io_executor const& on)
-            : provider(std::move(by)),
-              place(auto_reset_event::make(on)) {}
-
-        std::function<asio::awaitable<oauth_token>()> provider;
-        std::shared_ptr<auto_reset_event> place;
-        oauth_token token{};
-
-        asio::awaitable<void> call() override { token = co_await provider(); }
-        void read(group_driver& by) override { by.on_token(*this); }
-    };
-    /// A handler's coroutine.
-    struct claim_frame final : user_frame {
-        claim_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
-                    std::shared_ptr<partition_state> of, std::size_t block_bytes)
-            : handler(std::move(by)),
-              session(std::move(in)),
-              state(of),
-              claim(std::move(of), block_bytes) {}
-
-        std::shared_ptr<handler_binding> handler;
-        std::shared_ptr<kgroup::session> session;
-        std::shared_ptr<partition_state> state;
-        kgroup::claim claim;
-        claim_watch watch{clock::now()}; // group's strand
-        std::uint64_t delivered = 0;     // at the last tick
-
-        bool failed() const override {
-            return this->failure &&
-                   !((this->cancelled || state->ended()) && is_abort(this->failure));
-        }
-        void leave() noexcept override {
-            claim.messages().drop_rest();
-            this->late_messages = state->records_held();
-        }
-        asio::awaitable<void> call() override { return handler->consume_claim(*session, claim); }
-        void read(group_driver& by) override { by.on_handler_ended(*this); }
-    };
-    /// `setup` or `cleanup`.
-    struct hook_frame final : user_frame {
-        using hook = asio::awaitable<void> (handler_binding::*)(kgroup::session&);
-        using outcome = machine::event (*)(bool failed);
-
-        hook_frame(std::shared_ptr<handler_binding> by, std::shared_ptr<kgroup::session> in,
-                   asio::any_io_executor const& on, hook called, outcome end)
-            : handler(std::move(by)),
-              session(std::move(in)),
-              place(auto_reset_event::make(on)),
-              which(called),
-              ended(end) {}
-
-        std::shared_ptr<handler_binding> handler;
-        std::shared_ptr<kgroup::session> session;
-        std::shared_ptr<auto_reset_event> place;
-        hook which;
-        outcome ended;
-        clock::time_point told = clock::now(); // began, or was last said to take long
-
-        asio::awaitable<void> call() override { return (*handler.*which)(*session); }
-        void read(group_driver& by) override { by.on_hook_ended(*this); }
-    };
+    using deadline = deadline_table::deadline;
+    using question = broker_questions::kind;
 
     static asio::awaitable<std::vector<offset_for_time>>
     offsets_for_times(std::shared_ptr<group_driver> self, std::vector<topic_partition> of,
                       std::chrono::system_clock::time_point time) {
-        auto const waiter = std::make_shared<times_waiter>();
-        self->waiting_place_->run([self, waiter, of = std::move(of), time]() mutable {
-            self->ask_for_times(waiter, std::move(of), time);
+        auto const caller = std::make_shared<offset_queries::answer>();
+        self->waiting_place_->run([self, caller, of = std::move(of), time]() mutable {
+            self->ask_for_times(caller, std::move(of), time);
         });
-        co_await waiter->done.wait();
-        if (waiter->failure) {
-            std::rethrow_exception(waiter->failure);
-        }
-        co_return std::move(waiter->results);
-    }
-
-    /// Has the loop do something. false: the run is over. Any thread.
-    template <typename Action>
-    bool tell(Action action) {
-        struct telling final : mailbox<group_driver>::letter {
-            explicit telling(Action what) : action(std::move(what)) {}
-            void read(group_driver& by) override { action(by); }
-            Action action;
-        };
-        return send(std::make_shared<telling>(std::move(action)));
-    }
-    bool send(std::shared_ptr<typename mailbox<group_driver>::letter> letter) noexcept {
-        auto const added = mail_.add(std::move(letter));
-        if (added) {
-            waiting_place_->notify();
-        }
-        return added;
-    }
-    /// false: there is no memory to tell it, which is counted.
-    template <typename Telling>
-    bool tell_in_passing(Telling telling) noexcept {
-        try {
-            telling();
-            return true;
-        } catch (...) {
-            counters_.add(&group_stats::events_dropped);
-            return false;
-        }
+        co_return co_await caller->wait();
     }
 
     void read_mail() {
         while (auto const letter = mail_.take()) {
-            letter->read(*this);
+            letter->read();
         }
-        if (auto const ec = take_untold()) {
+        if (auto const ec = claim_reports_.take_untold_failure()) {
             fail(ec, "a partition cannot be read", machine::failed{});
         }
     }
-    std::error_code take_untold() noexcept {
-        std::lock_guard const lock{untold_mutex_};
-        return std::exchange(untold_failure_, {});
-    }
-
     void close_mail() noexcept {
         mail_.close();
         while (auto const letter = mail_.take()) {
             try {
-                letter->read(*this);
+                letter->read();
             } catch (...) {
                 keep_failure(std::current_exception());
             }
         }
     }
 
-    // What is the user's.
+    // The user's coroutines.
 
-    /// Runs it. How it ends, its frame tells.
-    template <typename Frame>
-    void spawn(std::shared_ptr<Frame> const& frame, asio::any_io_executor const& on,
-               asio::cancellation_slot slot) {
-        try {
-            asio::co_spawn(on, carry(this->shared_from_this(), frame),
-                           asio::bind_cancellation_slot(slot, asio::detached));
-        } catch (...) {
-            if (!frame->began) { // no memory to begin it: that is how it ends
-                frame->failure = std::current_exception();
-                send(frame);
-            }
-        }
-    }
-
-    static asio::awaitable<void> carry(std::shared_ptr<group_driver> self,
-                                       std::shared_ptr<user_frame> frame) {
-        frame->began = true;
-        try {
-            co_await frame->call();
-        } catch (...) {
-            frame->failure = std::current_exception();
-        }
-        frame->leave();
-        if (!self->send(frame)) {
-            // The run is over, and only the counters are left to tell it to.
-            self->counters_.ended_late(frame->abandoned, frame->failed(), frame->late_messages);
-        }
+    void start(std::shared_ptr<user_task> const& task) {
+        tasks_.start(this->shared_from_this(), task);
     }
 
     // The loop.
@@ -488,9 +292,10 @@ private:
             board_.enter(phase_of(machine_.at(), join_progress_now(), times_.closing()),
                          clock::now());
             if (inbox_.empty()) {
-                auto const notified = co_await waiting_place_->wait(next_deadline());
-                if (notified && rounds_left_ != 0) {
-                    --rounds_left_;
+                auto const until =
+                    deadlines_.nearest({lookup_.due(), tokens_.due(), committer_.due()});
+                if (co_await waiting_place_->wait(until)) {
+                    deadlines_.notified();
                 }
             }
         }
@@ -525,7 +330,7 @@ private:
         if (left == 0) {
             waiting_place_->notify(); // the rest, when others have had their turn
         } else {
-            for (auto const& each : std::exchange(moves_, {})) {
+            for (auto const& each : claim_reports_.take_moves()) {
                 if (resets_.is_news(each.where, each.from)) {
                     reporter_.position_reset(each);
                 }
@@ -536,57 +341,18 @@ private:
         }
     }
 
-    clock::time_point next_deadline() const {
-        auto nearest = next_tick_;
-        for (auto const& each : {backoff_until_, lookup_.due(), token_at_, committer_.due()}) {
-            if (each && *each < nearest) {
-                nearest = *each;
-            }
-        }
-        for (auto const& each : {deadline_, close_by_}) {
-            if (each && *each < nearest &&
-                rounds_left_ == 0) { // otherwise a notification is on its way
-                nearest = *each;
-            }
-        }
-        return nearest;
-    }
-
-    // Whether a time that handlers had is over, and all have been heard who ended in it: a handler
-    // may have ended, or have been told to, while this strand or the executor was busy. What was
-    // ready then has had its turn when a notification has gone through both; the first one may have
-    // been on its way before.
-    bool patience_is_over(clock::time_point now) {
-        auto const over = (deadline_ && *deadline_ <= now) || (close_by_ && *close_by_ <= now);
-        if (!over) {
-            waits_on_ = false;
-            rounds_left_ = 0;
-            return false;
-        }
-        if (!std::exchange(waits_on_, true)) {
-            rounds_left_ = 2;
-        }
-        if (rounds_left_ != 0) {
-            waiting_place_->notify();
-            return false;
-        }
-        waits_on_ = false;
-        return true;
-    }
-
     void on_time() {
         auto const now = clock::now();
-        auto const over = [now](std::optional<clock::time_point>& when) {
-            return when && *when <= now ? (when.reset(), true) : false;
-        };
-        auto const patient = !patience_is_over(now);
-        if (!patient && over(deadline_)) {
+        if (deadlines_.begin_turn(now)) {
+            waiting_place_->notify();
+        }
+        if (deadlines_.take(deadline::step, now)) {
             feed(machine::deadline_over{});
         }
-        if (over(backoff_until_)) {
+        if (deadlines_.take(deadline::session_backoff, now)) {
             feed(machine::backoff_over{});
         }
-        if (!patient && over(close_by_)) {
+        if (deadlines_.take(deadline::close, now)) {
             if (machine_.at() == step::closing) {
                 reporter_.close_timed_out();
             }
@@ -595,12 +361,13 @@ private:
         if (auto const due = lookup_.due(); due && *due <= now) {
             follow(lookup_.on_time(now));
         }
-        if (over(token_at_)) {
+        if (auto const due = tokens_.due(); due && *due <= now) {
             ask_for_token();
         }
-        if (next_tick_ <= now) {
-            next_tick_ = now + (std::min<clock::duration>)(client_.max_poll_interval() / 3,
-                                                           std::chrono::milliseconds{500});
+        if (deadlines_.take(deadline::tick, now)) {
+            deadlines_.set(
+                deadline::tick,
+                now + (std::min<clock::duration>)(client_.max_poll_interval() / 3, longest_tick));
             watch(now);
         }
     }
@@ -660,26 +427,16 @@ private:
     }
 
     void describe(machine::assigned const& what) {
-        told_added_.insert(what.partitions.begin(), what.partitions.end());
-        for (auto const& each : what.partitions) {
-            told_given_back_.erase(each);
-        }
+        told_.added(what.partitions);
         reporter_.claims_added(what.partitions);
     }
     void describe(machine::revoked const& what) {
-        partition_set untold;
-        for (auto const& each : what.partitions) {
-            told_added_.erase(each);
-            if (told_given_back_.erase(each) == 0 || what.lost) {
-                untold.insert(each);
-            }
-        }
-        if (!untold.empty() || what.partitions.empty()) {
-            tell_end_of(untold, what.lost);
+        if (auto const untold = told_.revoked(what.partitions, what.lost)) {
+            report_end_of(*untold, what.lost);
         }
     }
 
-    void tell_end_of(partition_set const& partitions, bool lost) {
+    void report_end_of(partition_set const& partitions, bool lost) {
         if (lost) {
             reporter_.claims_lost(partitions);
         } else {
@@ -687,27 +444,19 @@ private:
         }
     }
 
-    /// A run that ends gives its claims back by itself: it is told when they begin to end, as with
-    /// a revocation, and not once more when the client revokes them at last.
+    /// Partitions that the group takes away are told when the client revokes them.
     void give_back(partition_set const& claims, end_reason why) {
         if (why == end_reason::lost || why == end_reason::revoked ||
             (why == end_reason::claim_exited && !once_)) {
             return;
         }
-        partition_set untold;
-        for (auto const& each : claims) {
-            if (told_added_.erase(each) != 0) {
-                untold.insert(each);
-            }
-        }
-        if (!untold.empty()) {
-            tell_end_of(untold, why == end_reason::group_failed);
-            told_given_back_.merge(untold);
+        if (auto const untold = told_.given_back(claims); !untold.empty()) {
+            report_end_of(untold, why == end_reason::group_failed);
         }
     }
 
     void on_client(client_offsets& what) {
-        if (what.id > before_outage_.look_up && is_answer_of_broker(what.error)) {
+        if (brokers_.answers_look_up(what.id, what.error)) {
             answered();
         }
         follow(lookup_.answer(what, clock::now()));
@@ -718,7 +467,7 @@ private:
     void follow(offset_lookup::outcome what) {
         for (auto& each : what.events) {
             auto const heard =
-                each.kind == event_kind::start_delayed ? hear(each.where) : std::string{};
+                each.kind == event_kind::start_delayed ? log_words(each.where) : std::string{};
             reporter_.forward(std::move(each), heard);
         }
         if (what.failure && what.where) {
@@ -731,11 +480,10 @@ private:
         }
         if (what.committed) {
             client_.look_up(what.committed->id, what.committed->partitions,
-                            what.committed->with_lower, std::chrono::milliseconds{10000});
+                            what.committed->with_lower, request_timeout);
         }
         if (what.log) {
-            client_.find_in_logs(what.log->id, what.log->places, what.log->topics,
-                                 std::chrono::milliseconds{10000});
+            client_.find_in_logs(what.log->id, what.log->places, what.log->topics, request_timeout);
         }
         machine::start_found late;
         for (auto& each : what.found) {
@@ -758,7 +506,7 @@ private:
     }
 
     void on_client(client_commit& what) {
-        if (what.id > before_outage_.commit && is_answer_of_broker(what.error)) {
+        if (brokers_.answers_commit(what.id, what.error)) {
             answered();
         }
         committer_.answer(clock::now(), what, session_state_.get());
@@ -775,19 +523,12 @@ private:
                 found_topic(result.where.topic);
             }
         }
-        if (auto const found = times_waiters_.find(what.id); found != times_waiters_.end()) {
-            found->second->results = std::move(what.results);
-            found->second->done.set();
-            times_waiters_.erase(found);
-        }
+        queries_.give(what);
     }
 
     void on_client(client_ends& what) {
-        if (what.id == ends_question_) {
-            ends_question_ = 0;
-        } else if (what.id == topics_question_) {
-            topics_question_ = 0;
-        } else {
+        if (!questions_.answer(question::log_ends, what.id) &&
+            !questions_.answer(question::topics, what.id)) {
             return;
         }
         auto const now = clock::now();
@@ -796,23 +537,14 @@ private:
                 answered();
                 found_topic(end.where.topic);
             }
-            if (auto const found = running_.find(end.where);
-                found != running_.end() && found->second->state->source()) {
-                auto const known = found->second->state->source()->known_watermarks();
-                auto const at = look_at(*found->second->state);
-                on_findings(
-                    *found->second, at,
-                    found->second->watch.log_end(
-                        {end.error, end.offset.value_or(-1), known.low, known.high}, at, now));
-            }
+            watchdog_.log_end(running_, end, now);
         }
     }
 
     void on_client(client_coordinator& what) {
-        if (what.id != coordinator_question_) {
+        if (!questions_.answer(question::coordinator, what.id)) {
             return;
         }
-        coordinator_question_ = 0;
         coordinator_ = what;
         if (is_answer_of_broker(what.error)) {
             answered();
@@ -820,7 +552,7 @@ private:
     }
 
     void on_client(client_token_wanted&) {
-        if (!token_ && !token_at_ && config_.oauth_token_provider) {
+        if (tokens_.wanted()) {
             ask_for_token();
         }
     }
@@ -832,60 +564,24 @@ private:
 
     void on_client(client_notice& what) {
         if (what.what.kind == event_kind::brokers_unreachable) {
-            if (!outage_.begin(clock::now())) {
+            if (!brokers_.unreachable(clock::now(), last_commit_, lookup_.last_id())) {
                 return;
             }
-            before_outage_ = {last_commit_, lookup_.last_id()};
-            coordinator_question_ = ends_question_ = topics_question_ =
-                0; // their answers may be older
-            for (auto const& [where, frame] : running_) {
-                frame->watch.outage_began(look_at(*frame->state));
-            }
+            questions_.forget(); // their answers may be older
+            watchdog_.outage_began(running_);
         }
         if (what.what.kind == event_kind::authentication_failed) {
-            refusal_.begin(clock::now());
-            refused_at_ = clock::now();
+            brokers_.refused(clock::now());
         }
         if (what.what.kind == event_kind::topic_missing && what.what.where) {
-            topic_missing(what.what.where->topic, what.log_ends);
+            missing_topics_.miss(what.what.where->topic, what.log_ends, session_state_.get());
         }
         reporter_.forward(std::move(what.what));
     }
 
-    // The last commit keeps away from a topic that is missing: see partition_state::miss_topic.
-    void topic_missing(std::string const& topic,
-                       std::map<topic_partition, std::int64_t> const& log_ends) {
-        missing_topics_.insert(topic);
-        for_each_state([&](partition_state& state) {
-            if (state.topic() == topic) {
-                auto const end = log_ends.find(state.where());
-                state.miss_topic(end == log_ends.end() ? -1 : end->second);
-            }
-        });
-    }
-
     void look_for_missing_topics() {
-        if (missing_topics_.empty()) {
-            return;
-        }
-        std::set<std::string> found;
-        for_each_state([&](partition_state& state) {
-            if (state.topic_missing() && state.has_newer_record()) {
-                found.emplace(state.topic());
-            }
-        });
-        for (auto const& topic : found) {
+        for (auto const& topic : missing_topics_.read_again(session_state_.get())) {
             found_topic(topic);
-        }
-    }
-
-    template <typename Function>
-    void for_each_state(Function function) {
-        if (session_state_) {
-            std::lock_guard const lock{session_state_->mutex};
-            for (auto const& claim : session_state_->claims) {
-                function(*claim.second);
-            }
         }
     }
 
@@ -908,11 +604,7 @@ private:
         if (!session_state_ || !session_state_->find(where)) {
             return; // it concerns nobody any more
         }
-        if (auto const found = running_.find(where); found != running_.end()) {
-            // Who may not read may still be told where a log ends.
-            auto const leader_knows = ec != make_error_code(kafka_errc::topic_authorization_failed);
-            found->second->watch.failed(look_at(*found->second->state), clock::now(), leader_knows);
-        }
+        watchdog_.partition_failed(running_, where, ec, clock::now());
         auto const over = effect_of(ec) == error_effect::ends_application;
         reporter_.partition_error(where, ec, text, over);
         if (over) {
@@ -930,27 +622,18 @@ private:
 
     // A broker has answered.
     void answered() {
-        if (outage_.answered()) {
+        auto const ended = brokers_.answered(clock::now());
+        if (ended.reachable) {
             reporter_.brokers_reachable();
         }
-        // Another broker may refuse this member still: then it says so again, at each attempt.
-        if (refusal_.lasts() && clock::now() - refused_at_ >= std::chrono::seconds{5}) {
-            refusal_.answered();
-            if (!token_fails_) {
-                reporter_.member_accepted();
-            }
+        if (ended.accepted && !tokens_.fails()) {
+            reporter_.member_accepted();
         }
     }
 
     // Something shows that there is such a topic.
     void found_topic(std::string const& topic) {
-        if (missing_topics_.erase(topic) != 0) {
-            for_each_state([&](partition_state& state) {
-                if (state.topic() == topic) {
-                    state.find_topic();
-                }
-            });
-        }
+        missing_topics_.find(topic, session_state_.get());
         reporter_.topic_found(topic);
     }
 
@@ -984,21 +667,22 @@ private:
         }
         session_state_ = state;
         counters_.session_begins(state);
-        session_ = std::make_shared<kgroup::session>(state, this->weak_from_this(),
-                                                     this->weak_from_this(), executor_);
+        session_ =
+            std::make_shared<kgroup::session>(state, this->weak_from_this(), observer(), executor_);
         session_strand_.emplace(asio::make_strand(executor_));
         session_began_ = clock::now();
-        run_hook(&handler_binding::setup,
-                 [](bool failed) { return machine::event{machine::setup_ended{failed}}; });
+        run_hook(hook_task::hook::setup);
     }
 
     std::shared_ptr<partition_state> make_state(topic_partition const& where) {
         auto const& position = positions_[where];
         auto state = std::make_shared<partition_state>(
-            where, executor_, tracked_offset{position.committed, position.metadata},
-            this->weak_from_this());
+            where, executor_, tracked_offset{position.committed, position.metadata}, observer());
         paused_.attach(state);
         return state;
+    }
+    std::weak_ptr<claim_observer> observer() {
+        return std::shared_ptr<claim_observer>{this->shared_from_this(), &claim_reports_};
     }
 
     void perform(machine::start_claims const& what) {
@@ -1142,17 +826,15 @@ private:
         for (auto const& each : what.claims) {
             if (auto const found = running_.find(each); found != running_.end()) {
                 auto const& frame = found->second;
-                frame->cancelled = true;
                 if (!is_loss(frame->state->why_ended())) {
                     reporter_.handler_cancelled(each);
                 }
-                frame->state->cancel(asio::cancellation_type::terminal);
+                frame->cancel();
             }
         }
         if (what.claims.empty() && hook_) {
-            hook_->cancelled = true;
             reporter_.hook_cancelled();
-            hook_->place->cancel(asio::cancellation_type::terminal);
+            hook_->cancel();
         }
     }
 
@@ -1161,9 +843,7 @@ private:
             abandon_claim(each);
         }
         if (what.claims.empty() && hook_) {
-            hook_->abandoned = true;
-            abandoned_.insert(hook_.get());
-            hook_.reset();
+            tasks_.abandon(*std::exchange(hook_, nullptr));
             take_chosen_starts();
             report_abandoned(std::nullopt);
         }
@@ -1174,22 +854,18 @@ private:
         if (found == running_.end()) {
             return;
         }
-        found->second->abandoned = true;
-        abandoned_.insert(found->second.get());
+        tasks_.abandon(*found->second);
         running_.erase(found);
         report_abandoned(where);
     }
 
     void report_abandoned(std::optional<topic_partition> where) {
         counters_.add(&group_stats::handlers_abandoned);
-        set_abandoned();
+        tasks_.count_abandoned();
         reporter_.handler_abandoned(std::move(where));
     }
 
-    void perform(machine::clean_up const&) {
-        run_hook(&handler_binding::cleanup,
-                 [](bool failed) { return machine::event{machine::cleanup_ended{failed}}; });
-    }
+    void perform(machine::clean_up const&) { run_hook(hook_task::hook::cleanup); }
 
     void perform(machine::commit const& what) {
         std::vector<std::shared_ptr<partition_state>> states;
@@ -1217,7 +893,7 @@ private:
                 source->close();
             }
             board_.disown(each->where());
-            orphans_.erase(each->where());
+            watchdog_.forget_left(each->where());
             positions_.erase(each->where());
             reporter_.end_all_of(each->where(), "the claim has ended");
             resets_.forget(each->where());
@@ -1238,8 +914,7 @@ private:
     }
 
     void perform(machine::report_orphan const& what) {
-        orphans_[what.where] = clock::now();
-        reporter_.claim_left(what.where);
+        watchdog_.claim_left(what.where, clock::now());
     }
 
     void perform(machine::report_superseded const&) {
@@ -1249,44 +924,37 @@ private:
     void perform(machine::arm_deadline const& what) {
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
-        waits_on_ = false;
         if (session_state_ && is_loss(session_state_->why)) {
             times_.hasten(now); // there is nothing to finish: handlers are cancelled already
         }
         switch (what.how_long) {
         case limit::drain:
-            deadline_ =
-                machine_.at() == step::cleaning_up ? times_.cleanup(now) : times_.drain(now);
-            break;
+            return deadlines_.set(deadline::step, machine_.at() == step::cleaning_up
+                                                      ? times_.cleanup(now)
+                                                      : times_.drain(now));
         case limit::grace:
-            deadline_ = times_.grace(now);
-            break;
+            return deadlines_.set(deadline::step, times_.grace(now));
         case limit::join:
-            deadline_ = times_.join(now);
-            break;
+            return deadlines_.set(deadline::step, times_.join(now));
         }
     }
     void perform(machine::hasten_deadline const&) { limit_deadline(times_.hasten(clock::now())); }
 
     // Handlers that were told of a later end are told of this one, if they ask.
     void limit_deadline(clock::time_point until) {
-        if (deadline_) {
-            deadline_ = (std::min)(*deadline_, until);
-        }
+        deadlines_.limit(deadline::step, until);
         for (auto const& each : running_) {
             each.second->state->finish_no_later_than(until);
         }
     }
-    void perform(machine::disarm_deadline const&) { deadline_.reset(); }
+    void perform(machine::disarm_deadline const&) { deadlines_.clear(deadline::step); }
 
     void perform(machine::start_backoff const&) {
-        using namespace std::chrono_literals;
         auto const now = clock::now();
-        if (now - session_began_ > 1min) {
-            backoff_ = 250ms;
+        if (now - session_began_ > long_session) {
+            session_backoff_.reset();
         }
-        backoff_until_ = now + backoff_;
-        backoff_ = (std::min<std::chrono::milliseconds>)(backoff_ * 2, 30s);
+        deadlines_.set(deadline::session_backoff, now + session_backoff_.next());
     }
 
     void perform(machine::close_client const&) {
@@ -1300,7 +968,7 @@ private:
     void close_within() {
         if (!times_.closing()) {
             times_.close(clock::now());
-            close_by_ = times_.close_by();
+            deadlines_.set(deadline::close, times_.close_by());
             limit_deadline(times_.handlers_until());
             committer_.end_by(times_.handlers_until());
         }
@@ -1310,20 +978,18 @@ private:
 
     void start_handler(std::shared_ptr<partition_state> state) {
         auto const where = state->where();
-        auto const frame =
-            std::make_shared<claim_frame>(handler_, session_, state, client_.block_bytes());
-        running_[where] = frame;
-        orphans_.erase(where);
-        spawn(frame, state->strand(), state->cancellation_slot());
+        auto const task = std::make_shared<claim_task>(
+            handler_, session_, std::move(state), client_.block_bytes(),
+            [this](claim_task& ended) { on_handler_ended(ended); });
+        running_[where] = task;
+        watchdog_.forget_left(where);
+        start(task);
     }
 
-    void on_handler_ended(claim_frame& frame) {
+    void on_handler_ended(claim_task& frame) {
         auto const& where = frame.state->where();
         auto const failed = frame.failed();
-        if (frame.abandoned) {
-            abandoned_.erase(&frame);
-            set_abandoned();
-        } else {
+        if (!tasks_.end(frame)) {
             running_.erase(where);
             if (failed) {
                 keep_failure(frame.failure);
@@ -1343,48 +1009,38 @@ private:
         }
     }
 
-    void run_hook(typename hook_frame::hook hook, typename hook_frame::outcome outcome) {
-        hook_ = std::make_shared<hook_frame>(handler_, session_, *session_strand_, hook, outcome);
-        spawn(hook_, hook_->place->strand(), hook_->place->slot());
+    void run_hook(hook_task::hook called) {
+        hook_ = std::make_shared<hook_task>(called, handler_, session_, *session_strand_,
+                                            [this](hook_task& ended) { on_hook_ended(ended); });
+        start(hook_);
     }
 
-    void on_hook_ended(hook_frame& frame) {
+    void on_hook_ended(hook_task& frame) {
         auto const failed = frame.failed();
-        if (frame.abandoned) {
-            abandoned_.erase(&frame);
-            set_abandoned();
-        } else {
+        auto const is_setup = frame.called() == hook_task::hook::setup;
+        if (!tasks_.end(frame)) {
             hook_.reset();
             if (failed) {
                 keep_failure(frame.failure);
                 close_within();
             }
             take_chosen_starts();
-            feed(frame.ended(failed));
+            feed(is_setup ? machine::event{machine::setup_ended{failed}}
+                          : machine::event{machine::cleanup_ended{failed}});
         }
         if (failed) {
             report_failure(frame.failure, nullptr);
-        } else if (!frame.abandoned && session_state_ && frame.which == &handler_binding::setup) {
+        } else if (!frame.abandoned && session_state_ && is_setup) {
             reporter_.session_started(session_state_->claims.size());
-        }
-    }
-
-    static bool is_abort(std::exception_ptr const& e) {
-        try {
-            std::rethrow_exception(e);
-        } catch (std::system_error const& error) {
-            return error.code() == asio::error::operation_aborted;
-        } catch (...) {
-            return false;
         }
     }
 
     // What the run ends with, in words.
     std::string words_of_end() const noexcept {
         try {
-            return failure_             ? words_of(failure_).first
-                   : abandoned_.empty() ? std::string{}
-                                        : make_error_code(errc::handler_abandoned).message();
+            return failure_                  ? words_of(failure_).first
+                   : !tasks_.any_abandoned() ? std::string{}
+                                             : make_error_code(errc::handler_abandoned).message();
         } catch (...) { // no memory for words
             return {};
         }
@@ -1410,59 +1066,43 @@ private:
     // Tokens.
 
     void ask_for_token() {
-        token_at_.reset();
-        token_ = std::make_shared<token_frame>(config_.oauth_token_provider, executor_);
-        spawn(token_, token_->place->strand(), token_->place->slot());
+        start(tokens_.begin(executor_, [this](token_task& call) { on_token(call); }));
     }
 
-    void on_token(token_frame const& frame) {
-        using namespace std::chrono_literals;
-        auto const& token = frame.token;
-        if (frame.abandoned) {
-            abandoned_.erase(&frame);
-            set_abandoned();
+    void on_token(token_task const& call) {
+        if (tasks_.end(call)) {
             return;
         }
-        token_.reset();
-        std::string why;
-        std::error_code code;
-        if (frame.failure) {
-            std::tie(why, code) = words_of(frame.failure);
-            why = words_beside(code, std::move(why));
-            why = why.empty() ? "oauth_token_provider has failed" : why;
-        } else if (why = flaw_of(token); !why.empty()) {
-            why = "the token cannot be used: " + why;
-        } else if (code = client_.set_token(token); code) {
-            why = "the token cannot be used";
-        } else {
-            token_backoff_ = 1s;
-            if (std::exchange(token_fails_, false) && !refusal_.lasts()) {
-                reporter_.token_given();
+        auto flaw = tokens_.end(call);
+        if (!flaw) {
+            if (auto const error = client_.set_token(call.token)) {
+                flaw = {error, "the token cannot be used"};
             }
-            return;
         }
-        token_fails_ = true;
-        token_at_ = clock::now() + token_backoff_;
-        reporter_.authentication_failed(code, why, token_backoff_);
-        token_backoff_ = (std::min<std::chrono::milliseconds>)(token_backoff_ * 2, 30s);
+        if (flaw) {
+            auto const retry_in = tokens_.fail(clock::now());
+            reporter_.authentication_failed(flaw->error, flaw->reason, retry_in);
+        } else if (tokens_.succeed() && !brokers_.refusal()) {
+            reporter_.token_given();
+        }
     }
 
     // Offsets for times.
 
-    void ask_for_times(std::shared_ptr<times_waiter> waiter, std::vector<topic_partition> of,
+    void ask_for_times(std::shared_ptr<offset_queries::answer> const& caller,
+                       std::vector<topic_partition> partitions,
                        std::chrono::system_clock::time_point time) {
         if (!client_started_) {
-            return waiter->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
+            return caller->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
         }
-        if (of.empty()) {
-            return waiter->done.set();
+        if (partitions.empty()) {
+            return caller->give({});
         }
         try {
-            client_.offsets_for_times(++times_id_, std::move(of), time,
-                                      std::chrono::milliseconds{10000});
-            times_waiters_.emplace(times_id_, waiter);
+            client_.offsets_for_times(queries_.add(caller), std::move(partitions), time,
+                                      request_timeout);
         } catch (...) {
-            waiter->fail(std::current_exception());
+            queries_.fail(caller, std::current_exception());
         }
     }
 
@@ -1522,112 +1162,44 @@ private:
     // The watches: once a tick.
 
     void watch(clock::time_point now) {
-        using namespace std::chrono_literals;
         board_.look(now);
         look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
-        auto const undisturbed = machine_.at() == step::running && !outage_.lasts();
-        for (auto const& [where, frame] : running_) {
-            auto const delivered = frame->state->delivered();
-            auto const rests = std::exchange(frame->delivered, delivered) == delivered;
-            if (rests && !frame->state->waiting() &&
-                frame->state->source()->waiting() != 0) { // it may be nothing that is delivered
-                asio::post(frame->state->strand(), [state = frame->state] {
-                    if (state->open()) {
-                        state->source()->look();
-                    }
-                });
-            }
-            if ((frame->state->waiting() && frame->state->ended()) ||
-                frame->state->cancel_pending()) {
-                frame->state->notify(); // told when there was no memory to tell it
-                continue;
-            }
-            auto const at = look_at(*frame->state);
-            on_findings(*frame, at, frame->watch.look(at, now, undisturbed));
-        }
-        if (hook_ && hook_->place->cancel_pending()) {
-            hook_->place->notify();
-        }
-        if (hook_ && machine_.at() == step::setting_up && now - hook_->told >= setup_told_every) {
-            hook_->told = now;
-            reporter_.setup_stalled(setup_told_every);
-        }
-        for (auto& [where, told] : orphans_) {
-            if (now - told >= 1min) {
-                told = now;
-                reporter_.claim_left(where);
+        auto const undisturbed = machine_.at() == step::running && !brokers_.outage();
+        watchdog_.look(running_, now, undisturbed);
+        if (hook_) {
+            hook_->remind();
+            if (machine_.at() == step::setting_up && hook_->telling_is_due(now)) {
+                reporter_.setup_stalled(hook_task::told_every);
             }
         }
+        watchdog_.look_at_left(now);
         watch_assignment(now);
         if (!times_.closing()) {
             ask_brokers(now);
             listen(now, undisturbed);
-            end_what_names_no_place(now - 30s, "it has not been told again");
+            end_what_names_no_place(now - silence, "it has not been told again");
         }
         reporter_.report_kept_back(now);
     }
 
     // The client's debug log is followed for some seconds before something is told, for its words.
     void listen(clock::time_point now, bool undisturbed) {
-        auto wanted = assignment_.tells_soon(now) || lookup_.tells_soon(now);
-        for (auto each = running_.begin(); undisturbed && !wanted && each != running_.end();
-             ++each) {
-            wanted = each->second->watch.tells_soon(now);
-        }
+        auto const wanted = assignment_.tells_soon(now) || lookup_.tells_soon(now) ||
+                            (undisturbed && watchdog_.tells_soon(running_, now));
         if (wanted != std::exchange(listening_, wanted)) {
             client_.listen(wanted);
         }
     }
 
     // What the client's log says of trouble with a partition, or with the membership.
-    std::string hear(std::optional<topic_partition> const& partition) const {
+    std::string log_words(std::optional<topic_partition> const& partition) const {
         return listening_ ? client_.heard(partition) : std::string{};
     }
 
     void end_what_names_no_place(clock::time_point silent_since, std::string_view text) {
         for (auto const kind : {event_kind::partition_error, event_kind::topic_missing}) {
             reporter_.end_without_place(kind, silent_since, text);
-        }
-    }
-
-    static claim_look look_at(partition_state const& state) {
-        claim_look at{state.open() && !state.has_own_work(),
-                      state.waiting(),
-                      state.waits_for_acks(),
-                      state.source()->waiting(),
-                      state.next_to_come(),
-                      0,
-                      state.first_undone()};
-        at.delivered = state.delivered(); // last
-        return at;
-    }
-
-    void on_findings(claim_frame& frame, claim_look const& at, claim_watch::findings const& found) {
-        auto const& where = frame.state->where();
-        if (found.arrived) {
-            answered();
-        }
-        if (found.recovered) {
-            reporter_.partition_recovered(where);
-        }
-        if (found.wake_up_missed) {
-            counters_.add(&group_stats::wakeups_healed);
-            reporter_.missed_wakeup(where);
-            frame.state->notify();
-        }
-        if (found.resumed) {
-            reporter_.claim_resumed(where, at.open);
-        }
-        if (found.stalled) {
-            reporter_.claim_stalled(where, at);
-        }
-        if (found.records_come) {
-            reporter_.records_come(where, at.open);
-        }
-        if (found.nothing_comes) {
-            reporter_.nothing_comes(where, clock::now() - frame.watch.quiet_since(),
-                                    frame.watch.reason(), hear(where));
         }
     }
 
@@ -1647,8 +1219,12 @@ private:
             has_joined_ = !client_.member_id().empty(); // which the coordinator has given it
         }
         if (assignment_.telling_is_due(now)) {
+            auto const joined =
+                config_.protocol != group_protocol::consumer && !client_.member_id().empty();
+            auto const reason = reason_of_wait(brokers_.outage(), coordinator_, joined,
+                                               reporter_.lasting(event_kind::topic_missing));
             reporter_.no_assignment(coordinator_ ? coordinator_->error : std::error_code{},
-                                    now - *assignment_.since(), waits_for(), hear(std::nullopt));
+                                    now - *assignment_.since(), reason, log_words(std::nullopt));
         }
     }
 
@@ -1661,7 +1237,7 @@ private:
         if (!assignment_.since()) {
             return join_progress::joined;
         }
-        if (outage_.lasts() || (coordinator_ && !coordinator_->broker_known)) {
+        if (brokers_.outage() || (coordinator_ && !coordinator_->broker_known)) {
             return join_progress::no_broker;
         }
         if (coordinator_ && !is_answer_of_broker(coordinator_->error)) {
@@ -1670,76 +1246,47 @@ private:
         return coordinator_ || has_joined_ ? join_progress::joining : join_progress::no_broker;
     }
 
-    // What a member without an assignment waits for.
-    std::string waits_for() {
-        std::string text;
-        if (outage_.lasts() || (coordinator_ && !coordinator_->broker_known)) {
-            text = "no broker has answered as one";
-        } else if (coordinator_ && !is_answer_of_broker(coordinator_->error)) {
-            text = "the group's coordinator does not answer: " + coordinator_->error.message();
-        } else if (coordinator_ && coordinator_->error) {
-            text = "the group's coordinator answers: " + coordinator_->error.message();
-        } else if (config_.protocol == group_protocol::consumer || client_.member_id().empty()) {
-            text = "the group's coordinator is there and has not let this member join";
-        } else {
-            text = "this member has joined, and waits for the other members";
-        }
-        for (auto const& missing : reporter_.lasting(event_kind::topic_missing)) {
-            text += missing.newest.where ? "; there is no topic " + missing.newest.where->topic
-                                         : "; a topic is missing";
-        }
-        return text;
-    }
-
     // Whether they are there, and what there is to read.
     void ask_brokers(clock::time_point now) {
-        using namespace std::chrono_literals;
-        constexpr auto limit = 4000ms;
-        auto const of_outage = outage_.question_is_due(now);
-        auto const of_refusal = refusal_.question_is_due(now);
-        auto const of_assignment = assignment_.question_is_due(now);
+        auto const due = brokers_.questions_due(now);
+        auto const assignment_due = assignment_.question_is_due(now);
         try {
-            if (coordinator_question_ == 0 && (of_outage || of_refusal || of_assignment)) {
-                coordinator_question_ = ++question_id_;
-                client_.ask_coordinator(question_id_, some_partition(), limit);
+            if (!questions_.open(question::coordinator) &&
+                (due.outage || due.refusal || assignment_due)) {
+                client_.ask_coordinator(questions_.ask(question::coordinator), some_partition(),
+                                        question_timeout);
             }
-            if (ends_question_ == 0) {
-                std::vector<topic_partition> quiet;
-                auto const in_turn = now >= next_ends_;
-                for (auto const& [where, frame] : running_) {
-                    auto const due = in_turn || !frame->watch.asked();
-                    auto const wanted =
-                        of_outage ? quiet.size() < 100 // of one broker at least
-                                  : due && frame->watch.wants_log_end(look_at(*frame->state), now);
-                    if (wanted) {
-                        quiet.push_back(where);
-                        frame->watch.log_end_asked();
-                    }
-                }
+            if (!questions_.open(question::log_ends)) {
+                auto quiet = watchdog_.claims_to_ask(running_, now, due.outage);
                 if (!quiet.empty()) {
-                    ends_question_ = ++question_id_;
-                    next_ends_ = in_turn ? now + claim_watch::ask_after : next_ends_;
-                    client_.find_ends(question_id_, std::move(quiet), limit);
+                    client_.find_ends(questions_.ask(question::log_ends), std::move(quiet),
+                                      question_timeout);
                 }
             }
-            if (topics_question_ == 0 && now >= next_topics_) {
-                std::vector<topic_partition> missing;
-                for (auto const kind : {event_kind::topic_missing, event_kind::partition_error}) {
-                    for (auto const& known : reporter_.lasting(kind)) {
-                        if (known.newest.where && known.newest.where->partition < 0) {
-                            missing.emplace_back(known.newest.where->topic, 0);
-                        }
-                    }
-                }
-                next_topics_ = now + 10s;
-                if (!missing.empty()) {
-                    topics_question_ = ++question_id_;
-                    client_.find_ends(question_id_, std::move(missing), limit);
+            if (!questions_.open(question::topics) && now >= next_topics_) {
+                next_topics_ = now + ask_topics_after;
+                auto topics = topics_in_trouble();
+                if (!topics.empty()) {
+                    client_.find_ends(questions_.ask(question::topics), std::move(topics),
+                                      question_timeout);
                 }
             }
         } catch (...) { // out of memory or threads: again at the next time
-            coordinator_question_ = ends_question_ = topics_question_ = 0;
+            questions_.forget();
         }
+    }
+
+    // A partition of each topic that is missing, or cannot be read, as a whole.
+    std::vector<topic_partition> topics_in_trouble() const {
+        std::vector<topic_partition> topics;
+        for (auto const kind : {event_kind::topic_missing, event_kind::partition_error}) {
+            for (auto const& known : reporter_.lasting(kind)) {
+                if (known.newest.where && known.newest.where->partition < 0) {
+                    topics.emplace_back(known.newest.where->topic, 0);
+                }
+            }
+        }
+        return topics;
     }
 
     topic_partition some_partition() const {
@@ -1769,7 +1316,7 @@ private:
             }
             perform(machine::end_claims{left, end_reason::stopped, true});
             if (cancel_rest()) {
-                until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
+                until = (std::max)(until, clock::now() + last_grace);
             }
             for (auto const& each : left) {
                 abandon_claim(each);
@@ -1781,26 +1328,22 @@ private:
             perform(machine::end_session{end_reason::stopped});
         }
         committer_.fail_waiters(errc::session_ended);
-        token_at_.reset();
-        auto const provider = std::exchange(token_, nullptr);
+        auto const provider = tokens_.stop();
         if (provider) {
-            until = (std::max)(until, clock::now() + std::chrono::milliseconds{500});
-            provider->abandoned = true;
-            abandoned_.insert(provider.get());
-            provider->place->cancel(asio::cancellation_type::terminal);
+            until = (std::max)(until, clock::now() + last_grace);
+            tasks_.abandon(*provider);
+            provider->cancel();
         }
-        while (!abandoned_.empty() && clock::now() < until) {
+        while (tasks_.any_abandoned() && clock::now() < until) {
             co_await waiting_place_->wait(until);
             read_mail();
         }
-        if (provider && abandoned_.contains(provider.get())) {
-            set_abandoned();
+        if (provider && tasks_.lives_on(*provider)) {
+            tasks_.count_abandoned();
             reporter_.token_provider_abandoned();
         }
         client_started_ = false;
-        for (auto const& each : std::exchange(times_waiters_, {})) {
-            each.second->fail(std::make_exception_ptr(std::system_error{errc::not_running}));
-        }
+        queries_.fail_all(std::make_exception_ptr(std::system_error{errc::not_running}));
         if (!client_gone_) { // once, however often the end is tried
             auto const gone = std::make_shared<manual_reset_event>();
             std::function<void()> const tell_gone = [gone] { gone->set(); };
@@ -1809,8 +1352,8 @@ private:
             client_gone_ = gone;
         }
         if (client_ends_) {
-            co_await client_gone_->wait_at(
-                waiting_place_, (std::max)(until, clock::now() + std::chrono::milliseconds{500}));
+            co_await client_gone_->wait_at(waiting_place_,
+                                           (std::max)(until, clock::now() + last_grace));
         }
         handler_.reset();
     }
@@ -1820,7 +1363,7 @@ private:
     void forget_user() noexcept {
         reporter_.close();
         handler_.reset();
-        config_.oauth_token_provider = nullptr;
+        tokens_.forget_provider();
     }
 
     /// false: everything that runs has been cancelled before.
@@ -1849,10 +1392,17 @@ private:
         }
     }
 
-    void set_abandoned() noexcept { counters_.set_abandoned(abandoned_.size()); }
-
-    // How often it is told that `setup` takes long.
-    static constexpr auto setup_told_every = std::chrono::seconds{30};
+    static constexpr auto longest_tick = std::chrono::milliseconds{500};
+    static constexpr auto longest_backoff = std::chrono::seconds{30};
+    // After a session that lasted so long, the next one begins soon.
+    static constexpr auto long_session = std::chrono::minutes{1};
+    // What cancelled coroutines have, and a client that shuts down, when the time to close is over.
+    static constexpr auto last_grace = std::chrono::milliseconds{500};
+    // What nobody has told again for so long is taken to be over, where nobody tells its end.
+    static constexpr auto silence = std::chrono::seconds{30};
+    static constexpr auto ask_topics_after = std::chrono::seconds{10};
+    static constexpr auto question_timeout = std::chrono::milliseconds{4000};
+    static constexpr auto request_timeout = std::chrono::milliseconds{10000};
 
     config config_;
     asio::any_io_executor executor_;
@@ -1861,50 +1411,37 @@ private:
     session_machine machine_;
     group_counters counters_;
     event_reporter reporter_;
+    group_mail mail_{waiting_place_};
+    user_tasks tasks_{mail_, counters_};
+    claim_reports claim_reports_;
+    claim_watchdog watchdog_;
     std::deque<machine::event> inbox_;
-    partition_set told_added_;      // and their end not yet
-    partition_set told_given_back_; // by the end of the run; the client has not revoked them yet
+    told_ownership told_;
     std::shared_ptr<handler_binding> handler_;
-    std::map<topic_partition, std::shared_ptr<claim_frame>> running_;
+    running_claims running_;
     std::map<topic_partition, std::shared_ptr<partition_state>>
-        unstarted_;                   // their starts are committed first
-    std::set<void const*> abandoned_; // frames that live on
-    std::shared_ptr<hook_frame> hook_;
+        unstarted_; // their starts are committed first
+    std::shared_ptr<hook_task> hook_;
     std::optional<asio::strand<asio::any_io_executor>> session_strand_;
     std::shared_ptr<kgroup::session> session_;
     paused_partitions paused_;
     std::map<topic_partition, start_position> positions_;
-    std::map<topic_partition, clock::time_point> orphans_;
     offset_lookup lookup_;
-    std::map<std::uint64_t, std::shared_ptr<times_waiter>> times_waiters_;
-    std::uint64_t times_id_ = 0;
-    std::shared_ptr<token_frame> token_; // the provider runs
-    std::chrono::milliseconds token_backoff_{1000};
+    offset_queries queries_;
+    token_refresher tokens_;
     offset_committer committer_;
-    std::set<std::string> missing_topics_;
+    missing_topics missing_topics_;
     position_resets resets_;
-    std::vector<client_position_reset> moves_; // that showed in records, and are not compared yet
     state_board board_{config_.group_id, config_.protocol};
     std::vector<std::string> topics_ = config_.topics;
     assignment_watch assignment_;
     bool has_joined_ = false; // the coordinator has let it, some time
     bool listening_ = false;  // to the client's debug log
-    outage_watch outage_;
-    outage_watch refusal_; // brokers that refuse this member
-    clock::time_point refused_at_{};
-    bool token_fails_ = false;
+    broker_watch brokers_;
+    broker_questions questions_;
     bool subscription_changed_ = false; // since the last rebalance
-    struct {
-        std::uint64_t commit = 0;
-        std::uint64_t look_up = 0;
-    } before_outage_; // what was asked last before it began: the answer may be older, too
     std::uint64_t last_commit_ = 0;
     std::optional<client_coordinator> coordinator_; // its last answer
-    std::uint64_t question_id_ = 0;
-    std::uint64_t coordinator_question_ = 0; // under way; 0: none, as below
-    std::uint64_t ends_question_ = 0;
-    std::uint64_t topics_question_ = 0;
-    clock::time_point next_ends_{};
     clock::time_point next_topics_{};
     std::exception_ptr failure_;
     end_reason last_end_ = end_reason::running;
@@ -1914,24 +1451,15 @@ private:
     bool once_ = false;
     bool stop_seen_ = false;
     bool commit_trouble_ = false;
-    std::chrono::milliseconds backoff_{250};
+    deadline_table deadlines_;
+    backoff session_backoff_{std::chrono::milliseconds{250}, longest_backoff};
     clock::time_point session_began_{};
-    clock::time_point next_tick_{};
-    std::optional<clock::time_point> deadline_;
-    std::optional<clock::time_point> backoff_until_;
-    std::optional<clock::time_point> token_at_;
     ending_times times_;
-    std::optional<clock::time_point> close_by_;
-    bool waits_on_ = false; // a deadline is over, and who ended before it is heard first
-    int rounds_left_ = 0;   // of that
 
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> started_{false};
-    mailbox<group_driver> mail_;
     std::mutex client_mutex_; // member_id and generation_id against shut_down
-    std::mutex untold_mutex_;
-    std::error_code untold_failure_; // a partition's, when there was no memory to tell it
     std::shared_ptr<session_state> session_state_;
 
     Client client_; // goes first: while it does, it may still call what wakes the rest
