@@ -1,6 +1,5 @@
 #pragma once
 
-#include <kgroup/claim.hpp>
 #include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
@@ -29,6 +28,7 @@
 #include <kgroup/detail/group/paused_partitions.hpp>
 #include <kgroup/detail/group/position_resets.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/group/session_scope.hpp>
 #include <kgroup/detail/group/session_state.hpp>
 #include <kgroup/detail/group/state_board.hpp>
 #include <kgroup/detail/group/token_refresher.hpp>
@@ -38,15 +38,11 @@
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
-#include <kgroup/oauth_token.hpp>
 #include <kgroup/session.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
-#include <asio/post.hpp>
-#include <asio/strand.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -55,16 +51,13 @@
 #include <deque>
 #include <exception>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -82,8 +75,8 @@ public:
     group_driver(asio::any_io_executor executor, config given)
         : config_(std::move(given)),
           executor_(std::move(executor)),
-          waiting_place_(auto_reset_event::make(executor_)),
-          strand_(waiting_place_->strand()),
+          loop_wakeup_(auto_reset_event::make(executor_)),
+          strand_(loop_wakeup_->strand()),
           machine_({config_.on_claim_exit == claim_exit::keep_others, false}),
           reporter_(std::exchange(config_.on_event, nullptr), config_.group_id, counters_,
                     [this](std::exception_ptr failure) { on_report_failed(std::move(failure)); }),
@@ -94,6 +87,10 @@ public:
           watchdog_(
               reporter_, counters_, [this] { answered(); },
               [this](topic_partition const& partition) { return log_words(partition); }),
+          session_(session_scope::settings::of(config_), executor_, tasks_, paused_, reporter_,
+                   counters_,
+                   {[this](claim_task& ended) { on_handler_ended(ended); },
+                    [this](hook_task& ended) { on_hook_ended(ended); }}),
           lookup_(offset_lookup::settings::of(config_)),
           tokens_(config_.oauth_token_provider),
           committer_(config_.commit_timeout, config_.commit_at_end),
@@ -109,14 +106,18 @@ public:
 
     void stop() noexcept override {
         stop_asked_ = true;
-        waiting_place_->notify();
+        loop_wakeup_->notify();
     }
     void cancel() noexcept override {
         cancelled_ = true;
         stop();
     }
-    void pause(std::span<topic_partition const> which) override { paused_.set(which, true); }
-    void resume(std::span<topic_partition const> which) override { paused_.set(which, false); }
+    void pause(std::span<topic_partition const> partitions) override {
+        paused_.set(partitions, true);
+    }
+    void resume(std::span<topic_partition const> partitions) override {
+        paused_.set(partitions, false);
+    }
     void pause(std::string_view topic) override { paused_.set(topic, true); }
     void resume(std::string_view topic) override { paused_.set(topic, false); }
     void pause_all() override { paused_.set_all(true); }
@@ -135,9 +136,9 @@ public:
     asio::any_io_executor const& executor() const noexcept override { return executor_; }
 
     asio::awaitable<std::vector<offset_for_time>>
-    offsets_for_times(std::vector<topic_partition> of,
+    offsets_for_times(std::vector<topic_partition> partitions,
                       std::chrono::system_clock::time_point time) override {
-        return offsets_for_times(this->shared_from_this(), std::move(of), time);
+        return offsets_for_times(this->shared_from_this(), std::move(partitions), time);
     }
 
     group_stats stats() const override { return counters_.snapshot(); }
@@ -154,15 +155,15 @@ public:
             throw std::system_error{errc::already_running};
         }
         scope_exit const over{[this] { forget_user(); }};
-        waiting_place_->begin_in_this_process();
+        loop_wakeup_->begin_in_this_process();
         if (!stop_asked_) {
-            handler_ = std::move(handler);
+            session_.use(std::move(handler), {this->weak_from_this(), observer()});
             once_ = once;
             try {
                 machine_ =
                     session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
                 read_mail();
-                client_.start([weak = std::weak_ptr{waiting_place_}] {
+                client_.start([weak = std::weak_ptr{loop_wakeup_}] {
                     if (auto const place = weak.lock()) {
                         place->notify();
                     }
@@ -212,11 +213,11 @@ public:
         return client_.generation_id();
     }
     asio::awaitable<std::vector<commit_result>>
-    commit_marked(std::shared_ptr<session_state const> of) override {
+    commit_marked(std::shared_ptr<session_state const> session) override {
         auto const self = this->shared_from_this();
         auto const waiter = std::make_shared<commit_waiter>();
-        auto const told = mail_.tell([this, waiter, of = std::move(of)] {
-            if (session_state_ == of) { // one that is over must not commit for the next one
+        auto const told = mail_.tell([this, waiter, session = std::move(session)] {
+            if (session_.state() == session) { // one that is over must not commit for the next one
                 committer_.add(waiter);
             } else {
                 waiter->fail(errc::session_ended);
@@ -239,11 +240,11 @@ private:
     using question = broker_questions::kind;
 
     static asio::awaitable<std::vector<offset_for_time>>
-    offsets_for_times(std::shared_ptr<group_driver> self, std::vector<topic_partition> of,
+    offsets_for_times(std::shared_ptr<group_driver> self, std::vector<topic_partition> partitions,
                       std::chrono::system_clock::time_point time) {
         auto const caller = std::make_shared<offset_queries::answer>();
-        self->waiting_place_->run([self, caller, of = std::move(of), time]() mutable {
-            self->ask_for_times(caller, std::move(of), time);
+        self->loop_wakeup_->run([self, caller, partitions = std::move(partitions), time]() mutable {
+            self->ask_for_times(caller, std::move(partitions), time);
         });
         co_return co_await caller->wait();
     }
@@ -267,12 +268,6 @@ private:
         }
     }
 
-    // The user's coroutines.
-
-    void start(std::shared_ptr<user_task> const& task) {
-        tasks_.start(this->shared_from_this(), task);
-    }
-
     // The loop.
 
     asio::awaitable<void> loop() {
@@ -294,23 +289,23 @@ private:
             if (inbox_.empty()) {
                 auto const until =
                     deadlines_.nearest({lookup_.due(), tokens_.due(), committer_.due()});
-                if (co_await waiting_place_->wait(until)) {
+                if (co_await loop_wakeup_->wait(until)) {
                     deadlines_.notified();
                 }
             }
         }
     }
 
-    void feed(machine::event what) { inbox_.push_back(std::move(what)); }
+    void feed(machine::event event) { inbox_.push_back(std::move(event)); }
 
     void advance() {
         while (!inbox_.empty() && machine_.at() != step::finished) {
-            auto const what = std::move(inbox_.front());
+            auto const event = std::move(inbox_.front());
             inbox_.pop_front();
-            auto const actions = machine_.handle(what);
+            auto const actions = machine_.handle(event);
             end_steps();
             for (auto const& action : actions) {
-                std::visit([this](auto const& each) { this->perform(each); }, action);
+                std::visit([this](auto const& decided) { this->perform(decided); }, action);
             }
         }
     }
@@ -325,14 +320,14 @@ private:
             if (!event) {
                 break;
             }
-            std::visit([this](auto& each) { this->on_client(each); }, *event);
+            std::visit([this](auto& told) { this->on_client(told); }, *event);
         }
         if (left == 0) {
-            waiting_place_->notify(); // the rest, when others have had their turn
+            loop_wakeup_->notify(); // the rest, when others have had their turn
         } else {
-            for (auto const& each : claim_reports_.take_moves()) {
-                if (resets_.is_news(each.where, each.from)) {
-                    reporter_.position_reset(each);
+            for (auto const& move : claim_reports_.take_moves()) {
+                if (resets_.is_news(move.where, move.from)) {
+                    reporter_.position_reset(move);
                 }
             }
         }
@@ -344,7 +339,7 @@ private:
     void on_time() {
         auto const now = clock::now();
         if (deadlines_.begin_turn(now)) {
-            waiting_place_->notify();
+            loop_wakeup_->notify();
         }
         if (deadlines_.take(deadline::step, now)) {
             feed(machine::deadline_over{});
@@ -374,65 +369,65 @@ private:
 
     // From the client.
 
-    void on_client(client_rebalance& what) {
+    void on_client(client_rebalance& change) {
         std::visit(
-            [this](auto& each) {
-                own(each); // first: whoever is told may pause what has come
-                note(each);
-                describe(each);
-                feed(std::move(each));
+            [this](auto& rebalance) {
+                own(rebalance); // first: whoever is told may pause what has come
+                note(rebalance);
+                describe(rebalance);
+                feed(std::move(rebalance));
             },
-            what.what);
+            change.what);
     }
 
-    void own(machine::assigned const& what) {
-        if (!what.cooperative) {
+    void own(machine::assigned const& rebalance) {
+        if (!rebalance.cooperative) {
             paused_.remove_all();
         }
-        paused_.add(what.partitions);
+        paused_.add(rebalance.partitions);
     }
-    void own(machine::revoked const& what) {
-        if (what.cooperative) {
-            paused_.remove(what.partitions);
+    void own(machine::revoked const& rebalance) {
+        if (rebalance.cooperative) {
+            paused_.remove(rebalance.partitions);
         } else {
             paused_.remove_all();
         }
     }
 
-    void note(machine::assigned const& what) {
+    void note(machine::assigned const& rebalance) {
         answered();
         subscription_changed_ = false;
-        end_wait_for_assignment(event_reporter::list(what.partitions));
+        end_wait_for_assignment(event_reporter::list(rebalance.partitions));
         has_joined_ = true;
         board_.join(client_.member_id(), client_.generation_id());
         end_what_names_no_place((clock::time_point::max)(), "an assignment has arrived");
         if (reporter_.lasts(event_kind::topic_missing) ||
             reporter_.lasts(event_kind::partition_error)) {
-            for (auto const& where : what.partitions) {
-                found_topic(where.topic);
+            for (auto const& partition : rebalance.partitions) {
+                found_topic(partition.topic);
             }
         }
     }
-    void note(machine::revoked const& what) {
+    void note(machine::revoked const& rebalance) {
         // librdkafka does some of its own: after a session timeout, when it leaves, and when the
         // subscription has changed.
         auto const of_broker =
-            !what.lost && !times_.closing() && !std::exchange(subscription_changed_, false);
+            !rebalance.lost && !times_.closing() && !std::exchange(subscription_changed_, false);
         if (of_broker) {
             answered();
         }
-        if (what.lost || !what.cooperative) { // after others no assignment need follow
+        if (rebalance.lost || !rebalance.cooperative) { // after others no assignment need follow
             assignment_.begin(clock::now());
         }
     }
 
-    void describe(machine::assigned const& what) {
-        told_.added(what.partitions);
-        reporter_.claims_added(what.partitions);
+    void describe(machine::assigned const& rebalance) {
+        told_.added(rebalance.partitions);
+        reporter_.claims_added(rebalance.partitions);
     }
-    void describe(machine::revoked const& what) {
-        if (auto const untold = told_.revoked(what.partitions, what.lost)) {
-            report_end_of(*untold, what.lost);
+    void describe(machine::revoked const& rebalance) {
+        if (auto const untold = told_.revoked(rebalance.partitions, rebalance.lost)) {
+            report_end_of(*untold, rebalance.lost);
         }
     }
 
@@ -455,98 +450,97 @@ private:
         }
     }
 
-    void on_client(client_offsets& what) {
-        if (brokers_.answers_look_up(what.id, what.error)) {
+    void on_client(client_offsets& answer) {
+        if (brokers_.answers_look_up(answer.id, answer.error)) {
             answered();
         }
-        follow(lookup_.answer(what, clock::now()));
+        follow(lookup_.answer(answer, clock::now()));
     }
 
-    void on_client(client_log_offsets& what) { follow(lookup_.answer(what, clock::now())); }
+    void on_client(client_log_offsets& answer) { follow(lookup_.answer(answer, clock::now())); }
 
-    void follow(offset_lookup::outcome what) {
-        for (auto& each : what.events) {
+    void follow(offset_lookup::outcome outcome) {
+        for (auto& event : outcome.events) {
             auto const heard =
-                each.kind == event_kind::start_delayed ? log_words(each.where) : std::string{};
-            reporter_.forward(std::move(each), heard);
+                event.kind == event_kind::start_delayed ? log_words(event.where) : std::string{};
+            reporter_.forward(std::move(event), heard);
         }
-        if (what.failure && what.where) {
-            fail(what.failure, name(*what.where),
+        if (outcome.failure && outcome.where) {
+            fail(outcome.failure, name(*outcome.where),
                  machine::failed{}); // the membership is intact and is given back in order
-            return reporter_.client_error(what.failure, "the run ends", what.where);
+            return reporter_.client_error(outcome.failure, "the run ends", outcome.where);
         }
-        if (what.failure) {
-            return fail_fatally(what.failure, "committed offsets");
+        if (outcome.failure) {
+            return fail_fatally(outcome.failure, "committed offsets");
         }
-        if (what.committed) {
-            client_.look_up(what.committed->id, what.committed->partitions,
-                            what.committed->with_lower, request_timeout);
+        if (outcome.committed) {
+            client_.look_up(outcome.committed->id, outcome.committed->partitions,
+                            outcome.committed->with_lower, request_timeout);
         }
-        if (what.log) {
-            client_.find_in_logs(what.log->id, what.log->places, what.log->topics, request_timeout);
+        if (outcome.log) {
+            client_.find_in_logs(outcome.log->id, outcome.log->places, outcome.log->topics,
+                                 request_timeout);
         }
         machine::start_found late;
-        for (auto& each : what.found) {
-            if (each.start >= 0) {
-                found_topic(each.where.topic);
+        for (auto& found : outcome.found) {
+            if (found.start >= 0) {
+                found_topic(found.where.topic);
             }
-            auto where = each.where;
-            if (auto const state = session_state_ ? session_state_->find(where) : nullptr) {
-                state->adopt({each.committed, each.metadata});
-                late.partitions.insert(where);
+            auto partition = found.where;
+            if (session_.keep_start(std::move(found))) {
+                late.partitions.insert(std::move(partition));
             }
-            positions_.insert_or_assign(std::move(where), std::move(each));
         }
         if (!late.partitions.empty()) {
             feed(std::move(late));
         }
-        if (what.complete) {
-            feed(machine::looked_up{std::move(what.delayed)});
+        if (outcome.complete) {
+            feed(machine::looked_up{std::move(outcome.delayed)});
         }
     }
 
-    void on_client(client_commit& what) {
-        if (brokers_.answers_commit(what.id, what.error)) {
+    void on_client(client_commit& answer) {
+        if (brokers_.answers_commit(answer.id, answer.error)) {
             answered();
         }
-        committer_.answer(clock::now(), what, session_state_.get());
-        for (auto const& result : what.results) {
-            if (!what.error && !result.error) {
+        committer_.answer(clock::now(), answer, session_.state().get());
+        for (auto const& result : answer.results) {
+            if (!answer.error && !result.error) {
                 found_topic(result.where.topic);
             }
         }
     }
 
-    void on_client(client_times& what) {
-        for (auto const& result : what.results) {
+    void on_client(client_times& answer) {
+        for (auto const& result : answer.results) {
             if (!result.error) {
                 found_topic(result.where.topic);
             }
         }
-        queries_.give(what);
+        queries_.give(answer);
     }
 
-    void on_client(client_ends& what) {
-        if (!questions_.answer(question::log_ends, what.id) &&
-            !questions_.answer(question::topics, what.id)) {
+    void on_client(client_ends& answer) {
+        if (!questions_.answer(question::log_ends, answer.id) &&
+            !questions_.answer(question::topics, answer.id)) {
             return;
         }
         auto const now = clock::now();
-        for (auto const& end : what.ends) {
+        for (auto const& end : answer.ends) {
             if (!end.error) {
                 answered();
                 found_topic(end.where.topic);
             }
-            watchdog_.log_end(running_, end, now);
+            watchdog_.log_end(session_.running(), end, now);
         }
     }
 
-    void on_client(client_coordinator& what) {
-        if (!questions_.answer(question::coordinator, what.id)) {
+    void on_client(client_coordinator& answer) {
+        if (!questions_.answer(question::coordinator, answer.id)) {
             return;
         }
-        coordinator_ = what;
-        if (is_answer_of_broker(what.error)) {
+        coordinator_ = answer;
+        if (is_answer_of_broker(answer.error)) {
             answered();
         }
     }
@@ -557,41 +551,41 @@ private:
         }
     }
 
-    void on_client(client_position_reset& what) {
-        resets_.told(what.where, what.from);
-        reporter_.position_reset(what);
+    void on_client(client_position_reset& reset) {
+        resets_.told(reset.where, reset.from);
+        reporter_.position_reset(reset);
     }
 
-    void on_client(client_notice& what) {
-        if (what.what.kind == event_kind::brokers_unreachable) {
+    void on_client(client_notice& notice) {
+        if (notice.what.kind == event_kind::brokers_unreachable) {
             if (!brokers_.unreachable(clock::now(), last_commit_, lookup_.last_id())) {
                 return;
             }
             questions_.forget(); // their answers may be older
-            watchdog_.outage_began(running_);
+            watchdog_.outage_began(session_.running());
         }
-        if (what.what.kind == event_kind::authentication_failed) {
+        if (notice.what.kind == event_kind::authentication_failed) {
             brokers_.refused(clock::now());
         }
-        if (what.what.kind == event_kind::topic_missing && what.what.where) {
-            missing_topics_.miss(what.what.where->topic, what.log_ends, session_state_.get());
+        if (notice.what.kind == event_kind::topic_missing && notice.what.where) {
+            missing_topics_.miss(notice.what.where->topic, notice.log_ends, session_.state().get());
         }
-        reporter_.forward(std::move(what.what));
+        reporter_.forward(std::move(notice.what));
     }
 
     void look_for_missing_topics() {
-        for (auto const& topic : missing_topics_.read_again(session_state_.get())) {
+        for (auto const& topic : missing_topics_.read_again(session_.state().get())) {
             found_topic(topic);
         }
     }
 
-    void on_client(client_fatal& what) { fail_fatally(what.error, what.text); }
+    void on_client(client_fatal& failure) { fail_fatally(failure.error, failure.text); }
 
     void fail_fatally(std::error_code ec, std::string const& text) {
         std::string remedy{remedy_of(ec)};
         if (ec == make_error_code(kafka_errc::invalid_regular_expression)) {
-            for (auto const& each : topics_) {
-                remedy += each.starts_with('^') ? " '" + each + "'" : "";
+            for (auto const& topic : topics_) {
+                remedy += topic.starts_with('^') ? " '" + topic + "'" : "";
             }
         }
         auto const words = with_remedy(words_beside(ec, text), remedy);
@@ -601,10 +595,10 @@ private:
 
     void on_partition_error(topic_partition const& where, std::error_code ec,
                             std::string const& text) {
-        if (!session_state_ || !session_state_->find(where)) {
+        if (!session_.find(where)) {
             return; // it concerns nobody any more
         }
-        watchdog_.partition_failed(running_, where, ec, clock::now());
+        watchdog_.partition_failed(session_.running(), where, ec, clock::now());
         auto const over = effect_of(ec) == error_effect::ends_application;
         reporter_.partition_error(where, ec, text, over);
         if (over) {
@@ -633,7 +627,7 @@ private:
 
     // Something shows that there is such a topic.
     void found_topic(std::string const& topic) {
-        missing_topics_.find(topic, session_state_.get());
+        missing_topics_.find(topic, session_.state().get());
         reporter_.topic_found(topic);
     }
 
@@ -652,282 +646,175 @@ private:
 
     // What the machine decides.
 
-    void perform(machine::look_up const& what) {
-        for (auto const& each : what.partitions) {
-            positions_.erase(each);
-        }
-        follow(lookup_.begin(what.partitions));
+    void perform(machine::look_up const& action) {
+        session_.forget_starts(action.partitions);
+        follow(lookup_.begin(action.partitions));
     }
 
-    void perform(machine::begin_session const& what) {
-        auto state = std::make_shared<session_state>();
-        for (auto const& each : what.partitions) {
-            auto const& claim = state->claims.emplace(each, make_state(each)).first->second;
-            board_.own(claim, false, clock::now());
+    void perform(machine::begin_session const& action) {
+        session_.begin(action.partitions, clock::now());
+        for (auto const& claim : session_.state()->claims) {
+            board_.own(claim.second, false, clock::now());
         }
-        session_state_ = state;
-        counters_.session_begins(state);
-        session_ =
-            std::make_shared<kgroup::session>(state, this->weak_from_this(), observer(), executor_);
-        session_strand_.emplace(asio::make_strand(executor_));
-        session_began_ = clock::now();
-        run_hook(hook_task::hook::setup);
+        session_.run(hook_task::hook::setup);
     }
 
-    std::shared_ptr<partition_state> make_state(topic_partition const& where) {
-        auto const& position = positions_[where];
-        auto state = std::make_shared<partition_state>(
-            where, executor_, tracked_offset{position.committed, position.metadata}, observer());
-        paused_.attach(state);
-        return state;
-    }
     std::weak_ptr<claim_observer> observer() {
         return std::shared_ptr<claim_observer>{this->shared_from_this(), &claim_reports_};
     }
 
-    void perform(machine::start_claims const& what) {
+    void perform(machine::start_claims const& action) {
         std::vector<start_position> assignment;
         std::vector<start_position> others; // assigned before
-        std::vector<std::shared_ptr<partition_state>> states;
+        std::vector<std::shared_ptr<partition_state>> claims;
         auto const generation = client_.generation_id();
-        for (auto const& each : what.claims) {
-            auto state = session_state_->find(each);
-            if (!state) {
-                state = make_state(each);
-                std::lock_guard const lock{session_state_->mutex};
-                session_state_->claims.emplace(each, state);
-            }
-            auto position = what.delayed.contains(each)
-                                ? start_position{each, start_position::unknown, -1, {}}
-                                : start_of(*state);
-            state->start(client_.open(state), position.start, generation,
+        for (auto const& partition : action.claims) {
+            auto claim = session_.claim(partition);
+            auto start = action.delayed.contains(partition)
+                             ? start_position{partition, start_position::unknown, -1, {}}
+                             : session_.start_of(*claim);
+            claim->start(client_.open(claim), start.start, generation,
                          client_.rebalance_deadline());
-            board_.own(state, true, clock::now());
-            (what.assignment.contains(each) ? assignment : others).push_back(std::move(position));
-            states.push_back(std::move(state));
+            board_.own(claim, true, clock::now());
+            (action.assignment.contains(partition) ? assignment : others)
+                .push_back(std::move(start));
+            claims.push_back(std::move(claim));
         }
-        if (what.answers) {
-            client_.assign(assignment, what.cooperative);
+        if (action.answers) {
+            client_.assign(assignment, action.cooperative);
             counters_.add(&group_stats::rebalances);
         }
         if (!others.empty()) {
             client_.seek(others);
         }
-        if (session_state_->claims.size() > config_.expected_partitions) {
-            reporter_.too_many_partitions(session_state_->claims.size(),
-                                          config_.expected_partitions);
+        if (auto const owned = session_.state()->claims.size();
+            owned > config_.expected_partitions) {
+            reporter_.too_many_partitions(owned, config_.expected_partitions);
         }
-        for (auto& state : states) {
-            if (!what.delayed.contains(state->where())) {
-                begin_claim(std::move(state));
+        for (auto const& claim : claims) {
+            if (!action.delayed.contains(claim->where())) {
+                begin_claim(claim);
             }
         }
     }
 
-    // The handler runs when a start is committed that would be another one the next time.
-    void begin_claim(std::shared_ptr<partition_state> state) {
-        auto const found_again =
-            *config_.initial_offset == offset_reset::earliest || config_.initial_time;
-        auto const commits = config_.commit_at_end ||
-                             config_.auto_commit_interval.count() != 0; // not the program alone
-        if (state->committed_before() >= 0 || state->tracker().marked() < 0 || found_again ||
-            !commits) {
-            return start_handler(std::move(state));
+    void begin_claim(std::shared_ptr<partition_state> const& claim) {
+        watchdog_.forget_left(claim->where());
+        if (!session_.begin_claim(claim, client_.block_bytes())) {
+            committer_.commit_starts(clock::now(), {claim});
         }
-        committer_.commit_starts(clock::now(), {state});
-        unstarted_.insert_or_assign(state->where(), std::move(state));
     }
 
-    // `setup` may have moved it.
-    start_position start_of(partition_state& state) {
-        auto position = positions_[state.where()];
-        position.where = state.where();
-        if (auto const marked = state.tracker().marked(); marked >= 0) {
-            position.start = marked;
-        } else if (position.start >= 0 && *config_.initial_offset != offset_reset::earliest &&
-                   !config_.initial_time) {
-            // The log's end is a start only once: what comes until the first mark would be passed
-            // over by the next session.
-            static_cast<void>(state.tracker().mark(position.start, state.tracker().epoch()));
-        }
-        return position;
-    }
-
-    void perform(machine::start_delayed const& what) {
-        std::vector<std::shared_ptr<partition_state>> states;
+    void perform(machine::start_delayed const& action) {
+        std::vector<std::shared_ptr<partition_state>> claims;
         std::vector<start_position> starts;
-        for (auto const& each : what.claims) {
-            auto const& state = states.emplace_back(session_state_->find(each));
-            starts.push_back(start_of(*state));
-            state->start(starts.back().start);
+        for (auto const& partition : action.claims) {
+            auto const& claim = claims.emplace_back(session_.find(partition));
+            starts.push_back(session_.start_of(*claim));
+            claim->start(starts.back().start);
         }
         client_.seek(starts);
-        for (auto& state : states) {
-            begin_claim(std::move(state));
+        for (auto const& claim : claims) {
+            begin_claim(claim);
         }
     }
 
-    // `setup` has ended: where it has chosen the start, nothing is looked up any more.
+    // Where `setup` has chosen the start, nothing is looked up any more.
     void take_chosen_starts() {
-        machine::start_found chosen;
-        {
-            std::lock_guard const lock{session_state_->mutex};
-            if (std::exchange(session_state_->setting_up, false)) {
-                chosen.partitions = session_state_->chosen_starts;
-            }
-        }
+        machine::start_found chosen{session_.take_chosen_starts()};
         if (!chosen.partitions.empty()) {
             follow(lookup_.forget(chosen.partitions, "setup has chosen the start"));
             feed(std::move(chosen));
         }
     }
 
-    void perform(machine::accept_unread const& what) {
+    void perform(machine::accept_unread const& action) {
         std::vector<start_position> positions;
-        for (auto const& each : what.assignment) {
-            positions.push_back({each, start_position::log_end, -1, {}});
+        for (auto const& partition : action.assignment) {
+            positions.push_back({partition, start_position::log_end, -1, {}});
         }
-        client_.assign(positions, what.cooperative);
+        client_.assign(positions, action.cooperative);
         counters_.add(&group_stats::rebalances);
     }
 
-    void perform(machine::release_partitions const& what) {
-        client_.unassign({what.partitions.begin(), what.partitions.end()}, what.cooperative);
+    void perform(machine::release_partitions const& action) {
+        client_.unassign({action.partitions.begin(), action.partitions.end()}, action.cooperative);
         counters_.add(&group_stats::rebalances);
     }
 
-    void perform(machine::end_claims const& what) {
-        if (what.session && session_state_ &&
-            (session_state_->why == end_reason::running || is_loss(what.why))) {
-            session_state_->why = what.why;
-            session_state_->stopping.set();
+    void perform(machine::end_claims const& action) {
+        auto const unstarted = session_.end_claims(action.claims, action.why, action.session,
+                                                   times_.handlers(clock::now()));
+        for (auto const& partition : unstarted) {
+            feed(machine::claim_ended{partition, false}); // there is nothing to wait for
         }
-        for (auto const& each : what.claims) {
-            if (auto const state = session_state_ ? session_state_->find(each) : nullptr) {
-                state->end(what.why, times_.handlers(clock::now()));
-                if (is_loss(what.why)) {
-                    state->tracker().seal(); // now, and not with the last commit: somebody else's
-                                             // offset is not to be overwritten
-                }
-            }
-            if (auto const found = running_.find(each); found != running_.end()) {
-                found->second->state->cancel(asio::cancellation_type::total);
-            }
-            if (unstarted_.erase(each) != 0) {
-                feed(machine::claim_ended{each, false}); // there is nothing to wait for
-            }
-        }
-        if (what.session) {
-            give_back(what.claims, what.why);
+        if (action.session) {
+            give_back(action.claims, action.why);
         }
     }
 
-    void perform(machine::cancel const& what) {
-        for (auto const& each : what.claims) {
-            if (auto const found = running_.find(each); found != running_.end()) {
-                auto const& frame = found->second;
-                if (!is_loss(frame->state->why_ended())) {
-                    reporter_.handler_cancelled(each);
-                }
-                frame->cancel();
-            }
-        }
-        if (what.claims.empty() && hook_) {
-            reporter_.hook_cancelled();
-            hook_->cancel();
+    void perform(machine::cancel const& action) {
+        session_.cancel(action.claims);
+        if (action.claims.empty() && session_.hook()) {
+            session_.cancel_hook();
         }
     }
 
-    void perform(machine::abandon const& what) {
-        for (auto const& each : what.claims) {
-            abandon_claim(each);
-        }
-        if (what.claims.empty() && hook_) {
-            tasks_.abandon(*std::exchange(hook_, nullptr));
+    void perform(machine::abandon const& action) {
+        session_.abandon(action.claims);
+        if (action.claims.empty() && session_.hook()) {
             take_chosen_starts();
-            report_abandoned(std::nullopt);
+            session_.abandon_hook();
         }
     }
 
-    void abandon_claim(topic_partition const& where) {
-        auto const found = running_.find(where);
-        if (found == running_.end()) {
-            return;
-        }
-        tasks_.abandon(*found->second);
-        running_.erase(found);
-        report_abandoned(where);
-    }
+    void perform(machine::clean_up const&) { session_.run(hook_task::hook::cleanup); }
 
-    void report_abandoned(std::optional<topic_partition> where) {
-        counters_.add(&group_stats::handlers_abandoned);
-        tasks_.count_abandoned();
-        reporter_.handler_abandoned(std::move(where));
-    }
-
-    void perform(machine::clean_up const&) { run_hook(hook_task::hook::cleanup); }
-
-    void perform(machine::commit const& what) {
-        std::vector<std::shared_ptr<partition_state>> states;
-        for (auto const& each : what.claims) {
-            if (auto const state = session_state_->find(each)) {
-                state->tracker().seal();
-                if (what.may_commit.contains(each)) {
-                    states.push_back(state);
-                }
-            }
-        }
+    void perform(machine::commit const& action) {
+        auto claims = session_.seal(action.claims);
+        std::erase_if(
+            claims, [&](auto const& claim) { return !action.may_commit.contains(claim->where()); });
         look_for_missing_topics();
         auto const now = clock::now();
-        committer_.finish(now, std::move(states), times_.commit(now));
+        committer_.finish(now, std::move(claims), times_.commit(now));
     }
 
-    void perform(machine::drop_claims const& what) {
+    void perform(machine::drop_claims const& action) {
         times_.over();
-        auto const dropped = counters_.retire(what.claims);
-        follow(lookup_.forget(what.claims, "the partition is not owned any more"));
-        for (auto const& each : dropped) {
-            each->end(end_reason::revoked);
-            each->give_away();
-            if (auto* const source = each->source()) {
-                source->close();
-            }
-            board_.disown(each->where());
-            watchdog_.forget_left(each->where());
-            positions_.erase(each->where());
-            reporter_.end_all_of(each->where(), "the claim has ended");
-            resets_.forget(each->where());
+        auto const dropped = session_.drop(action.claims);
+        follow(lookup_.forget(action.claims, "the partition is not owned any more"));
+        for (auto const& claim : dropped) {
+            board_.disown(claim->where());
+            watchdog_.forget_left(claim->where());
+            reporter_.end_all_of(claim->where(), "the claim has ended");
+            resets_.forget(claim->where());
         }
     }
 
-    void perform(machine::end_session const& what) {
+    void perform(machine::end_session const& action) {
         times_.over();
-        last_end_ = what.why;
+        last_end_ = action.why;
         commit_trouble_ = false;
-        reporter_.session_ended(what.why);
+        reporter_.session_ended(action.why);
         committer_.fail_waiters(errc::session_ended);
-        session_state_->why = what.why;
-        session_state_->stopping.set();
-        counters_.session_ends();
-        session_state_.reset();
-        session_.reset();
+        session_.end(action.why);
     }
 
-    void perform(machine::report_orphan const& what) {
-        watchdog_.claim_left(what.where, clock::now());
+    void perform(machine::report_orphan const& action) {
+        watchdog_.claim_left(action.where, clock::now());
     }
 
     void perform(machine::report_superseded const&) {
         counters_.add(&group_stats::superseded_rebalances);
     }
 
-    void perform(machine::arm_deadline const& what) {
+    void perform(machine::arm_deadline const& action) {
         using limit = machine::arm_deadline::limit;
         auto const now = clock::now();
-        if (session_state_ && is_loss(session_state_->why)) {
+        if (session_.is_lost()) {
             times_.hasten(now); // there is nothing to finish: handlers are cancelled already
         }
-        switch (what.how_long) {
+        switch (action.how_long) {
         case limit::drain:
             return deadlines_.set(deadline::step, machine_.at() == step::cleaning_up
                                                       ? times_.cleanup(now)
@@ -943,15 +830,13 @@ private:
     // Handlers that were told of a later end are told of this one, if they ask.
     void limit_deadline(clock::time_point until) {
         deadlines_.limit(deadline::step, until);
-        for (auto const& each : running_) {
-            each.second->state->finish_no_later_than(until);
-        }
+        session_.finish_no_later_than(until);
     }
     void perform(machine::disarm_deadline const&) { deadlines_.clear(deadline::step); }
 
     void perform(machine::start_backoff const&) {
         auto const now = clock::now();
-        if (now - session_began_ > long_session) {
+        if (now - session_.began() > long_session) {
             session_backoff_.reset();
         }
         deadlines_.set(deadline::session_backoff, now + session_backoff_.next());
@@ -960,7 +845,7 @@ private:
     void perform(machine::close_client const&) {
         close_within();
         client_.close();
-        waiting_place_->notify(); // there may be nothing to wait for
+        loop_wakeup_->notify(); // there may be nothing to wait for
     }
 
     void perform(machine::finish const&) {}
@@ -976,52 +861,36 @@ private:
 
     // Handlers.
 
-    void start_handler(std::shared_ptr<partition_state> state) {
-        auto const where = state->where();
-        auto const task = std::make_shared<claim_task>(
-            handler_, session_, std::move(state), client_.block_bytes(),
-            [this](claim_task& ended) { on_handler_ended(ended); });
-        running_[where] = task;
-        watchdog_.forget_left(where);
-        start(task);
-    }
-
-    void on_handler_ended(claim_task& frame) {
-        auto const& where = frame.state->where();
-        auto const failed = frame.failed();
-        if (!tasks_.end(frame)) {
-            running_.erase(where);
+    void on_handler_ended(claim_task& task) {
+        auto const& where = task.state->where();
+        auto const failed = task.failed();
+        if (!tasks_.end(task)) {
+            session_.handler_ended(where);
             if (failed) {
-                keep_failure(frame.failure);
+                keep_failure(task.failure);
                 close_within();
             }
             feed(machine::claim_ended{where, failed});
         }
-        if (frame.late_messages != 0) {
-            counters_.add(&group_stats::late_messages, frame.late_messages);
-            reporter_.late_messages(where, frame.late_messages);
+        if (task.late_messages != 0) {
+            counters_.add(&group_stats::late_messages, task.late_messages);
+            reporter_.late_messages(where, task.late_messages);
         }
         if (failed) {
-            report_failure(frame.failure, &where);
-        } else if (!frame.abandoned && !frame.state->ended() &&
+            report_failure(task.failure, &where);
+        } else if (!task.abandoned && !task.state->ended() &&
                    config_.on_claim_exit == claim_exit::end_session) {
             reporter_.claim_exited(where);
         }
     }
 
-    void run_hook(hook_task::hook called) {
-        hook_ = std::make_shared<hook_task>(called, handler_, session_, *session_strand_,
-                                            [this](hook_task& ended) { on_hook_ended(ended); });
-        start(hook_);
-    }
-
-    void on_hook_ended(hook_task& frame) {
-        auto const failed = frame.failed();
-        auto const is_setup = frame.called() == hook_task::hook::setup;
-        if (!tasks_.end(frame)) {
-            hook_.reset();
+    void on_hook_ended(hook_task& task) {
+        auto const failed = task.failed();
+        auto const is_setup = task.called() == hook_task::hook::setup;
+        if (!tasks_.end(task)) {
+            session_.hook_ended();
             if (failed) {
-                keep_failure(frame.failure);
+                keep_failure(task.failure);
                 close_within();
             }
             take_chosen_starts();
@@ -1029,9 +898,9 @@ private:
                           : machine::event{machine::cleanup_ended{failed}});
         }
         if (failed) {
-            report_failure(frame.failure, nullptr);
-        } else if (!frame.abandoned && session_state_ && is_setup) {
-            reporter_.session_started(session_state_->claims.size());
+            report_failure(task.failure, nullptr);
+        } else if (!task.abandoned && session_.state() && is_setup) {
+            reporter_.session_started(session_.state()->claims.size());
         }
     }
 
@@ -1046,9 +915,9 @@ private:
         }
     }
 
-    void keep_failure(std::exception_ptr e) {
+    void keep_failure(std::exception_ptr failure) {
         if (!failure_) {
-            failure_ = std::move(e);
+            failure_ = std::move(failure);
         }
     }
 
@@ -1066,7 +935,8 @@ private:
     // Tokens.
 
     void ask_for_token() {
-        start(tokens_.begin(executor_, [this](token_task& call) { on_token(call); }));
+        tasks_.start(this->shared_from_this(),
+                     tokens_.begin(executor_, [this](token_task& call) { on_token(call); }));
     }
 
     void on_token(token_task const& call) {
@@ -1123,16 +993,12 @@ private:
         if (committer_.clock_is_due(now)) {
             schedule_commit();
         }
-        if (auto const request = committer_.next(now, session_state_.get())) {
+        if (auto const request = committer_.next(now, session_.state().get())) {
             last_commit_ = request->id;
             client_.commit(request->id, request->offsets);
         }
-        for (auto& state : committer_.take_started()) {
-            if (auto const found = unstarted_.find(state->where());
-                found != unstarted_.end() && found->second == state) {
-                unstarted_.erase(found);
-                start_handler(std::move(state));
-            }
+        for (auto const& claim : committer_.take_started()) {
+            session_.start_committed(claim, client_.block_bytes());
         }
         while (auto const outcome = committer_.take_outcome()) {
             on_commit(*outcome);
@@ -1142,14 +1008,14 @@ private:
         }
     }
 
-    void on_commit(commit_outcome const& what) {
-        counters_.add(&group_stats::offsets_committed, what.committed);
-        board_.committed(what.error, clock::now());
-        if (what.error) {
+    void on_commit(commit_outcome const& outcome) {
+        counters_.add(&group_stats::offsets_committed, outcome.committed);
+        board_.committed(outcome.error, clock::now());
+        if (outcome.error) {
             counters_.add(&group_stats::commits_failed);
-            if (!what.will_retry) {
+            if (!outcome.will_retry) {
                 commit_trouble_ = true;
-                reporter_.commit_failed(what.where, what.error);
+                reporter_.commit_failed(outcome.where, outcome.error);
             }
             return;
         }
@@ -1166,10 +1032,10 @@ private:
         look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
         auto const undisturbed = machine_.at() == step::running && !brokers_.outage();
-        watchdog_.look(running_, now, undisturbed);
-        if (hook_) {
-            hook_->remind();
-            if (machine_.at() == step::setting_up && hook_->telling_is_due(now)) {
+        watchdog_.look(session_.running(), now, undisturbed);
+        if (auto* const hook = session_.hook()) {
+            hook->remind();
+            if (machine_.at() == step::setting_up && hook->telling_is_due(now)) {
                 reporter_.setup_stalled(hook_task::told_every);
             }
         }
@@ -1186,7 +1052,7 @@ private:
     // The client's debug log is followed for some seconds before something is told, for its words.
     void listen(clock::time_point now, bool undisturbed) {
         auto const wanted = assignment_.tells_soon(now) || lookup_.tells_soon(now) ||
-                            (undisturbed && watchdog_.tells_soon(running_, now));
+                            (undisturbed && watchdog_.tells_soon(session_.running(), now));
         if (wanted != std::exchange(listening_, wanted)) {
             client_.listen(wanted);
         }
@@ -1257,7 +1123,7 @@ private:
                                         question_timeout);
             }
             if (!questions_.open(question::log_ends)) {
-                auto quiet = watchdog_.claims_to_ask(running_, now, due.outage);
+                auto quiet = watchdog_.claims_to_ask(session_.running(), now, due.outage);
                 if (!quiet.empty()) {
                     client_.find_ends(questions_.ask(question::log_ends), std::move(quiet),
                                       question_timeout);
@@ -1290,8 +1156,8 @@ private:
     }
 
     topic_partition some_partition() const {
-        if (!running_.empty()) {
-            return running_.begin()->first;
+        if (auto const& running = session_.running(); !running.empty()) {
+            return running.begin()->first;
         }
         for (auto const& topic : topics_) {
             if (!topic.starts_with('^')) {
@@ -1308,20 +1174,14 @@ private:
         read_mail();
         auto until = times_.close_by();
         // Out of time, in the middle of something: nothing of it may do harm any more.
-        if (session_state_) {
-            partition_set left;
-            for (auto const& each : session_state_->claims) {
-                each.second->tracker().seal();
-                left.insert(each.first);
-            }
+        if (session_.state()) {
+            auto const left = session_.seal_all();
             perform(machine::end_claims{left, end_reason::stopped, true});
-            if (cancel_rest()) {
+            if (session_.cancel_all()) {
                 until = (std::max)(until, clock::now() + last_grace);
             }
-            for (auto const& each : left) {
-                abandon_claim(each);
-            }
-            if (hook_) {
+            session_.abandon(left);
+            if (session_.hook()) {
                 perform(machine::abandon{});
             }
             perform(machine::drop_claims{left});
@@ -1335,7 +1195,7 @@ private:
             provider->cancel();
         }
         while (tasks_.any_abandoned() && clock::now() < until) {
-            co_await waiting_place_->wait(until);
+            co_await loop_wakeup_->wait(until);
             read_mail();
         }
         if (provider && tasks_.lives_on(*provider)) {
@@ -1352,36 +1212,18 @@ private:
             client_gone_ = gone;
         }
         if (client_ends_) {
-            co_await client_gone_->wait_at(waiting_place_,
+            co_await client_gone_->wait_at(loop_wakeup_,
                                            (std::max)(until, clock::now() + last_grace));
         }
-        handler_.reset();
+        session_.forget_handler();
     }
 
     /// The run is over: no function of the user's is called from here on, and none is kept but by
     /// frames that live on.
     void forget_user() noexcept {
         reporter_.close();
-        handler_.reset();
+        session_.forget_handler();
         tokens_.forget_provider();
-    }
-
-    /// false: everything that runs has been cancelled before.
-    bool cancel_rest() {
-        partition_set rest;
-        for (auto const& [where, frame] : running_) {
-            if (!frame->cancelled) {
-                rest.insert(where);
-            }
-        }
-        auto const hook = hook_ && !hook_->cancelled;
-        if (!rest.empty()) {
-            perform(machine::cancel{rest});
-        }
-        if (hook) {
-            perform(machine::cancel{});
-        }
-        return hook || !rest.empty();
     }
 
     void on_report_failed(std::exception_ptr failure) {
@@ -1406,26 +1248,19 @@ private:
 
     config config_;
     asio::any_io_executor executor_;
-    std::shared_ptr<auto_reset_event> waiting_place_;
+    std::shared_ptr<auto_reset_event> loop_wakeup_;
     asio::any_io_executor strand_;
     session_machine machine_;
     group_counters counters_;
     event_reporter reporter_;
-    group_mail mail_{waiting_place_};
+    group_mail mail_{loop_wakeup_};
     user_tasks tasks_{mail_, counters_};
     claim_reports claim_reports_;
     claim_watchdog watchdog_;
+    paused_partitions paused_;
+    session_scope session_;
     std::deque<machine::event> inbox_;
     told_ownership told_;
-    std::shared_ptr<handler_binding> handler_;
-    running_claims running_;
-    std::map<topic_partition, std::shared_ptr<partition_state>>
-        unstarted_; // their starts are committed first
-    std::shared_ptr<hook_task> hook_;
-    std::optional<asio::strand<asio::any_io_executor>> session_strand_;
-    std::shared_ptr<kgroup::session> session_;
-    paused_partitions paused_;
-    std::map<topic_partition, start_position> positions_;
     offset_lookup lookup_;
     offset_queries queries_;
     token_refresher tokens_;
@@ -1453,14 +1288,12 @@ private:
     bool commit_trouble_ = false;
     deadline_table deadlines_;
     backoff session_backoff_{std::chrono::milliseconds{250}, longest_backoff};
-    clock::time_point session_began_{};
     ending_times times_;
 
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};
     std::atomic<bool> started_{false};
     std::mutex client_mutex_; // member_id and generation_id against shut_down
-    std::shared_ptr<session_state> session_state_;
 
     Client client_; // goes first: while it does, it may still call what wakes the rest
 };
