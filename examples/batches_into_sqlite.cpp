@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Records into a database, many in one transaction: a batch is complete with 500 records or after
 // 200 ms, and is tried again when the database is busy.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Work that blocks or computes for long belongs on a pool of threads, not on the group's executor:
 // while a handler blocks, everything else on its thread waits, and when every thread of the
 // executor is blocked for max.poll.interval.ms, the group takes the partitions away. A handler that

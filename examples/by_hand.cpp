@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Offsets kept by hand: a program that keeps what it has computed, and how far it has read, in one
 // place and writes both at once, so that each record counts exactly once, whatever ends it. Here
 // the place is a file; mostly it is a database, and a write is a transaction.

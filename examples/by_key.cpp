@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Many records at a time, those of one customer in their order: while a record of a customer waits
 // for its next attempt, only that customer waits.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A consumer that is told by a JSON file what to read, and prints it: topic[partition]@offset key
 // value.
 //

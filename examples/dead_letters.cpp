@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A service that reads orders and writes bills: order by customer, three attempts, and what cannot
 // be done goes to a topic of its own. An order is committed when its bill, or its dead letter, has
 // been acknowledged.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // What a consumer written for sarama looks like in kgroup (docs/from-sarama.md): a handler that
 // retries each message until it is pushed or its claim has ended, and stops on signals.
 //

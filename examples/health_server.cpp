@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A consumer that is told by a JSON file what to read, and shows over HTTP how it is: /metrics,
 // /readyz, /healthz, /state, and a page at /.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A member of a consumer group: prints every record of a topic until it is interrupted.
 //
 //     minimal localhost:9092 greetings

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Two groups read one topic, and neither moves the other.
 //
 // Five messages M1 … M5 are in partition 0 of a topic. GroupA reads M1 M2 M3, marks M3 and leaves;

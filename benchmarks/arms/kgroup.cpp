@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // kgroup as its README shows it. --mode record | batch | pool.
 //
 // record  async_receive and mark for each record, on an io_context run by the main thread.

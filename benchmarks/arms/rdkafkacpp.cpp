@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // librdkafka's own C++ interface: the blocking consume() loop its documentation shows. --mode is
 // not used.
 #include <librdkafka/rdkafkacpp.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A record's way from the channel to the handler, without librdkafka: records that are ready, in
 // ones and in batches, and being woken.
 #include <kgroup/claim.hpp>

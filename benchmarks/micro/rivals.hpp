@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Other ways of keeping account of records that are done out of order: what kgroup::offset_tracker
 // is measured against.
 #pragma once

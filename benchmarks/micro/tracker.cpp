@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Marks and acknowledgements: what they cost, alone and with several threads, beside an uncontended
 // CAS-max and beside other ways.
 #include <kgroup/offset_tracker.hpp>

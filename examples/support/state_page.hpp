@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #pragma once
 
 /// A page that asks for /state each second and shows it: one file, without a script from elsewhere.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #pragma once
 
 /// The application layer: a configuration in JSON, `consumer_app`, and its state as JSON. It needs

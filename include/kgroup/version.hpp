@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #pragma once
 
 /// The version of kgroup, for the preprocessor: 10000 × major + 100 × minor + patch.

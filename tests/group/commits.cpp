@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/asio/timer.hpp>
 
 #include <asio/awaitable.hpp>

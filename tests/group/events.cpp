@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include "support/latch.hpp"
 #include "support/scripted_group.hpp"
 

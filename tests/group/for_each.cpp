@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/each.hpp>
 #include <kgroup/for_each.hpp>
 

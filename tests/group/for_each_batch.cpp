@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/for_each_batch.hpp>
 
 #include <asio/any_io_executor.hpp>

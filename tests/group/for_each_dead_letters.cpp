@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/process/dead_letter_sender.hpp>
 #include <kgroup/for_each.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Each documented form of a call, written inside a `co_await` expression: what it makes is
 // destroyed as often as it was made. g++ 12 destroys some temporaries of such an expression twice.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/for_each.hpp>
 
 #include <asio/awaitable.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/any_io_executor.hpp>
 #include <asio/execution/blocking.hpp>
 #include <asio/io_context.hpp>

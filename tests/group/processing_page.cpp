@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // What docs/processing.md shows.
 
 #include <kgroup/for_each.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // What docs/testing.md shows: how somebody tests a handler of theirs.
 
 #include <kgroup/kgroup.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/bind_executor.hpp>
 #include <asio/experimental/as_tuple.hpp>
 #include <asio/io_context.hpp>

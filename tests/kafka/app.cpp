@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/app.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/awaitable.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/dead_letters.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/error.hpp>

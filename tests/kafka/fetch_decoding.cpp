@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/codecs.hpp>
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 #include <kgroup/detail/fetch/partition_reader.hpp>

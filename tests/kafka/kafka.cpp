@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include "kafka.hpp"
 
 #include <kgroup/detail/rdkafka/handle.hpp>

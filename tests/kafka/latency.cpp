@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/handle.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include "member.hpp"
 
 #include <kgroup/consumer_group.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/producer.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/error.hpp>
 
 #include <asio/use_future.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/client.hpp>
 #include <kgroup/detail/rdkafka/client.hpp>
 #include <kgroup/error.hpp>

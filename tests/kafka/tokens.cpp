@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
 

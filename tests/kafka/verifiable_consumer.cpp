@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Kafka's VerifiableConsumer in kgroup: a member of a group that tells its life on standard output,
 // a JSON object a line, for system tests. Flags, names and meaning of the lines are those of
 // org.apache.kafka.tools.VerifiableConsumer; see --help for what is more. SIGTERM and SIGINT end it

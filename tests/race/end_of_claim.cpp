@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/cancellation_state.hpp>
 #include <asio/post.hpp>
 #include <asio/this_coro.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/any_io_executor.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/offset_tracker.hpp>
 
 #include <doctest/doctest.h>

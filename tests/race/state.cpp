@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
 

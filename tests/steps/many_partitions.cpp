@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/kgroup.hpp>
 #include <kgroup/testing/clock.hpp>
 #include <kgroup/testing/fake_client.hpp>

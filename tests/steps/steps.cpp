@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include "steps.hpp"
 
 // Compiled without that flag: it does not count itself.

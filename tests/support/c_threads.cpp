@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // ThreadSanitizer knows the threads of POSIX, and not those of C, which librdkafka uses: a thread
 // that thrd_create begins crashes it, and what mtx_lock orders it takes for a race. So in its
 // builds C's functions are made of POSIX's here, as the C library makes them too (glibc: thrd_t is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include "support/failing_allocation.hpp"
 
 #include <cstdlib>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/config.hpp>
 #include <kgroup/detail/rdkafka/settings.hpp>
 #include <kgroup/error.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/config.hpp>
 #include <kgroup/connection.hpp>
 

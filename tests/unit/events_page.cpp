@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // What docs/events.md shows: a health check that keeps what lasts.
 
 #include <kgroup/event.hpp>

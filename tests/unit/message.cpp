@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>

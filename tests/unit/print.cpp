@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/print.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/prometheus_text.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/process/key_lanes.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/process/task.hpp>

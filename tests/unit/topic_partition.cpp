@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/topic_partition.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/trace_context.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #pragma once
 
 // What is costly to compile stands in files of its own (`*.ipp`), included at the end of their

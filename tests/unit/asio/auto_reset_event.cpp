@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/with_cancellation.hpp>
 

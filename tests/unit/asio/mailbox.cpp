@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/asio/mailbox.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/config/internal_topics.hpp>
 #include <kgroup/error.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/pattern_check.hpp>
 

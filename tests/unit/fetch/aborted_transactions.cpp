@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/aborted_transactions.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/answer_match.hpp>
 
 #include <doctest/doctest.h>

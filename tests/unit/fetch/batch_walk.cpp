@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/batch_walk.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/codecs.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/crc32c.hpp>
 
 #include <doctest/doctest.h>

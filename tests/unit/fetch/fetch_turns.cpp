@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/fetch_turns.hpp>
 
 #include <doctest/doctest.h>

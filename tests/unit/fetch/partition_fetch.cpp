@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 
 #include <doctest/doctest.h>

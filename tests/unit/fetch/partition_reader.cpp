@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/partition_reader.hpp>
 
 #include <doctest/doctest.h>

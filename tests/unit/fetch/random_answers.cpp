@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/api_versions.hpp>
 #include <kgroup/detail/fetch/batch_walk.hpp>
 #include <kgroup/detail/fetch/fetch_message.hpp>

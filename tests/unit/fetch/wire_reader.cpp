@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/fetch/wire_reader.hpp>
 #include <kgroup/detail/fetch/wire_writer.hpp>
 

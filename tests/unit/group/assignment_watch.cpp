@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/assignment_watch.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/broker_watch.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/claim_watch.hpp>
 #include <kgroup/error.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/claim_watchdog.hpp>
 
 #include <asio/io_context.hpp>

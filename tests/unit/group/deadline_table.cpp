@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/deadline_table.hpp>
 
 #include <doctest/doctest.h>

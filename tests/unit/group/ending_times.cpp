@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/ending_times.hpp>
 
 #include <doctest/doctest.h>

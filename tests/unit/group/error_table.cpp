@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/error_table.hpp>
 #include <kgroup/error.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/event_filter.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/event_reporter.hpp>
 #include <kgroup/testing/clock.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/group_counters.hpp>
 
 #include <asio/io_context.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/group_mail.hpp>
 
 #include <asio/awaitable.hpp>

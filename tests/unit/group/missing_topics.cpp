@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/missing_topics.hpp>
 
 #include <asio/io_context.hpp>

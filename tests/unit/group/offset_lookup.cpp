@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/offset_lookup.hpp>
 
 #include <doctest/doctest.h>

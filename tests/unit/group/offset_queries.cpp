@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/offset_queries.hpp>
 
 #include <asio/awaitable.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/outage_watch.hpp>
 #include <kgroup/error.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/position_resets.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/session_machine.hpp>
 
 #include <doctest/doctest.h>

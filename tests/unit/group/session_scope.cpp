@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/claim_reports.hpp>
 #include <kgroup/detail/group/session_scope.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/state_board.hpp>
 #include <kgroup/error.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/token_refresher.hpp>
 
 #include <asio/awaitable.hpp>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/group/told_ownership.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/group/user_tasks.hpp>
 

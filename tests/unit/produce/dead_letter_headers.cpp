@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/produce/dead_letter_headers.hpp>
 
 #include <doctest/doctest.h>

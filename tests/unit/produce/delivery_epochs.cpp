@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/produce/delivery_epochs.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/debug_lines.hpp>
 
 #include <doctest/doctest.h>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/reset_line.hpp>
 
 #include <doctest/doctest.h>

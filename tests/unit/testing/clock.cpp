@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/testing/clock.hpp>
 #include <kgroup/timer.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #pragma once
 
 // The standard library first: with Asio 1.22 and libstdc++ it depends on that how Asio allocates,
