@@ -297,6 +297,23 @@ private:
     std::size_t next_fill() const noexcept;
     void fill();
 
+    // While a batch is collected. (Of a lambda in a coroutine that is compiled apart, g++ 12
+    // warns.)
+    struct collecting {
+        explicit collecting(message_channel& of) noexcept : channel(of) {
+            channel.receiving_ = true;
+        }
+        collecting(collecting const&) = delete;
+        collecting& operator=(collecting const&) = delete;
+        ~collecting() {
+            channel.receiving_ = false;
+            channel.state_.collected_until(-1);
+            channel.state_.wait_over();
+        }
+
+        message_channel& channel;
+    };
+
     /// How much of what is at hand makes a batch.
     struct collected {
         std::size_t records = 0;

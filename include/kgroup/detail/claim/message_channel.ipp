@@ -123,12 +123,7 @@ KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_li
     if (receiving_) {
         throw std::system_error{errc::receive_in_progress};
     }
-    receiving_ = true;
-    detail::scope_exit const done{[this] {
-        receiving_ = false;
-        state_.collected_until(-1);
-        state_.wait_over();
-    }};
+    collecting const under_way{*this};
     collected so_far;
     auto deadline = (time_point::max)();
     while (!state_.ended()) {
