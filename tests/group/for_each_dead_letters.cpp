@@ -105,7 +105,7 @@ struct letters_group : scripted_group {
     }
 };
 
-TEST_CASE("dead letters: a record is done when its letter was sent; its key waits until then, and "
+TEST_CASE("dead letters: a record is done when its letter was sent, its key waits until then, and "
           "no other") {
     letters_group group;
     group.add("x", "bad");

@@ -321,7 +321,7 @@ TEST_CASE("producer: a coroutine that enqueues waits for room, and for nothing e
     }
 }
 
-TEST_CASE("producer: cancelled while it waits for room, a record is not taken; under way, the wait "
+TEST_CASE("producer: cancelled while it waits for room, a record is not taken, under way, the wait "
           "ends and the record may arrive") {
     embedded_cluster cluster;
     cluster.create_topic("t", 1);
@@ -367,7 +367,7 @@ TEST_CASE("producer: cancelled while it waits for room, a record is not taken; u
     }
 }
 
-TEST_CASE("producer: an outage is told once, and its end; what was sent arrives") {
+TEST_CASE("producer: an outage is told once, and its end, what was sent arrives") {
     embedded_cluster cluster;
     cluster.create_topic("t", 1);
     producing one{cluster.brokers()};
@@ -442,7 +442,7 @@ TEST_CASE("producer: what waits for room goes on with the replacement") {
     CHECK(one.out->stats().unacknowledged == 0);
 }
 
-TEST_CASE("producer: stopped with everything acknowledged, it loses nothing; then it takes nothing "
+TEST_CASE("producer: stopped with everything acknowledged, it loses nothing, then it takes nothing "
           "more") {
     embedded_cluster cluster;
     cluster.create_topic("t", 1);
@@ -535,7 +535,7 @@ TEST_CASE("producer: destroyed in every state, it does not wait, and who waits i
     }
 }
 
-TEST_CASE("producer: may be moved; what it replaces is destroyed") {
+TEST_CASE("producer: may be moved, what it replaces is destroyed") {
     embedded_cluster cluster;
     cluster.create_topic("t", 1);
     producing one{cluster.brokers()};

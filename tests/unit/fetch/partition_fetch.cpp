@@ -126,7 +126,7 @@ TEST_CASE("fetching goes on behind what was fetched, one question at a time") {
     CHECK(on.asks(api::fetch).offset == 15);    // at once: the broker has waited
 }
 
-TEST_CASE("without room nothing is fetched; other questions do not wait for it") {
+TEST_CASE("without room nothing is fetched, other questions do not wait for it") {
     scene on;
     on.partition.want(false);
     on.partition.start(10);
