@@ -196,9 +196,8 @@ TEST_CASE("for_each unordered runs as many as may be in flight") {
 
 TEST_CASE("for_each repeats what failed, and only its key waits") {
     for_each_group group;
-    group.options = {
-        .order = order::by_key,
-        .retry = {.attempts = 3, .backoff = {.initial = 100ms, .max = 1s, .jitter = 0}}};
+    group.options = {.order = order::by_key,
+                     .retry = {.attempts = 3, .backoff = {.initial = 1s, .max = 10s, .jitter = 0}}};
     group.cluster.add_records(t0, keyed("x", "x1"), keyed("x", "x2"), keyed("y", "y1"),
                               keyed("y", "y2"));
     group.run_over({t0});
@@ -207,14 +206,14 @@ TEST_CASE("for_each repeats what failed, and only its key waits") {
     group.finish("y1");
     group.finish("y2");
     CHECK(group.calls() == lines{"-y1", "+y2", "-y2"});
-    group.advance(90ms);
+    group.advance(500ms);
     CHECK(group.calls().empty());
-    group.advance(10ms);
+    group.advance(500ms);
     CHECK(group.calls() == lines{"+x1"});
     group.fail("x1");
-    group.advance(199ms);
+    group.advance(1500ms);
     CHECK(group.calls() == lines{"!x1"});
-    group.advance(1ms);
+    group.advance(500ms);
     CHECK(group.attempts.back() == 3);
     group.finish("x1");
     CHECK(group.calls() == lines{"+x1", "-x1", "+x2"});
@@ -281,7 +280,7 @@ TEST_CASE(
     for_each_group group;
     group.options = {.order = order::unordered,
                      .in_flight = 2,
-                     .retry = {.attempts = 1, .backoff = {.initial = 100ms, .jitter = 0}}};
+                     .retry = {.attempts = 1, .backoff = {.initial = 1s, .jitter = 0}}};
     group.cluster.add_records(t0, "a", "b", "c");
     group.run_over({t0});
     auto const away = std::make_exception_ptr(not_now{"the warehouse is away"});
@@ -290,13 +289,13 @@ TEST_CASE(
     group.finish("b", away);
     CHECK(group.calls() == lines{"!b"});
     CHECK(group.count(event_kind::processing_held) == 1);
-    group.advance(100ms);
+    group.advance(1s);
     CHECK(group.calls() == lines{"+a"}); // one probe
     group.finish("a", away);
-    group.advance(199ms);
+    group.advance(1500ms);
     CHECK(group.calls() == lines{"!a"});
-    group.advance(1ms);
-    CHECK(group.said_by_function.size() == 1);
+    group.advance(500ms);
+    REQUIRE(group.said_by_function.size() == 1);
     auto const probe = group.calls().front().substr(1);
     group.finish(probe);
     CHECK(group.count(event_kind::processing_resumed) == 1);

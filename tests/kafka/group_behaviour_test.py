@@ -339,9 +339,8 @@ class Behaviour:
                 passing.stop()
                 group.wait_shared(partitions, members)
         group.wait_handled(load.produced, 30)
-        self.assertTrue(watch.watching, "the watch ended before its time")
+        self.assertTrue(watch.has_looked(), "the watch ended before its time")
         watch.end()
-        self.assertGreater(watch.looks, 5)
         self.assertEqual([], watch.steps_back)
         self.end_in_order(group, partitions, range(load.produced))
 

@@ -76,7 +76,7 @@ public:
         CHECK_FALSE(tracker_.seal());
         CHECK(wrong_.count() == 0);
         CHECK(tracker_.committed() == log_.back().offset + 1);
-        CHECK(commits_ > log_.size() / 2000);
+        CHECK(commits_ > 5); // some of them beside the threads, also on a busy machine
     }
 
     std::size_t waits() const { return waits_; }

@@ -62,7 +62,11 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
     auto const self = shared_from_this();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
-    while (co_await collect()) {
+    for (;;) {
+        auto const has_batch = co_await collect();
+        if (!has_batch) {
+            break;
+        }
         while (!batch_.empty()) {
             if (co_await wait_to_start()) {
                 co_await attempt_once();
