@@ -6,6 +6,7 @@
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/timer.hpp>
 #include <kgroup/detail/config/config_check.hpp>
+#include <kgroup/detail/group/backoff.hpp>
 #include <kgroup/detail/produce/dead_letter.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -19,7 +20,6 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <optional>
@@ -210,7 +210,7 @@ KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine> thr
     using namespace std::chrono_literals;
     held_letter held{*through, *letter};
     auto whole = true;
-    for (std::chrono::milliseconds backoff = 500ms;;) {
+    for (backoff waits{500ms, 30s};;) {
         auto const error = co_await deliver_once(*through, *letter, whole, held);
         if (!error) {
             held.end("was delivered");
@@ -236,9 +236,8 @@ KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine> thr
         }
         held.tell(error, clock::now());
         timer pause{co_await asio::this_coro::executor};
-        pause.expires_after(backoff);
+        pause.expires_after(waits.next());
         co_await pause.async_wait(asio::use_awaitable);
-        backoff = (std::min<std::chrono::milliseconds>)(backoff * 2, 30s);
     }
 }
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/group/backoff.hpp>
 #include <kgroup/event.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -26,31 +26,29 @@ public:
     /// A token was given; returns whether that ends a failure.
     bool succeeded() noexcept {
         asking_ = false;
-        backoff_ = first_backoff;
+        backoff_.reset();
         return std::exchange(fails_, false);
     }
     /// There is none; returns what is told.
     event failed(std::string why, std::error_code code, clock::time_point now) {
         asking_ = false;
         fails_ = true;
-        due_ = now + backoff_;
+        auto const wait = backoff_.next();
+        due_ = now + wait;
         event told{event_kind::authentication_failed, severity::error, std::nullopt, code,
                    std::move(why) + "; oauth_token_provider is asked again in " +
-                       std::to_string(backoff_.count()) + " ms"};
-        backoff_ = (std::min)(backoff_ * 2, std::chrono::milliseconds{30'000});
+                       std::to_string(wait.count()) + " ms"};
         return told;
     }
     bool fails() const noexcept { return fails_; }
 
 private:
-    static constexpr std::chrono::milliseconds first_backoff{1000};
-
     bool begin() noexcept {
         due_.reset();
         return !std::exchange(asking_, true);
     }
 
-    std::chrono::milliseconds backoff_{first_backoff};
+    backoff backoff_{std::chrono::milliseconds{1000}, std::chrono::milliseconds{30'000}};
     std::optional<clock::time_point> due_;
     bool asking_ = false;
     bool fails_ = false;
