@@ -50,12 +50,14 @@ class Scenario(unittest.TestCase):
     """
 
     own_cluster: dict | None = None
+    program = "verifiable_consumer"
+    """What its members run."""
     kafka: Brokers
 
     @classmethod
     def setUpClass(cls) -> None:
         if not JAVA_MEMBER:
-            built_program("verifiable_consumer")  # missing, it should be missed before Kafka is started
+            built_program(cls.program)  # missing, it should be missed before Kafka is started
         given = os.environ.get("KGROUP_TEST_BROKERS")
         if cls.own_cluster is not None or not given:
             cluster = Cluster(**(cls.own_cluster or {}))
