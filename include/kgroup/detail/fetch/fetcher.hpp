@@ -2,32 +2,74 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/auto_reset_event.hpp>
+#include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/fetch/answer_match.hpp>
+#include <kgroup/detail/fetch/answer_memory.hpp>
+#include <kgroup/detail/fetch/batch_walk.hpp>
+#include <kgroup/detail/fetch/broker_address.hpp>
+#include <kgroup/detail/fetch/connection.hpp>
+#include <kgroup/detail/fetch/fetch_errors.hpp>
+#include <kgroup/detail/fetch/fetch_message.hpp>
+#include <kgroup/detail/fetch/fetch_turns.hpp>
 #include <kgroup/detail/fetch/fetched_records.hpp>
 #include <kgroup/detail/fetch/fetcher_settings.hpp>
+#include <kgroup/detail/fetch/leader_epoch_message.hpp>
+#include <kgroup/detail/fetch/list_offsets_message.hpp>
+#include <kgroup/detail/fetch/metadata_message.hpp>
+#include <kgroup/detail/fetch/metadata_schedule.hpp>
+#include <kgroup/detail/fetch/name_lookup.hpp>
+#include <kgroup/detail/fetch/partition_fetch.hpp>
+#include <kgroup/detail/fetch/partition_orders.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 namespace kgroup::detail::fetch {
 
 /// What the fetcher did. Any thread may look.
 struct fetcher_counters {
     std::atomic<std::uint64_t> fetches{0};
-    std::atomic<std::uint64_t> other_requests{0}; // versions, metadata, offsets, epochs
+    std::atomic<std::uint64_t> other_requests{0}; // metadata, offsets, epochs
     std::atomic<std::uint64_t> metadata_requests{0};
     std::atomic<std::uint64_t> answers{0};
-    std::atomic<std::uint64_t> bytes{0};
-    std::atomic<std::uint64_t> connections{0}; // made so far
+    std::atomic<std::uint64_t> bytes{0};       // of answers
+    std::atomic<std::uint64_t> connections{0}; // begun so far
 };
 
 /// Fetches what claims read: it knows who leads, holds the connections, asks in turn, and hands the
 /// answers to the claims' sinks. It runs on a strand over the executor.
+///
+/// One coroutine does all of it, whenever something may have changed: it takes what came, and asks
+/// what can be asked. Sockets, look-ups, other threads and released memory only wake it.
+///
+/// A broker has up to three connections. One poll at a time is under way on each of the first two:
+/// the second is for partitions that become ready while the first one's poll waits for others. The
+/// third is for what must not wait behind a poll.
 ///
 /// *Thread safety.* Any thread may call; what is asked is carried out on the strand.
 class fetcher : public std::enable_shared_from_this<fetcher> {
@@ -37,42 +79,1132 @@ public:
             std::function<void(fetcher_notice)> notice)
         : executor_(std::move(executor)),
           settings_(std::move(settings)),
-          notice_(std::move(notice)) {}
+          notice_(std::move(notice)),
+          event_(auto_reset_event::make(executor_)),
+          memory_(std::make_shared<answer_memory>(settings_.buffer_bytes)),
+          names_([event = event_] { event->notify(); }),
+          metadata_(settings_.metadata_refresh_interval) {
+        memory_->on_release([event = event_] { event->notify(); });
+        for (auto& address : parse_bootstrap_servers(settings_.bootstrap_servers)) {
+            bootstrap_.emplace_back().address = std::move(address);
+        }
+    }
     fetcher(fetcher const&) = delete;
     fetcher& operator=(fetcher const&) = delete;
+    ~fetcher() { memory_->forget_wake(); }
 
     /// Begins to fetch, or goes on elsewhere (a seek): the newer ticket counts.
     ///
     /// @param from an offset, or `partition_fetch::earliest` or `latest`.
     /// @param leader_epoch of the record before, as it was committed; -1: unknown.
     /// @throws std::bad_alloc
-    void start(topic_partition const&, std::uint64_t /*ticket*/, std::int64_t /*from*/,
-               std::int32_t /*leader_epoch*/, std::shared_ptr<fetch_sink>) {}
+    void start(topic_partition const& partition, std::uint64_t ticket, std::int64_t from,
+               std::int32_t leader_epoch, std::shared_ptr<fetch_sink> sink) {
+        begin_running();
+        orders_.start(partition, {ticket, from, leader_epoch, std::move(sink)});
+        wake();
+    }
     /// Ends the fetching. The sink is called no more once that was carried out, and released.
-    void stop(topic_partition const&) noexcept {}
+    void stop(topic_partition const& partition) noexcept {
+        orders_.stop(partition);
+        wake();
+    }
     /// Whether the claim has room for more; it has at its start.
-    void want(topic_partition const&, std::uint64_t /*ticket*/, bool /*more*/) noexcept {}
+    void want(topic_partition const& partition, std::uint64_t ticket, bool more) noexcept {
+        orders_.want(partition, ticket, more);
+        wake();
+    }
 
     /// The reader got to what only it understands.
     ///
     /// @param generation of the `fetched_records`.
     /// @param at `partition_reader::position`.
-    void on_damaged(topic_partition const&, std::uint64_t /*ticket*/, std::uint64_t /*generation*/,
-                    std::int64_t /*at*/, damage) noexcept {}
-    void on_old_format(topic_partition const&, std::uint64_t /*ticket*/,
-                       std::uint64_t /*generation*/, std::int64_t /*at*/) noexcept {}
+    void on_damaged(topic_partition const& partition, std::uint64_t ticket,
+                    std::uint64_t generation, std::int64_t at, damage wrong) noexcept {
+        orders_.found(partition, ticket, {generation, at, wrong});
+        wake();
+    }
+    void on_old_format(topic_partition const& partition, std::uint64_t ticket,
+                       std::uint64_t generation, std::int64_t at) noexcept {
+        orders_.found(partition, ticket, {generation, at, damage::none});
+        wake();
+    }
 
     /// Ends everything. `done` is called, on the strand, when nothing of it runs any more. What was
     /// fetched lives as long as somebody keeps it.
-    void shut_down(std::function<void()> /*done*/) {}
+    ///
+    /// @throws std::bad_alloc
+    void shut_down(std::function<void()> done) {
+        begin_running();
+        {
+            std::lock_guard const lock{mutex_};
+            done_ = std::move(done);
+        }
+        ending_.store(true, std::memory_order_release);
+        wake();
+    }
 
     fetcher_counters const& counters() const noexcept { return counters_; }
+    /// Bytes that are promised to requests, or held.
+    std::size_t memory_used() const noexcept { return memory_->used(); }
 
 private:
+    using milliseconds = std::chrono::milliseconds;
+    using notice_kind = fetcher_notice::kind;
+
+    /// A partition that is fetched.
+    struct member final : partition_fetch, std::enable_shared_from_this<member> {
+        member(topic_partition const& of, fetch_settings const& settings)
+            : partition_fetch(settings),
+              name(of),
+              memory(std::make_shared<partition_memory>()) {}
+
+        topic_partition name;
+        std::shared_ptr<partition_memory> memory;
+        std::uint64_t ticket = 0;
+        std::shared_ptr<fetch_sink> sink;
+        bool more = true;
+        bool finds_start = false;
+        std::int16_t told = 0; // the error of metadata that was told, while it lasts
+        std::array<std::int64_t, 3> told_watermarks{-1, -1, -1};
+    };
+
+    /// A request under way.
+    struct inquiry {
+        struct asked {
+            std::shared_ptr<member> of;
+            partition_question question;
+        };
+        api key = api::fetch;
+        std::vector<asked> partitions;
+        answer_match match;
+        std::size_t promised = 0;
+        bool scarce = false;
+        time_point sent{};
+        time_point ends{}; // when the broker answers at the latest, as asked
+    };
+
+    struct lane {
+        std::shared_ptr<connection> link;
+        std::deque<inquiry> under_way; // in the order of the answers
+    };
+
+    /// A broker, or an address that stands for whoever answers there.
+    struct broker {
+        broker_address address;
+        std::array<lane, 3> lanes; // two for polls
+        int failures = 0;          // since one was ready
+        time_point not_before{};   // no connection
+        time_point quiet_until{};  // it throttles
+        time_point no_poll_before{};
+        bool told = false; // that it is not reached
+        broker_abilities abilities;
+        bool polls = false; // it is to be asked to fetch,
+        bool other = false; // or something else
+
+        lane& control() noexcept { return lanes[2]; }
+    };
+
+    // ---- Running
+
+    void wake() noexcept {
+        std::lock_guard const lock{mutex_};
+        if (running_) {
+            event_->notify();
+        }
+    }
+    void begin_running() {
+        std::lock_guard const lock{mutex_};
+        if (running_ || ended_) {
+            return;
+        }
+        asio::co_spawn(event_->strand(), run(shared_from_this()), asio::detached);
+        running_ = true;
+    }
+
+    static time_point now() noexcept { return time_point{clock::now().time_since_epoch()}; }
+
+    static asio::awaitable<void> run(std::shared_ptr<fetcher> self) {
+        for (;;) {
+            auto until = self->turn();
+            if (!until) {
+                break;
+            }
+            try {
+                co_await self->event_->wait(clock::time_point{until->time_since_epoch()});
+            } catch (std::system_error const&) { // no memory to wait: notifications still come
+            } catch (std::bad_alloc const&) {
+            }
+        }
+        self->finish();
+    }
+
+    /// Does what can be done.
+    ///
+    /// @return until when to wait for a notification. nullopt: it is over.
+    std::optional<time_point> turn() noexcept {
+        auto const at = now();
+        if (ending_.load(std::memory_order_acquire)) {
+            return end();
+        }
+        // Now and then without a reason, for a notification needs memory.
+        auto const latest = at + std::chrono::seconds{1};
+        try {
+            carry_out_orders(at);
+            receive(at);
+            ask(at);
+            return (std::min)(latest, (std::max)(next_time(at), at));
+        } catch (std::exception const&) { // what was under way is lost, or asked again
+            return at + milliseconds{100};
+        }
+    }
+
+    std::optional<time_point> end() noexcept {
+        bool rests = true;
+        for_each_broker([&](broker& one) {
+            for (auto& way : one.lanes) {
+                if (way.link) {
+                    way.link->close(notice_kind::disconnected, {}, "");
+                    rests = rests && way.link->at_rest();
+                }
+            }
+        });
+        for (auto const& link : closing_) {
+            rests = rests && link->at_rest();
+        }
+        if (rests) {
+            return std::nullopt;
+        }
+        return now() + milliseconds{100};
+    }
+    void finish() {
+        std::function<void()> done;
+        {
+            std::lock_guard const lock{mutex_};
+            running_ = false;
+            ended_ = true;
+            done = std::exchange(done_, nullptr);
+        }
+        names_.end();
+        memory_->forget_wake();
+        brokers_.clear();
+        bootstrap_.clear();
+        closing_.clear();
+        for (auto const& [name, one] : partitions_) {
+            turns_.remove(*one);
+        }
+        partitions_.clear();
+        orders_.clear();
+        if (done) {
+            done();
+        }
+    }
+
+    template <typename Do>
+    void for_each_broker(Do act) {
+        for (auto& one : bootstrap_) {
+            act(one);
+        }
+        for (auto& [id, one] : brokers_) {
+            act(one);
+        }
+    }
+
+    // ---- What others ask
+
+    void carry_out_orders(time_point at) {
+        orders_.take([&](partition_orders::order& order) {
+            auto const place = partitions_.find(*order.partition);
+            auto found = place == partitions_.end() ? nullptr : place->second;
+            if (order.stop && found) {
+                drop(found);
+                found = nullptr;
+            }
+            if (order.start) {
+                begin(found, *order.partition, *order.start);
+            }
+            if (!found) {
+                return;
+            }
+            found->more = order.more;
+            if (order.found) {
+                auto const& what = *order.found;
+                react(*found, what.wrong == damage::none
+                                  ? found->on_old_format(what.generation, what.at)
+                                  : found->on_damaged(what.generation, what.at, what.wrong, at));
+            }
+        });
+    }
+    void drop(std::shared_ptr<member> const& dropped) noexcept {
+        dropped->stop();
+        dropped->sink = nullptr;
+        turns_.remove(*dropped);
+        partitions_.erase(dropped->name);
+    }
+    void begin(std::shared_ptr<member>& found, topic_partition const& name,
+               partition_orders::begin& from) {
+        if (!found) {
+            auto added =
+                std::make_shared<member>(name, fetch_settings{.reset = settings_.reset});
+            partitions_.emplace(name, added);
+            try {
+                turns_.add(*added);
+            } catch (...) {
+                partitions_.erase(name);
+                throw;
+            }
+            found = std::move(added);
+            metadata_.want();
+        }
+        found->ticket = from.ticket;
+        found->sink = std::move(from.sink);
+        found->finds_start = from.from < 0;
+        found->told = 0;
+        found->told_watermarks = {-1, -1, -1};
+        found->start(from.from, from.leader_epoch);
+        if (found->leader() < 0) {
+            metadata_.want();
+        }
+    }
+
+    void react(member& of, fetch_reaction const& reaction) noexcept {
+        if (reaction.refresh) {
+            metadata_.want();
+        }
+        if (reaction.event && of.sink) {
+            if (reaction.event->type == fetch_event::kind::topic_recreated) {
+                of.finds_start = true;
+            }
+            of.sink->tell(of.ticket, *reaction.event);
+        }
+    }
+    void notify_of(notice_kind type, broker_address const& address, std::error_code error,
+                   std::string_view text) noexcept {
+        try {
+            if (notice_) {
+                notice_({type, to_string(address), error, std::string{text}});
+            }
+        } catch (std::exception const&) { // no memory to tell
+        }
+    }
+
+    // ---- Connections
+
+    /// Opens one, unless there is one or it is too early.
+    bool open(broker& to, lane& way, time_point at) {
+        if (way.link) {
+            return way.link->ready();
+        }
+        if (at >= to.not_before) {
+            way.link = std::make_shared<connection>(executor_, event_, settings_, to.address, at);
+            counters_.connections.fetch_add(1, std::memory_order_relaxed);
+            event_->notify(); // for its first step
+        }
+        return false;
+    }
+
+    void receive(time_point at) {
+        for_each_broker([&](broker& one) {
+            for (auto& way : one.lanes) {
+                receive(one, way, at);
+            }
+        });
+        std::erase_if(closing_, [](auto const& link) { return link->at_rest(); });
+    }
+    void receive(broker& from, lane& way, time_point at) {
+        if (!way.link) {
+            return;
+        }
+        auto const link = way.link;
+        bool const was_ready = link->ready();
+        closing_.reserve(closing_.size() + 1);
+        try {
+            link->advance(at, *memory_, names_,
+                          [&](connection::expected const& question,
+                              std::shared_ptr<answer_bytes> const& answer) {
+                              on_answer(from, way, question, answer, at);
+                          });
+        } catch (std::exception const&) {
+            link->close(notice_kind::no_memory, std::make_error_code(std::errc::not_enough_memory),
+                        "no memory");
+        }
+        if (link->ready() && !was_ready) {
+            from.failures = 0;
+            from.told = false;
+            auto& versions = link->versions();
+            from.abilities.leader_epochs = versions.use(api::leader_epoch).has_value();
+            from.abilities.diverging = versions.use(api::fetch).value_or(0) >= 12;
+        }
+        if (link->closed()) {
+            on_closed(from, way, at);
+        }
+    }
+    void on_closed(broker& from, lane& way, time_point at) noexcept {
+        auto const link = std::exchange(way.link, nullptr);
+        if (!link->at_rest()) {
+            closing_.push_back(link); // there is room
+        }
+        auto const& end = link->end();
+        bool const idle = way.under_way.empty();
+        auto lost = std::exchange(way.under_way, {});
+        for (auto& asked : lost) {
+            lose(asked, at);
+        }
+        if (end.was_ready && idle && end.type == notice_kind::disconnected) {
+            return; // brokers close what is idle
+        }
+        auto delay = settings_.reconnect_backoff;
+        for (int i = 0; i != from.failures && delay < settings_.reconnect_backoff_max; ++i) {
+            delay *= 2;
+        }
+        delay = (std::min)(delay, settings_.reconnect_backoff_max);
+        from.failures = (std::min)(from.failures + 1, 30);
+        from.not_before = at + delay;
+        metadata_.want();
+        if (!std::exchange(from.told, true)) {
+            notify_of(end.type, from.address, end.error, end.text);
+        }
+    }
+    /// No answer comes.
+    void lose(inquiry& asked, time_point at) noexcept {
+        memory_->take_back(std::exchange(asked.promised, 0));
+        if (asked.key == api::metadata) {
+            metadata_.lost();
+        }
+        for (auto& one : asked.partitions) {
+            react(*one.of, one.of->on_lost(one.question.generation, at));
+        }
+        asked.partitions.clear();
+    }
+
+    // ---- Answers
+
+    void on_answer(broker& from, lane& way, connection::expected const& question,
+                   std::shared_ptr<answer_bytes> const& answer, time_point at) {
+        counters_.answers.fetch_add(1, std::memory_order_relaxed);
+        counters_.bytes.fetch_add(answer->view().size(), std::memory_order_relaxed);
+        auto asked = std::move(way.under_way.front());
+        way.under_way.pop_front();
+        bool read = false;
+        try {
+            switch (question.key) {
+            case api::fetch:
+                read = on_fetched(from, way, asked, question, answer, at);
+                break;
+            case api::list_offsets:
+                read = on_listed(from, way, asked, question, answer->view(), at);
+                break;
+            case api::leader_epoch:
+                read = on_epochs(from, way, asked, question, answer->view(), at);
+                break;
+            case api::metadata:
+                read = on_metadata(from, way, question, answer->view(), at);
+                break;
+            case api::api_versions:
+                break;
+            }
+        } catch (std::exception const&) {
+            lose(asked, at);
+            throw;
+        }
+        if (!read) {
+            lose(asked, at);
+            way.link->close(notice_kind::damaged_answer, {}, "its answer cannot be read");
+        }
+    }
+    void throttle(broker& from, lane& way, std::int32_t time, time_point at) noexcept {
+        if (time > 0) {
+            from.quiet_until = (std::max)(from.quiet_until, at + milliseconds{time});
+            way.link->delay(milliseconds{time});
+        }
+    }
+    void tell_of_unasked(broker const& from) noexcept {
+        notify_of(notice_kind::damaged_answer, from.address, {},
+                  "it answers about a partition that it was not asked about");
+    }
+
+    bool on_fetched(broker& from, lane& way, inquiry& asked, connection::expected const& question,
+                    std::shared_ptr<answer_bytes> const& bytes, time_point at) {
+        if (read_fetch_answer(bytes->view(), question.version, question.correlation, fetched_) !=
+            read_result::ok) {
+            return false;
+        }
+        memory_->take_back(std::exchange(asked.promised, 0));
+        throttle(from, way, fetched_.throttle_ms, at);
+        if (fetched_.error != 0) {
+            fetch_answer::partition failed;
+            failed.error = fetched_.error;
+            for (auto& one : asked.partitions) {
+                react(*one.of, one.of->on_fetched(one.question.generation, failed, {}, at));
+            }
+            return true;
+        }
+        auto const parts = std::count_if(fetched_.partitions.begin(), fetched_.partitions.end(),
+                                         [](auto const& part) { return !part.records.empty(); });
+        bool news = false;
+        for (auto const& part : fetched_.partitions) {
+            auto const index = asked.match.take(part.topic, part.topic_id, part.number);
+            if (!index) {
+                tell_of_unasked(from);
+                continue;
+            }
+            auto const& one = asked.partitions[*index];
+            news = news || !part.records.empty() || part.error != 0 || part.diverging ||
+                   part.preferred_replica >= 0;
+            try {
+                take_part(*one.of, one.question, part, bytes,
+                          asked.scarce ? parts > 1 : part.records.size() < bytes->counted() / 8,
+                          at);
+            } catch (std::bad_alloc const&) {
+                react(*one.of, one.of->on_lost(one.question.generation, at));
+            }
+        }
+        asked.match.for_each_unanswered([&](std::size_t index) {
+            auto const& one = asked.partitions[index];
+            react(*one.of, one.of->on_lost(one.question.generation, at));
+        });
+        if (!news && at + milliseconds{5} < asked.ends) { // it does not wait: do not spin
+            from.no_poll_before = (std::min)(asked.ends, at + milliseconds{50});
+        }
+        return true;
+    }
+    /// What there is to be had of memory comes first: what partition_fetch was told, is told.
+    void take_part(member& of, partition_question const& question,
+                   fetch_answer::partition const& part, std::shared_ptr<answer_bytes> bytes,
+                   bool copied, time_point at) {
+        fetched_records records;
+        auto batches = part.records;
+        if (!batches.empty()) {
+            if (copied) {
+                bytes = memory_->copy(batches);
+                if (!bytes) {
+                    throw std::bad_alloc{};
+                }
+                batches = bytes->view();
+            }
+            records.keep = std::make_shared<held_records>(memory_, of.memory, std::move(bytes),
+                                                          part.records.size());
+            auto const aborted = fetched_.aborted_of(part);
+            records.aborted.assign(aborted.begin(), aborted.end());
+        }
+        auto const scan = scan_batches(part.records, question.offset, part.high_watermark);
+        auto const reaction = of.on_fetched(question.generation, part, scan, at);
+        if (!of.sink || question.generation != of.generation()) {
+            react(of, reaction);
+            return;
+        }
+        std::array const watermarks{of.high_watermark(), of.last_stable_offset(), of.log_start()};
+        if (!reaction.take) {
+            records.keep = nullptr;
+            records.aborted.clear();
+            batches = {};
+        }
+        if (reaction.take || watermarks != of.told_watermarks) {
+            of.told_watermarks = watermarks;
+            records.ticket = of.ticket;
+            records.generation = question.generation;
+            records.bytes = batches;
+            records.position = question.offset;
+            records.next_offset = reaction.take ? scan.next_offset : question.offset;
+            records.high_watermark = watermarks[0];
+            records.last_stable_offset = watermarks[1];
+            records.log_start = watermarks[2];
+            of.sink->take(std::move(records));
+        }
+        if (reaction.take) {
+            turns_.served(of);
+        }
+        react(of, reaction);
+    }
+
+    bool on_listed(broker& from, lane& way, inquiry& asked, connection::expected const& question,
+                   std::string_view bytes, time_point at) {
+        if (read_list_offsets_answer(bytes, question.version, question.correlation, listed_) !=
+            read_result::ok) {
+            return false;
+        }
+        throttle(from, way, listed_.throttle_ms, at);
+        for (auto const& part : listed_.partitions) {
+            auto const index = asked.match.take(part.topic, {}, part.number);
+            if (!index) {
+                tell_of_unasked(from);
+                continue;
+            }
+            auto& one = asked.partitions[*index];
+            react(*one.of, one.of->on_listed(one.question.generation, part.error, part.offset,
+                                             part.leader_epoch, at));
+            if (one.of->finds_start && one.of->position() >= 0 &&
+                one.question.generation == one.of->generation()) {
+                one.of->finds_start = false;
+                if (one.of->sink) {
+                    one.of->sink->started_at(one.of->ticket, one.of->position());
+                }
+            }
+        }
+        lose_unanswered(asked, at);
+        return true;
+    }
+    bool on_epochs(broker& from, lane& way, inquiry& asked, connection::expected const& question,
+                   std::string_view bytes, time_point at) {
+        if (read_leader_epoch_answer(bytes, question.version, question.correlation, epochs_) !=
+            read_result::ok) {
+            return false;
+        }
+        throttle(from, way, epochs_.throttle_ms, at);
+        for (auto const& part : epochs_.partitions) {
+            auto const index = asked.match.take(part.topic, {}, part.number);
+            if (!index) {
+                tell_of_unasked(from);
+                continue;
+            }
+            auto& one = asked.partitions[*index];
+            react(*one.of, one.of->on_epoch_end(one.question.generation, part.error,
+                                                part.leader_epoch, part.end_offset, at));
+        }
+        lose_unanswered(asked, at);
+        return true;
+    }
+    void lose_unanswered(inquiry& asked, time_point at) noexcept {
+        asked.match.for_each_unanswered([&](std::size_t index) {
+            auto const& one = asked.partitions[index];
+            react(*one.of, one.of->on_lost(one.question.generation, at));
+        });
+    }
+
+    bool on_metadata(broker& from, lane& way, connection::expected const& question,
+                     std::string_view bytes, time_point at) {
+        if (read_metadata_answer(bytes, question.version, question.correlation, cluster_) !=
+            read_result::ok) {
+            return false;
+        }
+        throttle(from, way, cluster_.throttle_ms, at);
+        take_brokers(at);
+        std::size_t found = 0;
+        bool complete = true;
+        for (auto const& topic : cluster_.topics) {
+            for (auto const& part : cluster_.partitions_of(topic)) {
+                auto const place = partitions_.find(topic_partition{topic.name, part.number});
+                if (place == partitions_.end()) {
+                    continue;
+                }
+                ++found;
+                auto& one = *place->second;
+                auto const error = topic.error != 0 ? topic.error : part.error;
+                tell_metadata_error(one, error);
+                // With some errors there is a leader nevertheless.
+                auto const leader = brokers_.contains(part.leader) ? part.leader : -1;
+                auto const reaction = one.on_metadata(leader, part.leader_epoch, topic.id);
+                complete = complete && !reaction.refresh;
+                react(one, reaction);
+            }
+            if (topic.error != 0 && topic.count == 0) {
+                for (auto const& [name, one] : partitions_) {
+                    if (name.topic == topic.name) {
+                        tell_metadata_error(*one, topic.error);
+                    }
+                }
+            }
+        }
+        metadata_.answered(complete && found >= partitions_.size());
+        return true;
+    }
+    void tell_metadata_error(member& of, std::int16_t error) noexcept {
+        if (!of.running() || of.told == error) {
+            return;
+        }
+        of.told = error;
+        if (of.sink && error != 0 && rule_of(error).tell) {
+            of.sink->tell(
+                of.ticket,
+                {.type = fetch_event::kind::broker_error, .from = of.position(), .code = error});
+        }
+    }
+    void take_brokers(time_point at) {
+        for (auto const& told : cluster_.brokers) {
+            if (told.id < 0 || told.port <= 0 || told.port > 65535 || told.host.empty()) {
+                continue;
+            }
+            broker_address address{std::string{told.host}, static_cast<std::uint16_t>(told.port)};
+            auto const [place, added] = brokers_.try_emplace(told.id);
+            if (added) {
+                place->second.address = std::move(address);
+            } else if (place->second.address != address) {
+                for (auto& way : place->second.lanes) {
+                    leave(place->second, way, at);
+                }
+                place->second.address = std::move(address);
+                place->second.failures = 0;
+                place->second.not_before = {};
+            }
+        }
+    }
+    /// Closes a connection that is not needed any more.
+    void leave(broker& of, lane& way, time_point at) noexcept {
+        if (way.link) {
+            way.link->close(notice_kind::disconnected, {}, "it moved");
+            on_closed(of, way, at);
+        }
+    }
+
+    // ---- Questions
+
+    void ask(time_point at) {
+        auto const scarce = prepare_partitions(at);
+        for (auto& [id, one] : brokers_) {
+            if (at < one.quiet_until) {
+                continue;
+            }
+            if (one.other && open(one, one.control(), at)) {
+                ask_others(api::list_offsets, id, one, at);
+                ask_others(api::leader_epoch, id, one, at);
+            }
+            if (one.polls) {
+                poll(id, one, scarce, at);
+            }
+        }
+        if (at >= metadata_.due() && !partitions_.empty()) {
+            ask_metadata(at);
+        }
+    }
+
+    /// Finds out which partitions may be fetched, and which brokers have to be asked.
+    ///
+    /// Half of the memory is everybody's. When it is used up, partitions of which nothing is held
+    /// still have their shares of the other half: claims that sleep never stop others.
+    ///
+    /// @return whether only those are asked.
+    bool prepare_partitions(time_point at) {
+        for (auto& [id, one] : brokers_) {
+            one.polls = one.other = false;
+        }
+        auto const limit = memory_->limit();
+        auto const used = memory_->used();
+        bool const scarce =
+            used + (std::min)(limit / 8, static_cast<std::size_t>(settings_.partition_max_bytes)) >
+            limit / 2;
+        auto const most = (std::min)(limit / 2 / (std::max<std::size_t>)(partitions_.size(), 1),
+                                     2 * static_cast<std::size_t>(settings_.partition_max_bytes));
+        bool refused = false;
+        memory_->await_release();
+        for (auto const& [name, one] : partitions_) {
+            auto const held = one->memory->held.load(std::memory_order_seq_cst);
+            bool const room = held == 0 || (!scarce && held < most);
+            one->want(one->more && room);
+            refused = refused || (one->more && !room);
+            auto const target = one->target(at);
+            if (target < 0 || !one->ready(at)) {
+                if (one->running() && target < 0) {
+                    metadata_.want();
+                }
+                continue;
+            }
+            auto const found = brokers_.find(target);
+            if (found == brokers_.end()) {
+                metadata_.want();
+                continue;
+            }
+            if (auto const question = one->next(at, found->second.abilities)) {
+                (question->request == api::fetch ? found->second.polls : found->second.other) =
+                    true;
+            }
+        }
+        return scarce;
+    }
+
+    /// The version to ask with; nullopt, and what asks has heard of it.
+    std::optional<std::int16_t> version_of(broker& to, lane& way, api key) {
+        auto const version = way.link->versions().use(key);
+        if (!version) {
+            notify_of(notice_kind::unsupported, to.address, {},
+                      "no version of a request is known to the broker and here");
+        }
+        return version;
+    }
+
+    void poll(std::int32_t id, broker& to, bool scarce, time_point at) {
+        if (at < to.no_poll_before) {
+            return;
+        }
+        // A partition that is ready is asked about at once; unless a poll is about to end, with
+        // whose partitions it can share a request.
+        auto* free = static_cast<lane*>(nullptr);
+        std::optional<time_point> other_ends;
+        for (std::size_t i = 0; i != 2; ++i) {
+            auto& way = to.lanes[i];
+            if (!way.under_way.empty()) {
+                other_ends = way.under_way.front().ends;
+            } else if (!free) {
+                free = &way;
+            }
+        }
+        if (!free || (other_ends && *other_ends - at < milliseconds{10} &&
+                      at - *other_ends < milliseconds{10})) {
+            return;
+        }
+        if (!open(to, *free, at)) {
+            return;
+        }
+        auto const abilities = abilities_of(*free->link);
+        to.abilities = abilities;
+        turns_.take_fetches(id, at, abilities, taken_);
+        if (taken_.empty()) {
+            return;
+        }
+        auto wait = settings_.fetch_wait_max;
+        if (other_ends) { // the last one that is free
+            wait = turns_.max_wait(id, at, wait);
+            if (*other_ends > at) {
+                wait = (std::min)(wait, std::chrono::ceil<milliseconds>(*other_ends - at));
+            }
+        }
+        send_fetch(to, *free, scarce, wait, at);
+    }
+    static broker_abilities abilities_of(connection& link) {
+        return {.leader_epochs = link.versions().use(api::leader_epoch).has_value(),
+                .diverging = link.versions().use(api::fetch).value_or(0) >= 12};
+    }
+
+    /// Asks about what was taken; if that fails, it is lost.
+    void send_fetch(broker& to, lane& way, bool scarce, milliseconds wait, time_point at) {
+        inquiry asked;
+        try {
+            remember(asked, api::fetch);
+        } catch (...) {
+            for (auto const& turn : taken_) {
+                turn.partition->on_lost(turn.question.generation, at);
+            }
+            throw;
+        }
+        try {
+            auto version = version_of(to, way, api::fetch);
+            if (!version) {
+                fetch_answer::partition unsupported;
+                unsupported.error = 35;
+                for (auto& one : asked.partitions) {
+                    react(*one.of,
+                          one.of->on_fetched(one.question.generation, unsupported, {}, at));
+                }
+                return;
+            }
+            bool const ids =
+                std::all_of(asked.partitions.begin(), asked.partitions.end(),
+                            [](auto const& one) { return one.of->topic_id() != topic_uuid{}; });
+            if (!ids) {
+                version = (std::min)(*version, std::int16_t{12});
+            }
+            auto const limits = limits_of(asked.partitions.size(), scarce);
+            asked.scarce = scarce;
+            asked.promised = limits.total;
+            asked.sent = at;
+            asked.ends = at + wait;
+            fetch_request request;
+            request.max_wait_ms = static_cast<std::int32_t>(wait.count());
+            request.min_bytes = settings_.fetch_min_bytes;
+            request.max_bytes = static_cast<std::int32_t>(limits.total);
+            request.level = settings_.level;
+            request.rack = settings_.rack;
+            group_by_topic<fetch_request>(
+                asked,
+                [&](inquiry::asked const& one) {
+                    fetch_request::partition part;
+                    part.number = one.of->name.partition;
+                    part.current_leader_epoch = one.question.current_leader_epoch;
+                    part.offset = one.question.offset;
+                    part.last_fetched_epoch = one.question.last_fetched_epoch;
+                    part.max_bytes = static_cast<std::int32_t>(limits.partition);
+                    return part;
+                },
+                fetch_parts_, fetch_topics_);
+            request.topics = fetch_topics_;
+            auto const correlation = way.link->next_correlation();
+            write_fetch_request(frame_, *version, correlation, settings_.client_id, request);
+            memory_->promise(asked.promised);
+            send(way, std::move(asked), *version, correlation, wait, at);
+            counters_.fetches.fetch_add(1, std::memory_order_relaxed);
+        } catch (...) {
+            lose_unsent(asked, at);
+            throw;
+        }
+    }
+    void lose_unsent(inquiry& asked, time_point at) noexcept {
+        for (auto& one : asked.partitions) {
+            react(*one.of, one.of->on_lost(one.question.generation, at));
+        }
+    }
+    /// Sends `frame_`.
+    void send(lane& way, inquiry&& asked, std::int16_t version, std::int32_t correlation,
+              milliseconds wait, time_point at) {
+        auto const key = asked.key;
+        way.under_way.push_back(std::move(asked));
+        try {
+            way.link->send(frame_, key, version, correlation, wait, at);
+        } catch (...) {
+            way.link->close(notice_kind::no_memory,
+                            std::make_error_code(std::errc::not_enough_memory), "no memory");
+        }
+        if (way.link->closed()) {
+            event_->notify();
+        }
+    }
+    struct byte_limits {
+        std::size_t total;
+        std::size_t partition;
+    };
+    byte_limits limits_of(std::size_t count, bool scarce) const noexcept {
+        auto const limit = memory_->limit();
+        auto const used = memory_->used();
+        auto most = static_cast<std::size_t>(settings_.partition_max_bytes);
+        std::size_t total;
+        if (scarce) {
+            most = (std::min)(most, (std::max<std::size_t>)(limit / 2 / partitions_.size(), 1024));
+            total = most * count;
+        } else {
+            total = (std::min)(most * count, limit / 2 - (std::min)(used, limit / 2));
+        }
+        total = (std::min)({total, static_cast<std::size_t>(settings_.fetch_max_bytes),
+                            static_cast<std::size_t>(settings_.receive_message_max_bytes)});
+        total = (std::max<std::size_t>)(total, 1024);
+        return {total, (std::min)(most, total)};
+    }
+
+    void remember(inquiry& asked, api key) {
+        asked.key = key;
+        asked.partitions.reserve(taken_.size());
+        for (auto const& turn : taken_) {
+            auto& one = static_cast<member&>(*turn.partition);
+            asked.partitions.push_back({one.shared_from_this(), turn.question});
+        }
+        if (key != api::fetch) {
+            std::stable_sort(asked.partitions.begin(), asked.partitions.end(),
+                             [](auto const& left, auto const& right) {
+                                 return left.of->name.topic < right.of->name.topic;
+                             });
+        }
+        for (auto const& one : asked.partitions) {
+            asked.match.add(one.of->name.topic, one.of->topic_id(), one.of->name.partition);
+        }
+    }
+    /// Neighbours of the same topic stand together.
+    template <typename Request, typename MakePart>
+    static void group_by_topic(inquiry const& asked, MakePart make,
+                               std::vector<typename Request::partition>& parts,
+                               std::vector<typename Request::topic>& topics) {
+        parts.clear();
+        topics.clear();
+        parts.reserve(asked.partitions.size()); // the spans point there
+        for (auto const& one : asked.partitions) {
+            parts.push_back(make(one));
+            if (topics.empty() || topics.back().name != one.of->name.topic) {
+                auto& added = topics.emplace_back();
+                added.name = one.of->name.topic;
+                if constexpr (requires { added.id; }) {
+                    added.id = one.of->topic_id();
+                }
+                added.partitions = {&parts.back(), 1};
+            } else {
+                auto& last = topics.back();
+                last.partitions = {last.partitions.data(), last.partitions.size() + 1};
+            }
+        }
+    }
+
+    void ask_others(api key, std::int32_t id, broker& to, time_point at) {
+        auto& way = to.control();
+        if (!way.link || !way.link->ready()) {
+            return;
+        }
+        turns_.take_others(key, id, at, to.abilities, taken_);
+        if (taken_.empty()) {
+            return;
+        }
+        inquiry asked;
+        try {
+            remember(asked, key);
+        } catch (...) {
+            for (auto const& turn : taken_) {
+                turn.partition->on_lost(turn.question.generation, at);
+            }
+            throw;
+        }
+        try {
+            auto const version = version_of(to, way, key);
+            if (!version) {
+                for (auto& one : asked.partitions) {
+                    auto const generation = one.question.generation;
+                    react(*one.of, key == api::list_offsets
+                                       ? one.of->on_listed(generation, 35, -1, -1, at)
+                                       : one.of->on_epoch_end(generation, 35, -1, -1, at));
+                }
+                return;
+            }
+            asked.sent = at;
+            asked.ends = at;
+            auto const correlation = way.link->next_correlation();
+            if (key == api::list_offsets) {
+                group_by_topic<list_offsets_request>(
+                    asked,
+                    [](inquiry::asked const& one) {
+                        return list_offsets_request::partition{one.of->name.partition,
+                                                               one.question.current_leader_epoch,
+                                                               one.question.timestamp};
+                    },
+                    list_parts_, list_topics_);
+                write_list_offsets_request(frame_, *version, correlation, settings_.client_id,
+                                           {settings_.level, list_topics_});
+            } else {
+                group_by_topic<leader_epoch_request>(
+                    asked,
+                    [](inquiry::asked const& one) {
+                        return leader_epoch_request::partition{one.of->name.partition,
+                                                               one.question.current_leader_epoch,
+                                                               one.question.leader_epoch};
+                    },
+                    epoch_parts_, epoch_topics_);
+                write_leader_epoch_request(frame_, *version, correlation, settings_.client_id,
+                                           {epoch_topics_});
+            }
+            send(way, std::move(asked), *version, correlation, milliseconds{0}, at);
+            counters_.other_requests.fetch_add(1, std::memory_order_relaxed);
+        } catch (...) {
+            lose_unsent(asked, at);
+            throw;
+        }
+    }
+
+    /// Any broker that is known will do, one that is connected first; else who is named in the
+    /// configuration. Who does not answer within a second is not waited for.
+    void ask_metadata(time_point at) {
+        auto const candidates = brokers_.size() + bootstrap_.size();
+        if (candidates == 0) {
+            return;
+        }
+        auto const candidate = [&](std::size_t index) -> broker& {
+            index %= candidates;
+            if (index < brokers_.size()) {
+                return std::next(brokers_.begin(), static_cast<std::ptrdiff_t>(index))->second;
+            }
+            return bootstrap_[index - brokers_.size()];
+        };
+        for (std::size_t i = 0; i != candidates; ++i) {
+            auto& one = candidate(metadata_from_ + i);
+            auto& way = one.control();
+            if (way.link && way.link->ready() && at >= one.quiet_until) {
+                metadata_from_ = (metadata_from_ + i) % candidates;
+                send_metadata(one, way, at);
+                return;
+            }
+        }
+        if (at < metadata_next_) {
+            return; // for who was asked last
+        }
+        for (std::size_t i = 1; i <= candidates; ++i) {
+            auto& one = candidate(metadata_from_ + i);
+            if (!one.control().link && at >= one.not_before) {
+                metadata_from_ = (metadata_from_ + i) % candidates;
+                metadata_next_ = at + std::chrono::seconds{1};
+                open(one, one.control(), at);
+                return;
+            }
+        }
+    }
+    void send_metadata(broker& to, lane& way, time_point at) {
+        auto const version = version_of(to, way, api::metadata);
+        metadata_.asked(at);
+        if (!version) {
+            metadata_.lost();
+            return;
+        }
+        topics_.clear();
+        for (auto const& [name, one] : partitions_) { // in order
+            if (topics_.empty() || topics_.back() != name.topic) {
+                topics_.push_back(name.topic);
+            }
+        }
+        auto const correlation = way.link->next_correlation();
+        try {
+            write_metadata_request(frame_, *version, correlation, settings_.client_id, topics_);
+            inquiry asked;
+            asked.key = api::metadata;
+            send(way, std::move(asked), *version, correlation, milliseconds{0}, at);
+        } catch (...) {
+            metadata_.lost();
+            throw;
+        }
+        counters_.other_requests.fetch_add(1, std::memory_order_relaxed);
+        counters_.metadata_requests.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    // ---- Time
+
+    /// When something is to be done although nothing happens.
+    time_point next_time(time_point at) {
+        auto result = (time_point::max)();
+        auto const consider = [&](time_point time) {
+            if (time > at) {
+                result = (std::min)(result, time);
+            }
+        };
+        if (auto const held_back = turns_.next_time(at)) {
+            consider(*held_back);
+        }
+        consider(metadata_.due());
+        consider(metadata_next_);
+        for_each_broker([&](broker& one) {
+            for (auto& way : one.lanes) {
+                if (way.link) {
+                    if (auto const limit = way.link->deadline()) {
+                        result = (std::min)(result, *limit);
+                    }
+                }
+                if (one.polls && !way.under_way.empty()) {
+                    consider(way.under_way.front().ends + milliseconds{10});
+                }
+            }
+            consider(one.not_before);
+            consider(one.quiet_until);
+            consider(one.no_poll_before);
+        });
+        return result;
+    }
+
     asio::any_io_executor executor_;
     fetcher_settings settings_;
     std::function<void(fetcher_notice)> notice_;
     fetcher_counters counters_;
+    std::shared_ptr<auto_reset_event> event_;
+    std::shared_ptr<answer_memory> memory_;
+    partition_orders orders_;
+    std::mutex mutex_;
+    bool running_ = false;
+    bool ended_ = false;
+    std::function<void()> done_;
+    std::atomic<bool> ending_{false};
+
+    // On the strand.
+    name_lookup names_;
+    metadata_schedule metadata_;
+    std::size_t metadata_from_ = 0; // the candidate that was asked last
+    time_point metadata_next_{};    // when the next one is tried
+    std::map<topic_partition, std::shared_ptr<member>> partitions_;
+    fetch_turns turns_;
+    std::map<std::int32_t, broker> brokers_;
+    std::deque<broker> bootstrap_;
+    std::vector<std::shared_ptr<connection>> closing_; // of which something is still under way
+
+    // Used again and again.
+    std::string frame_;
+    std::vector<fetch_turns::turn> taken_;
+    fetch_answer fetched_;
+    list_offsets_answer listed_;
+    leader_epoch_answer epochs_;
+    metadata_answer cluster_;
+    std::vector<std::string_view> topics_;
+    std::vector<fetch_request::partition> fetch_parts_;
+    std::vector<fetch_request::topic> fetch_topics_;
+    std::vector<list_offsets_request::partition> list_parts_;
+    std::vector<list_offsets_request::topic> list_topics_;
+    std::vector<leader_epoch_request::partition> epoch_parts_;
+    std::vector<leader_epoch_request::topic> epoch_topics_;
 };
 
 } // namespace kgroup::detail::fetch

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+
+#pragma once
+
+#include <kgroup/detail/fetch/byte_buffer.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace kgroup::detail::fetch {
+
+class answer_memory;
+
+/// The bytes of an answer, or of a part of it. They count as long as it lives.
+class answer_bytes {
+public:
+    answer_bytes(std::shared_ptr<answer_memory> from, byte_buffer bytes) noexcept
+        : from_(std::move(from)),
+          bytes_(std::move(bytes)) {}
+    answer_bytes(answer_bytes const&) = delete;
+    answer_bytes& operator=(answer_bytes const&) = delete;
+    ~answer_bytes();
+
+    byte_buffer& buffer() noexcept { return bytes_; }
+    std::string_view view() const noexcept { return bytes_.view(); }
+    std::size_t counted() const noexcept { return bytes_.capacity(); }
+
+private:
+    std::shared_ptr<answer_memory> from_;
+    byte_buffer bytes_;
+};
+
+/// The memory for answers, of all connections together: it counts what is promised to requests and
+/// what answers hold, and uses buffers again.
+///
+/// *Thread safety.* Any thread may release; the rest is one thread's.
+class answer_memory : public std::enable_shared_from_this<answer_memory> {
+public:
+    explicit answer_memory(std::size_t limit) : limit_(limit) { idle_.reserve(most_idle); }
+
+    std::size_t limit() const noexcept { return limit_; }
+    /// What is promised and what is held.
+    std::size_t used() const noexcept { return used_.load(std::memory_order_relaxed); }
+
+    /// For an answer that was asked for.
+    void promise(std::size_t bytes) noexcept { used_.fetch_add(bytes, std::memory_order_relaxed); }
+    /// It came, or will not come.
+    void take_back(std::size_t bytes) noexcept { release(bytes); }
+
+    /// A buffer with room for so many bytes. Null: there is no memory. What is used may exceed the
+    /// limit: what a broker sends is as large as it is.
+    std::shared_ptr<answer_bytes> take(std::size_t size) noexcept {
+        auto buffer = reuse(size);
+        if (!buffer.reserve(rounded(size))) {
+            return nullptr;
+        }
+        auto const counted = buffer.capacity();
+        used_.fetch_add(counted, std::memory_order_relaxed);
+        try {
+            return std::make_shared<answer_bytes>(shared_from_this(), std::move(buffer));
+        } catch (std::bad_alloc const&) {
+            used_.fetch_sub(counted, std::memory_order_relaxed);
+            return nullptr;
+        }
+    }
+    /// A copy. Null: there is no memory.
+    std::shared_ptr<answer_bytes> copy(std::string_view bytes) noexcept {
+        auto result = take(bytes.size());
+        if (result) {
+            std::memcpy(result->buffer().free_begin(), bytes.data(), bytes.size());
+            result->buffer().grow(bytes.size());
+        }
+        return result;
+    }
+
+    void give_back(byte_buffer&& buffer) noexcept {
+        auto const size = buffer.capacity();
+        {
+            std::lock_guard const lock{mutex_};
+            if (idle_.size() != most_idle && idle_bytes_ + size <= limit_ / 8) {
+                idle_bytes_ += size;
+                buffer.clear();
+                idle_.push_back(std::move(buffer));
+            }
+        }
+        release(size);
+    }
+    /// Somebody waits for less to be held, here or by a partition: `wake` is called by the next
+    /// release, on its thread.
+    void await_release() noexcept { awaited_.store(true, std::memory_order_seq_cst); }
+    void released() noexcept {
+        if (awaited_.load(std::memory_order_seq_cst) &&
+            awaited_.exchange(false, std::memory_order_seq_cst)) {
+            std::lock_guard const lock{wake_mutex_};
+            if (wake_) {
+                wake_();
+            }
+        }
+    }
+    void on_release(std::function<void()> wake) { wake_ = std::move(wake); }
+    /// `wake` is not running and will not be called any more.
+    void forget_wake() noexcept {
+        std::lock_guard const lock{wake_mutex_};
+        wake_ = nullptr;
+    }
+
+private:
+    static std::size_t rounded(std::size_t size) noexcept {
+        std::size_t const step = size < 64 << 10 ? 4 << 10 : 64 << 10;
+        return (size + step - 1) / step * step;
+    }
+
+    /// The smallest that fits and is not far too large.
+    byte_buffer reuse(std::size_t size) noexcept {
+        std::lock_guard const lock{mutex_};
+        auto best = idle_.end();
+        for (auto it = idle_.begin(); it != idle_.end(); ++it) {
+            if (it->capacity() >= size && it->capacity() <= 2 * rounded(size) &&
+                (best == idle_.end() || it->capacity() < best->capacity())) {
+                best = it;
+            }
+        }
+        byte_buffer result;
+        if (best != idle_.end()) {
+            result = std::move(*best);
+            idle_bytes_ -= result.capacity();
+            *best = std::move(idle_.back());
+            idle_.pop_back();
+        } else if (idle_.size() == most_idle) { // sizes that are not asked for any more
+            idle_bytes_ -= idle_.front().capacity();
+            idle_.erase(idle_.begin());
+        }
+        return result;
+    }
+    void release(std::size_t bytes) noexcept {
+        used_.fetch_sub(bytes, std::memory_order_relaxed);
+        released();
+    }
+
+    static constexpr std::size_t most_idle = 16;
+
+    std::size_t limit_;
+    std::atomic<std::size_t> used_{0};
+    std::atomic<bool> awaited_{false};
+    std::mutex mutex_;
+    std::vector<byte_buffer> idle_;
+    std::size_t idle_bytes_ = 0;
+    std::mutex wake_mutex_;
+    std::function<void()> wake_;
+};
+
+inline answer_bytes::~answer_bytes() { from_->give_back(std::move(bytes_)); }
+
+/// What a partition holds of answers.
+struct partition_memory {
+    std::atomic<std::size_t> held{0};
+};
+
+/// A partition's part of an answer.
+class held_records {
+public:
+    held_records(std::shared_ptr<answer_memory> memory, std::shared_ptr<partition_memory> partition,
+                 std::shared_ptr<answer_bytes> bytes, std::size_t size) noexcept
+        : memory_(std::move(memory)),
+          partition_(std::move(partition)),
+          bytes_(std::move(bytes)),
+          size_(size) {
+        partition_->held.fetch_add(size_, std::memory_order_relaxed);
+    }
+    held_records(held_records const&) = delete;
+    held_records& operator=(held_records const&) = delete;
+    ~held_records() {
+        bytes_.reset();
+        partition_->held.fetch_sub(size_, std::memory_order_seq_cst);
+        memory_->released();
+    }
+
+private:
+    std::shared_ptr<answer_memory> memory_;
+    std::shared_ptr<partition_memory> partition_;
+    std::shared_ptr<answer_bytes> bytes_;
+    std::size_t size_;
+};
+
+} // namespace kgroup::detail::fetch
