@@ -5,6 +5,7 @@
 #include <kgroup/connection.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
+#include <kgroup/observer.hpp>
 
 #include <asio/awaitable.hpp>
 
@@ -144,6 +145,9 @@ struct config {
     /// counts the others. Unset: warnings, errors and librdkafka's log go to standard error, a line
     /// each (`kgroup::print`).
     std::function<void(event const&)> on_event{};
+    /// What watches the records, commits and rebalances: `kgroup::observer`. A
+    /// `std::shared_ptr` to it; kept until the run is over, or the group is gone.
+    any_observer observer{};
 };
 
 /// A group's configuration over a connection that it shares with others: its brokers, its

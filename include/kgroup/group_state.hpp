@@ -4,6 +4,7 @@
 
 #include <kgroup/config.hpp>
 #include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/duration_histogram.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -85,6 +86,21 @@ enum class handler_wait {
     acknowledgements, ///< of records that were delivered long ago (`claim::ack`)
 };
 
+/// What `for_each` or `for_each_batch` has to do in a claim, and has done.
+struct processing_state {
+    std::uint64_t running = 0;           ///< attempts that are under way
+    std::uint64_t busy_lanes = 0;        ///< keys of which a record runs or waits (`order::by_key`)
+    std::uint64_t parked_keys = 0;       ///< those of them that wait for a retry
+    std::uint64_t waiting_for_retry = 0; ///< records
+    /// What the key that has the most holds of all records that are taken and not done: 0 to 1.
+    /// Near 1, more attempts at a time would not help.
+    double hottest_key_share = 0;
+    std::uint64_t attempts = 0; ///< begun
+    std::uint64_t attempts_failed = 0;
+    std::uint64_t dead_letters =
+        0; ///< of which the broker has confirmed each, or which were skipped
+};
+
 /// A partition that this member owns.
 struct claim_state {
     topic_partition where{};
@@ -122,6 +138,8 @@ struct claim_state {
     std::uint64_t bytes_delivered =
         0;                         ///< keys and values; counted when a block of records is taken up
     double records_per_second = 0; ///< delivered, over some ten seconds
+
+    std::optional<processing_state> processing{}; ///< nullopt: the handler does it by itself
 };
 
 /// What a group does, waits for, and how far behind it is: a snapshot. `readiness` and `liveness`
@@ -157,6 +175,12 @@ struct group_state {
     std::vector<lasting_condition> conditions{}; ///< by kind and place
     std::vector<claim_state> claims{};           ///< by topic and partition
     group_stats stats{};
+
+    // How long it takes, since the group was made.
+    duration_histogram handling{};    ///< each attempt of `for_each` and `for_each_batch`
+    duration_histogram residence{};   ///< each record that is done by these: since it was fetched
+    duration_histogram committing{};  ///< each commit, whatever came of it
+    duration_histogram rebalancing{}; ///< each rebalance that was answered: since it was heard of
 
     /// The condition of this kind and place, or the first of this kind; null: there is none.
     lasting_condition const* find(event_kind kind,
@@ -248,6 +272,13 @@ inline std::ostream& operator<<(std::ostream& out, group_state const& state) {
         }
         out << ", " << static_cast<std::int64_t>(claim.records_per_second + 0.5) << " records/s"
             << (claim.paused ? ", paused" : "");
+        if (auto const& processing = claim.processing) {
+            out << ", " << processing->running << " attempts run, " << processing->busy_lanes
+                << " lanes, " << processing->parked_keys << " keys parked, "
+                << processing->waiting_for_retry << " wait for a retry, "
+                << processing->attempts_failed << " of " << processing->attempts
+                << " attempts failed, " << processing->dead_letters << " dead letters";
+        }
         if (claim.stalled_since) {
             out << ", stalled for " << ago(*claim.stalled_since) << ": " << claim.stalled_why;
         }

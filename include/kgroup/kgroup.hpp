@@ -7,6 +7,7 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/duration_histogram.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -17,6 +18,7 @@
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
 #include <kgroup/oauth_token.hpp>
+#include <kgroup/observer.hpp>
 #include <kgroup/offset_for_time.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/print.hpp>

@@ -2,10 +2,12 @@
 
 #pragma once
 
+#include <kgroup/duration_histogram.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/group_state.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -38,11 +40,14 @@ public:
     }
 
     void begin_gauge(std::string_view name, std::string_view meaning) {
-        begin(name, "gauge", meaning, false);
+        begin(name, "gauge", meaning, "");
     }
     /// `name` without `_total`, which samples of counters end in.
     void begin_counter(std::string_view name, std::string_view meaning) {
-        begin(name, "counter", meaning, true);
+        begin(name, "counter", meaning, "_total");
+    }
+    void begin_histogram(std::string_view name, std::string_view meaning) {
+        begin(name, "histogram", meaning, "");
     }
 
     /// `labels`: as `label` gives them, separated by commas.
@@ -72,6 +77,36 @@ public:
         add(labels, when.time_since_epoch());
     }
 
+    /// In seconds, by what it counts up to each bound.
+    void add(std::string_view labels, duration_histogram const& counted) {
+        std::uint64_t up_to_bound = 0;
+        for (std::size_t i = 0; i != duration_histogram::buckets; ++i) {
+            up_to_bound += counted.counts[i];
+            begin_sample(labels, "_bucket", i < bounds.size() ? bounds[i] : "+Inf");
+            text_ += std::to_string(up_to_bound);
+            text_ += '\n';
+        }
+        auto const microseconds =
+            std::chrono::duration_cast<std::chrono::microseconds>(counted.sum).count();
+        begin_sample(labels, "_sum");
+        text_ += std::to_string(microseconds / 1'000'000);
+        text_ += '.';
+        text_.append(std::to_string(1'000'000 + microseconds % 1'000'000), 1);
+        text_ += '\n';
+        begin_sample(labels, "_count");
+        text_ += std::to_string(up_to_bound);
+        text_ += '\n';
+    }
+    /// 0 to 1, to a thousandth.
+    void add_ratio(std::string_view labels, double ratio) {
+        auto const thousandths = std::clamp(static_cast<int>(ratio * 1000 + 0.5), 0, 1000);
+        begin_sample(labels);
+        text_ += std::to_string(thousandths / 1000);
+        text_ += '.';
+        text_.append(std::to_string(1000 + thousandths % 1000), 1);
+        text_ += '\n';
+    }
+
     static std::string label(std::string_view name, std::string_view value) {
         std::string text{name};
         text += "=\"";
@@ -97,17 +132,27 @@ public:
 
 private:
     void begin(std::string_view name, std::string_view type, std::string_view meaning,
-               bool counter) {
+               std::string_view suffix) {
         sample_ = name;
-        sample_ += counter ? "_total" : "";
+        sample_ += suffix;
         // OpenMetrics names the family; the older format knows samples only.
         auto const family = format_ == exposition_format::openmetrics ? name : sample_;
         text_.append("# HELP ").append(family).append(" ").append(meaning).append("\n");
         text_.append("# TYPE ").append(family).append(" ").append(type).append("\n");
     }
-    void begin_sample(std::string_view labels) {
-        text_.append(sample_).append("{").append(labels).append("} ");
+    void begin_sample(std::string_view labels, std::string_view suffix = {},
+                      std::string_view up_to = {}) {
+        text_.append(sample_).append(suffix).append("{").append(labels);
+        if (!up_to.empty()) {
+            text_.append(",le=\"").append(up_to).append("\"");
+        }
+        text_.append("} ");
     }
+
+    // The bounds of `duration_histogram` in seconds, in the one form that OpenMetrics has for them.
+    static constexpr std::array<std::string_view, duration_histogram::bounds.size()> bounds{
+        "0.0001", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1",
+        "0.25",   "0.5",    "1.0",   "2.5",    "5.0",   "10.0", "30.0",  "60.0", "300.0"};
 
     exposition_format format_;
     std::string text_;
@@ -219,6 +264,54 @@ inline void write_claim_families(exposition_writer& out,
                  [](row const& at, group const&) { return std::optional{at.bytes_delivered}; });
 }
 
+/// Of claims that `for_each` works on.
+inline void write_processing_families(exposition_writer& out,
+                                      std::vector<labelled_claim> const& claims) {
+    using figure = std::uint64_t processing_state::*;
+    auto const write = [&](figure shown) {
+        write_claims(out, claims, [shown](claim_state const& at, group_state const&) {
+            return at.processing ? std::optional{*at.processing.*shown} : std::nullopt;
+        });
+    };
+    out.begin_gauge("kgroup_claim_running_attempts", "Attempts of for_each that are under way.");
+    write(&processing_state::running);
+    out.begin_gauge("kgroup_claim_busy_lanes", "Keys of which a record runs or waits.");
+    write(&processing_state::busy_lanes);
+    out.begin_gauge("kgroup_claim_parked_keys", "Keys that wait for a retry.");
+    write(&processing_state::parked_keys);
+    out.begin_gauge("kgroup_claim_retrying_records", "Records that wait for a retry.");
+    write(&processing_state::waiting_for_retry);
+    out.begin_gauge("kgroup_claim_hottest_key_ratio",
+                    "What the key with the most holds of the records that are taken and not done.");
+    for (auto const& labelled : claims) {
+        if (auto const& processing = labelled.claim->processing) {
+            out.add_ratio(labelled.labels, processing->hottest_key_share);
+        }
+    }
+    out.begin_counter("kgroup_claim_attempts", "Attempts of for_each begun.");
+    write(&processing_state::attempts);
+    out.begin_counter("kgroup_claim_attempts_failed", "Attempts of for_each that failed.");
+    write(&processing_state::attempts_failed);
+    out.begin_counter("kgroup_claim_dead_letters", "Dead letters of records given up.");
+    write(&processing_state::dead_letters);
+}
+
+struct histogram_family {
+    std::string_view name;
+    std::string_view meaning;
+    duration_histogram group_state::*value;
+};
+
+inline constexpr histogram_family group_histograms[] = {
+    {"kgroup_handling_seconds", "How long each attempt of for_each took.", &group_state::handling},
+    {"kgroup_residence_seconds", "From when a record was fetched until for_each had done it.",
+     &group_state::residence},
+    {"kgroup_commit_seconds", "How long each commit took, whatever came of it.",
+     &group_state::committing},
+    {"kgroup_rebalance_seconds", "From when a rebalance was heard of until it was answered.",
+     &group_state::rebalancing},
+};
+
 } // namespace detail
 
 /// States of groups as metrics of Prometheus: docs/observability.md lists them. Each has the label
@@ -239,7 +332,7 @@ inline std::string prometheus_text(std::span<group_state const> states,
                                   ",partition=\"" + std::to_string(claim.where.partition) + "\""});
         }
     }
-    exposition_writer out{format, 8192 * states.size() + 2048 * claims.size()};
+    exposition_writer out{format, 16384 * states.size() + 2048 * claims.size()};
     auto const for_groups = [&](auto write) {
         for (std::size_t i = 0; i != states.size(); ++i) {
             write(states[i], groups[i]);
@@ -306,7 +399,14 @@ inline std::string prometheus_text(std::span<group_state const> states,
             out.add(labels, state.stats.*family.value);
         });
     }
+    for (auto const& family : detail::group_histograms) {
+        out.begin_histogram(family.name, family.meaning);
+        for_groups([&](group_state const& state, std::string const& labels) {
+            out.add(labels, state.*family.value);
+        });
+    }
     detail::write_claim_families(out, claims);
+    detail::write_processing_families(out, claims);
     return std::move(out).finish();
 }
 

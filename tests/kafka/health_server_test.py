@@ -122,7 +122,7 @@ class HealthServerTest(scenario.Scenario):
             self.assertEqual(len(set(names)), len(names))
             samples = {}
             for family in families:
-                self.assertIn(family.type, ("counter", "gauge"), family.name)
+                self.assertIn(family.type, ("counter", "gauge", "histogram"), family.name)
                 self.assertTrue(family.documentation, family.name)
                 for sample in family.samples:
                     self.assertEqual(family.type == "counter", sample.name.endswith("_total"), sample.name)
@@ -132,6 +132,9 @@ class HealthServerTest(scenario.Scenario):
             lags = {(sample.labels["topic"], sample.labels["partition"]): sample.value
                     for sample in samples["kgroup_claim_lag_records"]}
             self.assertEqual({(topic, str(number)): 0.0 for number in range(3)}, lags)
+            commits = {sample.labels["le"]: sample.value for sample in samples["kgroup_commit_seconds_bucket"]}
+            self.assertEqual(samples["kgroup_commit_seconds_count"][0].value, commits["+Inf"])
+            self.assertGreater(commits["+Inf"], 0)
             phases = {sample.labels["phase"]: sample.value for sample in samples["kgroup_phase"]}
             self.assertEqual(["consuming"], [phase for phase, value in phases.items() if value == 1])
 

@@ -36,6 +36,9 @@ group_state consuming() {
                                 state.at - 40s,
                                 "records wait"});
     state.stats.commits = 7;
+    state.committing.add(20ms);
+    state.committing.add(2ms);
+    state.committing.add(400s);
     kgroup::claim_state claim;
     claim.where = {"orders", 0};
     claim.position = 120;
@@ -50,6 +53,9 @@ group_state consuming() {
     claim.where.partition = 1;
     claim.lag = claim.log_end = -1;
     claim.stalled_since = state.at - 40s;
+    claim.processing.emplace();
+    claim.processing->attempts = 9;
+    claim.processing->hottest_key_share = 0.25;
     state.claims.push_back(claim);
     return state;
 }
@@ -81,6 +87,27 @@ TEST_CASE("prometheus_text: a group and its claims") {
     CHECK(has_line(text, "kgroup_claim_stalled" + second + "1"));
     CHECK(text.find("kgroup_claim_lag_records" + second) == text.npos); // it is not known
     CHECK(text.find("# EOF") == text.npos);
+    CHECK(has_line(text, "kgroup_claim_attempts_total" + second + "9"));
+    CHECK(has_line(text, "kgroup_claim_hottest_key_ratio" + second + "0.250"));
+    CHECK(text.find("kgroup_claim_attempts_total" + first) == text.npos); // not by for_each
+}
+
+TEST_CASE("prometheus_text: a histogram counts up to each bound") {
+    auto const text = prometheus_text(consuming());
+    CHECK(has_line(text, "# TYPE kgroup_commit_seconds histogram"));
+    auto const bucket = [&](std::string_view bound, std::string_view count) {
+        return has_line(text, "kgroup_commit_seconds_bucket{group=\"billing\",le=\"" +
+                                  std::string{bound} + "\"} " + std::string{count});
+    };
+    CHECK(bucket("0.001", "0"));
+    CHECK(bucket("0.0025", "1"));
+    CHECK(bucket("0.025", "2"));
+    CHECK(bucket("1.0", "2"));
+    CHECK(bucket("300.0", "2"));
+    CHECK(bucket("+Inf", "3"));
+    CHECK(has_line(text, "kgroup_commit_seconds_sum{group=\"billing\"} 400.022000"));
+    CHECK(has_line(text, "kgroup_commit_seconds_count{group=\"billing\"} 3"));
+    CHECK(has_line(text, "kgroup_handling_seconds_count{group=\"billing\"} 0"));
 }
 
 TEST_CASE("prometheus_text: OpenMetrics names families of counters without _total, and ends") {
@@ -123,6 +150,11 @@ TEST_CASE("prometheus_text: each sample follows its own TYPE, and counters alone
             } else {
                 auto const sample = line.substr(0, line.find('{'));
                 auto const counter = type == "counter";
+                if (type == "histogram") {
+                    REQUIRE((sample == family + "_bucket" || sample == family + "_sum" ||
+                             sample == family + "_count"));
+                    continue;
+                }
                 auto const total = format == exposition_format::openmetrics && counter;
                 REQUIRE(sample == family + (total ? "_total" : ""));
                 REQUIRE(sample.ends_with("_total") == counter);

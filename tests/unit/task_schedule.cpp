@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -61,6 +62,51 @@ TEST_CASE("a lane is entered by one task at a time, in order") {
     CHECK(lanes.leave(7) == nullptr);
     CHECK(lanes.size() == 0);
     CHECK(lanes.enter(first));
+}
+
+TEST_CASE("the longest lane is known, whoever comes and goes") {
+    std::minstd_rand random{7};
+    tasks some;
+    key_lanes lanes;
+    std::map<std::uint64_t, std::size_t> model;
+    for (int step = 0; step != 2000; ++step) {
+        auto const lane = std::uint64_t{random() % 5};
+        if (random() % 2 == 0) {
+            static_cast<void>(lanes.enter(some.make(lane)));
+            ++model[lane];
+        } else if (model[lane] != 0) {
+            static_cast<void>(lanes.leave(lane));
+            --model[lane];
+        }
+        std::size_t longest = 0;
+        for (auto const& [hash, length] : model) {
+            longest = (std::max)(longest, length);
+        }
+        REQUIRE(lanes.longest() == longest);
+    }
+    static_cast<void>(lanes.clear());
+    CHECK(lanes.longest() == 0);
+    CHECK(lanes.enter(some.make(9)));
+    CHECK(lanes.longest() == 1);
+}
+
+TEST_CASE("a lane is parked while its record waits for a retry") {
+    tasks some;
+    task_schedule schedule;
+    auto& keyed = some.make(7);
+    auto& free = some.make(std::nullopt);
+    CHECK(schedule.add(keyed));
+    CHECK(schedule.add(free));
+    schedule.retry_at(schedule.start_next(start), start + 5s);
+    schedule.retry_at(schedule.start_next(start), start + 5s);
+    CHECK(schedule.waiting_for_retry() == 2);
+    CHECK(schedule.parked_lanes() == 1);
+    schedule.make_due_ready(start + 5s);
+    CHECK(schedule.parked_lanes() == 0);
+    schedule.retry_at(schedule.start_next(start), start + 9s);
+    CHECK(schedule.parked_lanes() == 1);
+    static_cast<void>(schedule.clear());
+    CHECK(schedule.parked_lanes() == 0);
 }
 
 TEST_CASE("lanes against a plain model, with hashes that collide in the table") {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/duration_histogram.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/group_state.hpp>
 #include <kgroup/health.hpp>
@@ -9,11 +10,13 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <ctime>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace kgroup {
 
@@ -46,7 +49,36 @@ inline nlohmann::json json_offset(std::int64_t offset) {
     return offset < 0 ? nlohmann::json{} : nlohmann::json(offset);
 }
 
+/// In seconds.
+inline nlohmann::json json_histogram(duration_histogram const& counted) {
+    auto buckets = nlohmann::json::array();
+    for (std::size_t i = 0; i != duration_histogram::buckets; ++i) {
+        auto const last = i == duration_histogram::bounds.size();
+        buckets.push_back(
+            {{"up_to",
+              last ? nlohmann::json{}
+                   : nlohmann::json(
+                         std::chrono::duration<double>(duration_histogram::bounds[i]).count())},
+             {"count", counted.counts[i]}});
+    }
+    return {{"buckets", std::move(buckets)},
+            {"count", counted.count()},
+            {"sum", std::chrono::duration<double>(counted.sum).count()}};
+}
+
 } // namespace detail
+
+/// As of a claim.
+inline void to_json(nlohmann::json& json, processing_state const& processing) {
+    json = {{"running", processing.running},
+            {"busy_lanes", processing.busy_lanes},
+            {"parked_keys", processing.parked_keys},
+            {"waiting_for_retry", processing.waiting_for_retry},
+            {"hottest_key_share", processing.hottest_key_share},
+            {"attempts", processing.attempts},
+            {"attempts_failed", processing.attempts_failed},
+            {"dead_letters", processing.dead_letters}};
+}
 
 /// A state as JSON, for logs and debug pages: names as in `group_state`, times by RFC 3339, null
 /// for what is not known. To be written by `dump` with
@@ -55,27 +87,29 @@ inline void to_json(nlohmann::json& json, claim_state const& claim) {
     auto const waits_for = claim.waits_for == handler_wait::records            ? "records"
                            : claim.waits_for == handler_wait::acknowledgements ? "acknowledgements"
                                                                                : "nothing";
-    json = {{"topic", claim.where.topic},
-            {"partition", claim.where.partition},
-            {"since", detail::json_time(claim.since)},
-            {"position", detail::json_offset(claim.position)},
-            {"committed", detail::json_offset(claim.committed)},
-            {"marked", detail::json_offset(claim.marked)},
-            {"log_end", detail::json_offset(claim.log_end)},
-            {"lag", detail::json_offset(claim.lag)},
-            {"records_waiting", claim.records_waiting},
-            {"bytes_waiting", claim.bytes_waiting},
-            {"records_in_flight", claim.records_in_flight},
-            {"oldest_in_flight", detail::json_if(claim.oldest_in_flight)},
-            {"paused", claim.paused},
-            {"acknowledges", claim.acknowledges},
-            {"waits_for", waits_for},
-            {"last_progress", detail::json_time(claim.last_progress)},
-            {"stalled_since", detail::json_if(claim.stalled_since)},
-            {"stalled_why", claim.stalled_why},
-            {"records_delivered", claim.records_delivered},
-            {"bytes_delivered", claim.bytes_delivered},
-            {"records_per_second", claim.records_per_second}};
+    json = {
+        {"topic", claim.where.topic},
+        {"partition", claim.where.partition},
+        {"since", detail::json_time(claim.since)},
+        {"position", detail::json_offset(claim.position)},
+        {"committed", detail::json_offset(claim.committed)},
+        {"marked", detail::json_offset(claim.marked)},
+        {"log_end", detail::json_offset(claim.log_end)},
+        {"lag", detail::json_offset(claim.lag)},
+        {"records_waiting", claim.records_waiting},
+        {"bytes_waiting", claim.bytes_waiting},
+        {"records_in_flight", claim.records_in_flight},
+        {"oldest_in_flight", detail::json_if(claim.oldest_in_flight)},
+        {"paused", claim.paused},
+        {"acknowledges", claim.acknowledges},
+        {"waits_for", waits_for},
+        {"last_progress", detail::json_time(claim.last_progress)},
+        {"stalled_since", detail::json_if(claim.stalled_since)},
+        {"stalled_why", claim.stalled_why},
+        {"records_delivered", claim.records_delivered},
+        {"bytes_delivered", claim.bytes_delivered},
+        {"records_per_second", claim.records_per_second},
+        {"processing", claim.processing ? nlohmann::json(*claim.processing) : nlohmann::json{}}};
 }
 
 /// As of a claim.
@@ -128,7 +162,11 @@ inline void to_json(nlohmann::json& json, group_state const& state) {
             {"conditions", state.conditions},
             {"claims", state.claims},
             {"lag", state.lag()},
-            {"stats", state.stats}};
+            {"stats", state.stats},
+            {"handling", detail::json_histogram(state.handling)},
+            {"residence", detail::json_histogram(state.residence)},
+            {"committing", detail::json_histogram(state.committing)},
+            {"rebalancing", detail::json_histogram(state.rebalancing)}};
 }
 
 } // namespace kgroup

@@ -90,12 +90,12 @@ TEST_CASE("state_board: a phase lasts from when it began, and consuming is remem
 
 TEST_CASE("state_board: the last commit, and the last one that failed") {
     fixture with;
-    with.board.committed(kgroup::errc::commit_timed_out, with.now - 3s);
+    with.board.committed(kgroup::errc::commit_timed_out, 20ms, with.now - 3s);
     auto state = with.state();
     CHECK_FALSE(state.last_commit);
     REQUIRE(state.last_commit_failure);
     CHECK(state.last_commit_error == kgroup::errc::commit_timed_out);
-    with.board.committed({}, with.now - 1s);
+    with.board.committed({}, 20ms, with.now - 1s);
     state = with.state();
     REQUIRE(state.last_commit);
     CHECK(*state.last_commit > *state.last_commit_failure);

@@ -233,6 +233,7 @@ KGROUP_INLINE detail::record_block* message_channel::drain(std::size_t capacity,
         state_.give_back(block);
         return nullptr;
     }
+    block.set_fetched(detail::clock::now());
     state_.take(block);
     return &block;
 }

@@ -4,10 +4,12 @@
 
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
+#include <kgroup/detail/claim/claim_figures.hpp>
 #include <kgroup/detail/claim/record_block.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/observer.hpp>
 #include <kgroup/offset_tracker.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -116,6 +118,11 @@ public:
     asio::any_io_executor const& strand() const noexcept;
     bool on_strand() const noexcept;
     offset_tracker& tracker() noexcept { return tracker_; }
+    /// What `for_each` counts.
+    claim_figures& figures() noexcept { return figures_; }
+    /// Before the handler starts.
+    void observe(observed_claim by) noexcept { observed_ = std::move(by); }
+    observed_claim const& observed() const noexcept { return observed_; }
 
     /// The offset at which the last owner stopped; -1: there was none.
     std::int64_t committed_before() const noexcept { return committed_before_; }
@@ -291,6 +298,7 @@ public:
             initial_offset_.store(first->offset, std::memory_order_relaxed);
         }
         position_.store(last.offset + 1, std::memory_order_relaxed);
+        observed_.delivered(where_, first->offset, last.offset, count);
         return count;
     }
 
@@ -377,6 +385,7 @@ public:
     void take(record_block const& filled) noexcept {
         records_taken_.store(records_taken() + filled.size(), std::memory_order_relaxed);
         bytes_taken_.store(bytes_taken() + filled.bytes(), std::memory_order_relaxed);
+        observed_.fetched(where_, filled.size(), filled.bytes());
     }
     void drop(std::size_t records) noexcept {
         records_taken_.store(records_taken() - records, std::memory_order_relaxed);
@@ -473,6 +482,8 @@ private:
     } missing_topic_; // when it was said
     bool given_away_ = false;
     offset_tracker tracker_;
+    claim_figures figures_;
+    observed_claim observed_;
     std::vector<std::unique_ptr<record_block>> blocks_; // all of them, lent or not
     record_block* spare_ = nullptr;                     // the claim's own list
     std::atomic<record_block*> returned_{nullptr}; // pushed by any thread, taken whole by the claim

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/clock.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -77,6 +79,9 @@ public:
     class writer; // record_writer.hpp
 
     std::size_t bytes() const noexcept { return bytes_; }
+    /// When the first of these records was taken from the client.
+    clock::time_point fetched() const noexcept { return fetched_; }
+    void set_fetched(clock::time_point when) noexcept { fetched_ = when; }
     /// Whether some offset does not follow the one before, or the first is not the one that was
     /// expected.
     bool gaps() const noexcept { return gaps_; }
@@ -163,6 +168,7 @@ private:
     std::size_t limit_; // of records in it
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
+    clock::time_point fetched_{};
     bool gaps_ = false;
     std::int64_t next_offset_ = -1;
     partition_state* state_ = nullptr;

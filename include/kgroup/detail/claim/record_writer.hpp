@@ -71,6 +71,9 @@ private:
 };
 
 inline void record_block::take_over(record_block& from, record* first) noexcept {
+    if (size_ == 0) {
+        fetched_ = from.fetched_;
+    }
     writer into{*this};
     for (auto* taken = first; taken != from.records_ + from.size_; ++taken) {
         into.append(taken->native, taken->key, taken->key_size, taken->value, taken->value_size,

@@ -29,6 +29,7 @@
 #include <kgroup/detail/group/offset_queries.hpp>
 #include <kgroup/detail/group/paused_partitions.hpp>
 #include <kgroup/detail/group/position_resets.hpp>
+#include <kgroup/detail/group/rebalance_timing.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/detail/group/session_scope.hpp>
 #include <kgroup/detail/group/session_state.hpp>
@@ -40,6 +41,7 @@
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/observer.hpp>
 #include <kgroup/session.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -159,7 +161,8 @@ public:
         scope_exit const over{[this] { forget_user(); }};
         loop_wakeup_->begin_in_this_process();
         if (!stop_asked_) {
-            session_.use(std::move(handler), {this->weak_from_this(), observer()});
+            session_.use(std::move(handler),
+                         {this->weak_from_this(), claim_observer_of_this(), observer_});
             once_ = once;
             try {
                 machine_ =
@@ -376,6 +379,7 @@ private:
             [this](auto& rebalance) {
                 own(rebalance); // first: whoever is told may pause what has come
                 note(rebalance);
+                rebalance_timing_.begin(rebalance, clock::now());
                 describe(rebalance);
                 feed(std::move(rebalance));
             },
@@ -661,7 +665,7 @@ private:
         session_.run(hook_task::hook::setup);
     }
 
-    std::weak_ptr<claim_observer> observer() {
+    std::weak_ptr<claim_observer> claim_observer_of_this() {
         return std::shared_ptr<claim_observer>{this->shared_from_this(), &claim_reports_};
     }
 
@@ -684,7 +688,7 @@ private:
         }
         if (action.answers) {
             client_.assign(assignment, action.cooperative);
-            counters_.add(&group_stats::rebalances);
+            rebalance_answered();
         }
         if (!others.empty()) {
             client_.seek(others);
@@ -736,12 +740,23 @@ private:
             positions.push_back({partition, start_position::log_end, -1, {}});
         }
         client_.assign(positions, action.cooperative);
-        counters_.add(&group_stats::rebalances);
+        rebalance_answered();
     }
 
     void perform(machine::release_partitions const& action) {
         client_.unassign({action.partitions.begin(), action.partitions.end()}, action.cooperative);
+        rebalance_answered();
+    }
+
+    void rebalance_answered() {
         counters_.add(&group_stats::rebalances);
+        if (auto const answered_now = rebalance_timing_.answer(clock::now())) {
+            board_.rebalanced(answered_now->took);
+            if (observer_) {
+                observer_->rebalance(
+                    {answered_now->what, answered_now->took, answered_now->partitions});
+            }
+        }
     }
 
     void perform(machine::end_claims const& action) {
@@ -1012,7 +1027,10 @@ private:
 
     void on_commit(commit_outcome const& outcome) {
         counters_.add(&group_stats::offsets_committed, outcome.committed);
-        board_.committed(outcome.error, clock::now());
+        board_.committed(outcome.error, outcome.took, clock::now());
+        if (observer_) {
+            observer_->committed({outcome.took, outcome.error, outcome.committed});
+        }
         if (outcome.error) {
             counters_.add(&group_stats::commits_failed);
             if (!outcome.will_retry) {
@@ -1226,6 +1244,7 @@ private:
         reporter_.close();
         session_.forget_handler();
         tokens_.forget_provider();
+        observer_.reset();
     }
 
     void on_report_failed(std::exception_ptr failure) {
@@ -1253,6 +1272,8 @@ private:
     std::shared_ptr<auto_reset_event> loop_wakeup_;
     asio::any_io_executor strand_;
     session_machine machine_;
+    std::shared_ptr<observer_binding> observer_ = observer_access::take(config_.observer);
+    rebalance_timing rebalance_timing_;
     group_counters counters_;
     event_reporter reporter_;
     group_mail mail_{loop_wakeup_};

@@ -50,6 +50,7 @@ struct commit_outcome {
     std::optional<topic_partition> where; // of it, if it is about one
     std::uint64_t committed = 0;          // partitions
     bool will_retry = false;
+    clock::duration took{}; // since its first request was to be sent
 };
 
 /// Decides which commit is sent when, and what its answer means: requests out, answers in. It knows
@@ -153,7 +154,7 @@ public:
             return std::nullopt;
         }
         wanted_ = false;
-        start_batch(now + timeout_, claims_of(*session));
+        start_batch(now, now + timeout_, claims_of(*session));
         batch_->waiters = std::exchange(waiters_, {});
         return send_first(now);
     }
@@ -283,6 +284,7 @@ private:
     };
     // One request, or several that follow one another.
     struct batch {
+        clock::time_point began;
         clock::time_point until;
         claim_list claims;             // of which it tells
         std::deque<claim_list> rest{}; // requests to come
@@ -345,8 +347,8 @@ private:
 
     // Batches.
 
-    void start_batch(clock::time_point until, claim_list claims) {
-        batch_ = batch{until, std::move(claims)};
+    void start_batch(clock::time_point now, clock::time_point until, claim_list claims) {
+        batch_ = batch{now, until, std::move(claims)};
         claim_list together;
         claim_list failed;
         for (auto const& state : batch_->claims) {
@@ -373,7 +375,7 @@ private:
     }
 
     std::optional<commit_request> begin_last(clock::time_point now) {
-        start_batch(finishing_->until, finishing_->claims);
+        start_batch(now, finishing_->until, finishing_->claims);
         batch_->last = true;
         return send_first(now);
     }
@@ -393,7 +395,7 @@ private:
         if (claims.empty()) {
             return std::nullopt;
         }
-        start_batch(now + timeout_, std::move(claims));
+        start_batch(now, now + timeout_, std::move(claims));
         batch_->owed = true;
         return send_first(now);
     }
@@ -523,7 +525,7 @@ private:
         auto const owned = std::ranges::any_of(
             ended.claims, [](auto const& state) { return !state->given_away(); });
         commit_outcome outcome{owned ? whole : std::error_code{}, std::nullopt, ended.committed,
-                               false};
+                               false, now - ended.began};
         for (auto const& state : ended.claims) {
             auto const found = ended.results.find(state->where());
             if (found == ended.results.end() || !found->second || state->given_away()) {

@@ -16,6 +16,7 @@
 #include <kgroup/detail/group/user_tasks.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/handler.hpp>
+#include <kgroup/observer.hpp>
 #include <kgroup/session.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -54,6 +55,7 @@ public:
     struct links {
         std::weak_ptr<session_services> services; // of whoever owns this
         std::weak_ptr<claim_observer> observer;
+        std::weak_ptr<observer_binding> hooks{};
     };
     struct end_handlers {
         claim_task::end_handler on_handler_ended;
@@ -302,6 +304,7 @@ private:
         auto const& start = starts_[partition];
         auto claim = std::make_shared<partition_state>(
             partition, executor_, tracked_offset{start.committed, start.metadata}, links_.observer);
+        claim->observe(observed_claim{links_.hooks.lock()});
         paused_.attach(claim);
         return claim;
     }

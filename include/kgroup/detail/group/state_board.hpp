@@ -99,7 +99,7 @@ public:
         std::lock_guard const lock{mutex_};
         failure_ = std::move(failure);
         for (auto const& [where, row] : rows_) {
-            records_before_ += row.claim->delivered();
+            keep_counts(*row.claim);
         }
         rows_.swap(rows);
     }
@@ -111,8 +111,9 @@ public:
     }
 
     /// `error`: none, it was confirmed whole.
-    void committed(std::error_code error, clock::time_point now) noexcept {
+    void committed(std::error_code error, clock::duration took, clock::time_point now) noexcept {
         std::lock_guard const lock{mutex_};
+        committing_.add(took);
         if (error) {
             last_commit_failure_ = now;
             last_commit_error_ = error;
@@ -121,11 +122,18 @@ public:
         }
     }
 
+    /// A rebalance was answered.
+    void rebalanced(clock::duration took) noexcept {
+        std::lock_guard const lock{mutex_};
+        rebalancing_.add(took);
+    }
+
     /// A claim is owned; `started`: it knows where its records come from, from now on.
     void own(std::shared_ptr<partition_state> const& claim, bool started, clock::time_point now) {
         std::lock_guard const lock{mutex_};
         auto& row = rows_.try_emplace(claim->where(), claim, now).first->second;
         if (row.claim != claim) { // of the session before
+            keep_counts(*row.claim);
             row = owned_claim{claim, now};
         }
         row.started = started;
@@ -136,7 +144,7 @@ public:
         if (auto const found = rows_.find(where); found != rows_.end()) {
             claim = std::move(found->second.claim);
             rows_.erase(found);
-            records_before_ += claim->delivered();
+            keep_counts(*claim);
         }
     }
 
@@ -183,10 +191,16 @@ public:
             state.stats.claims = rows_.size();
             // Not less than in the snapshot before, whatever ends meanwhile.
             state.stats.records_received = records_before_;
+            state.handling = handling_before_;
+            state.residence = residence_before_;
+            state.committing = committing_;
+            state.rebalancing = rebalancing_;
             state.claims.reserve(rows_.size());
             for (auto const& [where, row] : rows_) {
                 state.stats.records_received +=
                     state.claims.emplace_back(claim_of(row, shown)).records_delivered;
+                state.handling.add(row.claim->figures().handling.read());
+                state.residence.add(row.claim->figures().residence.read());
             }
         }
         if (state.phase != group_phase::stopped) { // nothing is known of what lasts, then
@@ -269,7 +283,31 @@ private:
                           : claim.waiting()      ? handler_wait::records
                                                  : handler_wait::nothing;
         state.records_per_second = from.progress.rate();
+        state.processing = processing_of(claim.figures());
         return state;
+    }
+
+    static std::optional<processing_state> processing_of(claim_figures const& figures) noexcept {
+        if (!figures.processes.get()) {
+            return std::nullopt;
+        }
+        processing_state state;
+        state.running = figures.running.get();
+        state.busy_lanes = figures.busy_lanes.get();
+        state.parked_keys = figures.parked_keys.get();
+        state.waiting_for_retry = figures.waiting_for_retry.get();
+        state.hottest_key_share = figures.hottest_key_share.get();
+        state.attempts_failed = figures.attempts_failed.get(); // first: it is not more than these
+        state.attempts = figures.attempts.get();
+        state.dead_letters = figures.dead_letters.get();
+        return state;
+    }
+
+    // What a claim has counted stays when it goes.
+    void keep_counts(partition_state& ended) noexcept {
+        records_before_ += ended.delivered();
+        handling_before_.add(ended.figures().handling.read());
+        residence_before_.add(ended.figures().residence.read());
     }
 
     // A claim is stalled by what concerns it alone; the longest comes first.
@@ -306,6 +344,10 @@ private:
     std::error_code last_commit_error_;
     std::map<topic_partition, owned_claim> rows_;
     std::uint64_t records_before_ = 0; // delivered by claims that are not owned any more
+    duration_histogram handling_before_;
+    duration_histogram residence_before_;
+    duration_histogram committing_;
+    duration_histogram rebalancing_;
 };
 
 } // namespace kgroup::detail

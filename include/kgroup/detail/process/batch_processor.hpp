@@ -61,6 +61,7 @@ private:
     bool take_place();
     void leave_place() noexcept;
     void settle(std::exception_ptr failure);
+    void observe(std::exception_ptr failure);
     void passed();
     void failed(std::exception_ptr failure, std::size_t concerned);
     void hold_off();

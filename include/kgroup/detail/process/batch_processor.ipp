@@ -62,6 +62,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
     auto const self = shared_from_this();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
+    state_->figures().processes.set(true);
     for (;;) {
         auto const has_batch = co_await collect();
         if (!has_batch) {
@@ -123,6 +124,8 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
     if (first_began_ == clock::time_point{}) {
         first_began_ = began_;
     }
+    state_->figures().attempts.add(1);
+    state_->figures().running.set(1);
     auto const number = attempts_ + 1;
     attempt const current{number, number >= options_.retry.attempts, first_failure_,
                           state_->generation()};
@@ -145,6 +148,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::send_letters() {
             }
             co_return;
         }
+        state_->figures().dead_letters.add(1);
         done(1);
     }
 }
@@ -255,6 +259,7 @@ KGROUP_INLINE void batch_processor::leave_place() noexcept {
 // What becomes of the batch after an attempt.
 KGROUP_INLINE void batch_processor::settle(std::exception_ptr failure) {
     leave_place();
+    observe(failure);
     if (!failure) {
         return passed();
     }
@@ -271,6 +276,21 @@ KGROUP_INLINE void batch_processor::settle(std::exception_ptr failure) {
     }
     if (!over()) { // otherwise it is not counted, and undone
         failed(std::move(failure), concerned);
+    }
+}
+
+// An attempt has ended.
+KGROUP_INLINE void batch_processor::observe(std::exception_ptr failure) {
+    auto const took = clock::now() - began_;
+    auto& shown = state_->figures();
+    shown.running.set(0);
+    shown.handling.add(took);
+    shown.attempts_failed.add(failure ? 1 : 0);
+    if (state_->observed().hears_handled()) {
+        if (failure && timed_out_) {
+            failure = std::make_exception_ptr(std::system_error{errc::attempt_timed_out});
+        }
+        state_->observed().handled({batch_[0], batch_.size(), took, failure, attempts_ + 1});
     }
 }
 
@@ -337,6 +357,8 @@ KGROUP_INLINE void batch_processor::done(std::size_t count) {
     if (count == 0) {
         return;
     }
+    state_->figures().residence.add(clock::now() - record_access::of(batch_[0])->block->fetched(),
+                                    count);
     if (!is_loss(state_->why_ended())) {
         claim_.mark(batch_[count - 1]);
     }

@@ -4,6 +4,7 @@
 
 #include <kgroup/detail/process/task.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -22,6 +23,12 @@ public:
             grow();
         }
         auto& found = slot_of(*entering.lane);
+        auto const length = found.busy ? found.length + 1 : 1;
+        if (length >= of_length_.size()) {
+            of_length_.resize((std::max<std::size_t>)(of_length_.size() * 2, 64));
+        }
+        count_length(found.busy ? found.length : 0, length);
+        found.length = length;
         if (!found.busy) {
             found.busy = true;
             found.hash = *entering.lane;
@@ -36,6 +43,8 @@ public:
     /// null: nobody waits and the lane is free.
     task* leave(std::uint64_t lane) noexcept {
         auto& found = slot_of(lane);
+        count_length(found.length, found.length - 1);
+        --found.length;
         if (auto* const next = found.waiting.pop_front()) {
             return next;
         }
@@ -50,20 +59,39 @@ public:
             waiting.splice(each.waiting);
             each.busy = false;
         }
+        std::fill(of_length_.begin(), of_length_.end(), 0);
+        longest_ = 0;
         busy_ = 0;
         return waiting;
     }
 
     /// How many lanes are busy.
     std::size_t size() const noexcept { return busy_; }
+    /// How many are in the longest, whoever has it included.
+    std::size_t longest() const noexcept { return longest_; }
 
 private:
     struct slot {
         std::uint64_t hash = 0;
         bool busy = false;
+        std::size_t length = 0; // who has it, and those that wait; if it is busy
         task_list waiting;
     };
 
+    // A lane has become longer or shorter by one, so the longest is never more than one step away.
+    void count_length(std::size_t before, std::size_t now) noexcept {
+        if (before != 0) {
+            --of_length_[before];
+        }
+        if (now != 0) {
+            ++of_length_[now];
+        }
+        if (now > longest_) {
+            longest_ = now;
+        } else if (before == longest_ && of_length_[before] == 0) {
+            longest_ = now;
+        }
+    }
     std::size_t home(std::uint64_t hash) const noexcept {
         return static_cast<std::size_t>(hash) & (table_.size() - 1);
     }
@@ -97,7 +125,9 @@ private:
         }
     }
 
-    std::vector<slot> table_; // a power of two, at most half of it busy
+    std::vector<slot> table_;            // a power of two, at most half of it busy
+    std::vector<std::size_t> of_length_; // how many lanes have so many, by how many
+    std::size_t longest_ = 0;
     std::size_t busy_ = 0;
 };
 

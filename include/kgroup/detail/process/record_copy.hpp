@@ -47,6 +47,7 @@ private:
 
     message fill(record const& original) noexcept {
         block_.belongs_to(original.block->state());
+        block_.set_fetched(original.block->fetched());
         {
             record_block::writer into{block_};
             auto const bytes = [](std::optional<std::string> const& field) {

@@ -96,14 +96,16 @@ private:
     void worker_ended(worker& ended, std::exception_ptr failure);
 
     // Records.
-    task* next();
+    task* next(clock::time_point now);
     obstacle find_next();
     obstacle take_record();
     void find_lane(task& taken);
     bool enter_lane(task& running);
     bool take_place();
     void leave(task const& stopped);
-    void settle(task& ended, std::exception_ptr failure);
+    void settle(task& ended, std::exception_ptr failure, clock::time_point now);
+    void observe(task const& ended, std::exception_ptr failure, clock::time_point now);
+    void show_figures() noexcept;
     void done(task& finished);
     void failed(task& ended, std::exception_ptr failure);
     void hold_off_after(task& ended);

@@ -60,6 +60,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     progress_ = clock::now();
+    state_->figures().processes.set(true);
     for (;;) {
         look_around();
         start_what_may();
@@ -151,7 +152,7 @@ KGROUP_INLINE void record_processor::cancel_running() {
 }
 
 KGROUP_INLINE void record_processor::start_what_may() {
-    while (auto* const started = next()) {
+    while (auto* const started = next(clock::now())) {
         give(*started);
     }
 }
@@ -276,8 +277,9 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         }
         me.current = nullptr;
         auto before = self->obstacle_;
+        auto now = clock::now(); // when this attempt has ended, and the next one begins
         if (may_start) {
-            self->settle(current, failure);
+            self->settle(current, failure, now);
         } else {
             self->leave(current); // it waits in its lane
         }
@@ -293,9 +295,10 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             co_await asio::this_coro::reset_cancellation_state(
                 asio::enable_terminal_cancellation());
             before = self->obstacle_;
+            now = clock::now();
             self->letter_over(current, failure);
         }
-        me.current = self->next();
+        me.current = self->next(now);
         if (self->concerns_driver(before)) {
             self->state_->notify();
         }
@@ -316,7 +319,7 @@ KGROUP_INLINE asio::awaitable<bool> record_processor::park(worker& me) {
 KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_ptr failure) {
     --live_workers_;
     if (auto* const current = std::exchange(ended.current, nullptr)) { // cancelled before it began
-        settle(*current, failure);
+        settle(*current, failure, clock::now());
     } else if (failure &&
                !failure_) { // no memory: in the function it would be the function's failure
         failure_ = failure;
@@ -328,17 +331,32 @@ KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_
 
 // Records.
 
-KGROUP_INLINE task* record_processor::next() {
+KGROUP_INLINE task* record_processor::next(clock::time_point now) {
     obstacle_ = find_next();
     if (obstacle_ != obstacle::none) {
+        show_figures();
         return nullptr;
     }
     --turn_left_;
-    auto& started = schedule_.start_next(clock::now());
+    auto& started = schedule_.start_next(now);
     if (hold_off_) {
         hold_off_->probe = &started;
     }
+    state_->figures().attempts.add(1);
+    show_figures();
     return &started;
+}
+
+KGROUP_INLINE void record_processor::show_figures() noexcept {
+    auto& shown = state_->figures();
+    shown.running.set(schedule_.running_count());
+    shown.busy_lanes.set(schedule_.busy_lanes());
+    shown.parked_keys.set(schedule_.parked_lanes());
+    shown.waiting_for_retry.set(schedule_.waiting_for_retry());
+    shown.hottest_key_share.set(schedule_.size() == 0
+                                    ? 0
+                                    : static_cast<double>(schedule_.longest_lane()) /
+                                          static_cast<double>(schedule_.size()));
 }
 
 KGROUP_INLINE record_processor::obstacle record_processor::find_next() {
@@ -389,6 +407,7 @@ KGROUP_INLINE record_processor::obstacle record_processor::take_record() {
             return obstacle::no_record;
         }
         taken.sequence = taken_++;
+        taken.fetched = record_access::of(*taken.record)->block->fetched();
         taken.bytes = taken.record->key().size() + taken.record->value().size() + task_overhead;
         if (options_.order == order::by_key) {
             try {
@@ -443,14 +462,31 @@ KGROUP_INLINE void record_processor::leave(task const& stopped) {
     }
 }
 
-KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr failure) {
+KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr failure,
+                                            clock::time_point now) {
     leave(ended);
+    observe(ended, failure, now);
     if (failure) {
         failed(ended, std::move(failure));
     } else {
         done(ended);
     }
     ended.timed_out = ended.given_up != nullptr; // no time is too long for a dead letter
+}
+
+// An attempt has ended.
+KGROUP_INLINE void record_processor::observe(task const& ended, std::exception_ptr failure,
+                                             clock::time_point now) {
+    auto& shown = state_->figures();
+    shown.handling.add(now - ended.time);
+    shown.attempts_failed.add(failure ? 1 : 0);
+    if (state_->observed().hears_handled()) {
+        if (failure && ended.timed_out) {
+            failure = std::make_exception_ptr(std::system_error{errc::attempt_timed_out});
+        }
+        state_->observed().handled(
+            {*ended.record, 1, now - ended.time, failure, ended.attempts + 1});
+    }
 }
 
 KGROUP_INLINE void record_processor::done(task& finished) {
@@ -533,6 +569,7 @@ KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr fa
 // The dead letter of a record was acknowledged, or was not sent.
 KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr failure) {
     if (!failure) {
+        state_->figures().dead_letters.add(1);
         if (!is_loss(state_->why_ended())) {
             acknowledge(ended);
         }
@@ -555,6 +592,7 @@ KGROUP_INLINE void record_processor::retry(task& ended, clock::time_point due) {
 }
 
 KGROUP_INLINE void record_processor::acknowledge(task& finished) {
+    state_->figures().residence.add(clock::now() - finished.fetched);
     if (options_.order == order::by_partition) {
         claim_.mark(*finished.record);
     } else {

@@ -82,6 +82,7 @@ public:
     void retry_at(task& failed, clock::time_point due) {
         retries_.push_back({due, &failed});
         std::push_heap(retries_.begin(), retries_.end());
+        parked_lanes_ += failed.lane ? 1 : 0;
         stopped(failed);
         failed.time = due;
         held_bytes_ += failed.bytes;
@@ -94,6 +95,7 @@ public:
             std::pop_heap(retries_.begin(), retries_.end());
             retries_.pop_back();
             held_bytes_ -= due.bytes;
+            parked_lanes_ -= due.lane ? 1 : 0;
             make_ready(due);
         }
     }
@@ -115,7 +117,7 @@ public:
         for (auto* left = running_.front(); left; left = left->place.next) {
             left->lane.reset();
         }
-        held_bytes_ = in_lanes_ = 0;
+        held_bytes_ = in_lanes_ = parked_lanes_ = 0;
         return dropped;
     }
 
@@ -132,6 +134,10 @@ public:
     std::size_t in_lanes() const noexcept { return in_lanes_; }
     std::size_t busy_lanes() const noexcept { return lanes_.size(); }
     std::size_t waiting_for_retry() const noexcept { return retries_.size(); }
+    /// How many lanes wait with one of these.
+    std::size_t parked_lanes() const noexcept { return parked_lanes_; }
+    /// How many are in the lane that has the most, the one that runs included.
+    std::size_t longest_lane() const noexcept { return lanes_.longest(); }
 
 private:
     struct retry {
@@ -182,6 +188,7 @@ private:
     std::size_t running_count_ = 0;
     std::size_t held_bytes_ = 0;
     std::size_t in_lanes_ = 0;
+    std::size_t parked_lanes_ = 0;
 };
 
 } // namespace kgroup::detail
