@@ -9,9 +9,13 @@
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
 #include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/rdkafka/blocking_calls.hpp>
 #include <kgroup/detail/rdkafka/committed.hpp>
 #include <kgroup/detail/rdkafka/debug_lines.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
+#include <kgroup/detail/rdkafka/event_inbox.hpp>
+#include <kgroup/detail/rdkafka/event_translator.hpp>
+#include <kgroup/detail/rdkafka/group_member.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/detail/rdkafka/logs.hpp>
 #include <kgroup/detail/rdkafka/reset_line.hpp>
@@ -29,19 +33,15 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <iterator>
-#include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -64,8 +64,8 @@ public:
         if (handle_ && !handle_->process().is_this_one()) {
             return;
         }
-        if (arrivals_) {
-            arrivals_->stop();
+        if (inbox_) {
+            inbox_->stop();
         }
         if (handle_) {
             give_up_answer();
@@ -85,8 +85,7 @@ public:
     std::size_t block_bytes() const noexcept { return settings_.block_bytes; }
 
     void start(std::function<void()> notify) {
-        arrivals_ = std::make_shared<arrivals>();
-        arrivals_->notify = std::move(notify);
+        inbox_ = std::make_shared<event_inbox>(std::move(notify));
         handle_ = std::make_shared<rdkafka_handle>(std::move(settings_.conf),
                                                    std::move(settings_.refill));
         rd_kafka_set_log_level(handle_->get(),
@@ -95,11 +94,11 @@ public:
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
         rd_kafka_set_log_queue(handle_->get(), queue_->get());
         for (auto const& each : settings_.warnings) {
-            arrivals_->add(client_notice{
+            inbox_->add(client_notice{
                 {event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each}});
         }
-        queue_->arm([](rd_kafka_t*, void* to) { static_cast<arrivals*>(to)->tell(); },
-                    arrivals_.get());
+        queue_->arm([](rd_kafka_t*, void* to) { static_cast<event_inbox*>(to)->notify(); },
+                    inbox_.get());
         if (auto const err = subscribe_to(topics_)) {
             throw std::system_error{make_error_code(err), "subscribe"};
         }
@@ -119,7 +118,7 @@ public:
     }
 
     std::optional<client_event> poll() {
-        if (auto found = arrivals_->take()) {
+        if (auto found = inbox_->take()) {
             return found;
         }
         if (!unsought_.empty() && clock::now() >= seek_again_at_) {
@@ -142,12 +141,12 @@ public:
 
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
                  std::chrono::milliseconds timeout) {
-        auto unasked = answer_of(
-            client_offsets{id, std::make_error_code(std::errc::not_enough_memory), {}, {}});
+        auto unasked =
+            prepare(client_offsets{id, std::make_error_code(std::errc::not_enough_memory), {}, {}});
         try {
-            lookups_->ask([id, answer = unasked,
+            lookups_->add([id, answer = unasked,
                            wanted = partition_set{partitions.begin(), partitions.end()}, lower,
-                           timeout, group = group_id_, handle = handle_, to = arrivals_]() mutable {
+                           timeout, group = group_id_, handle = handle_, to = inbox_]() mutable {
                 try {
                     std::get<client_offsets>(answer.front()) =
                         rdkafka_committed_finder{handle->get(), group, timeout}.find(id, wanted,
@@ -158,7 +157,7 @@ public:
                 to->add(std::move(answer));
             });
         } catch (...) { // no thread, or no memory for one
-            arrivals_->add(std::move(unasked));
+            inbox_->add(std::move(unasked));
         }
     }
 
@@ -171,11 +170,11 @@ public:
             nothing_found.offsets.push_back(
                 {each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
         }
-        auto unasked = answer_of(std::move(nothing_found));
+        auto unasked = prepare(std::move(nothing_found));
         try {
-            log_questions_->ask([id, answer = unasked, places = std::move(places),
+            log_questions_->add([id, answer = unasked, places = std::move(places),
                                  topics = std::move(topics), timeout, handle = handle_,
-                                 to = arrivals_]() mutable {
+                                 to = inbox_]() mutable {
                 try {
                     std::get<client_log_offsets>(answer.front()) =
                         rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
@@ -186,7 +185,7 @@ public:
                 to->add(std::move(answer));
             });
         } catch (...) { // no thread, or no memory for one
-            arrivals_->add(std::move(unasked));
+            inbox_->add(std::move(unasked));
         }
     }
 
@@ -292,7 +291,7 @@ public:
         }
         if (auto const err = rd_kafka_commit_queue(handle_->get(), list.get(), queue_->get(),
                                                    nullptr, as_opaque(id))) {
-            arrivals_->add(client_commit{id, make_error_code(err), {}});
+            inbox_->add(client_commit{id, make_error_code(err), {}});
         }
     }
 
@@ -307,8 +306,8 @@ public:
             places.push_back(known.try_emplace(each, static_cast<int>(known.size())).first->second);
             asked.results.push_back({std::move(each), std::nullopt, {}});
         }
-        questions_->ask([answer = answer_of(std::move(asked)), places = std::move(places), time,
-                         timeout, handle = handle_, to = arrivals_]() mutable {
+        questions_->add([answer = prepare(std::move(asked)), places = std::move(places), time,
+                         timeout, handle = handle_, to = inbox_]() mutable {
             auto& results = std::get<client_times>(answer.front()).results;
             auto const list = make_partitions(results.size());
             for (std::size_t i = 0; i != results.size(); ++i) {
@@ -339,37 +338,37 @@ public:
         for (auto& each : of) {
             asked.ends.push_back({std::move(each), std::nullopt, {}});
         }
-        looks_->ask([answer = answer_of(std::move(asked)), timeout, handle = handle_,
-                     to = arrivals_]() mutable {
-            auto& ends = std::get<client_ends>(answer.front()).ends;
-            try {
-                std::vector<log_place> places;
-                for (auto const& each : ends) {
-                    places.push_back({each.where, start_position::log_end});
+        looks_->add(
+            [answer = prepare(std::move(asked)), timeout, handle = handle_, to = inbox_]() mutable {
+                auto& ends = std::get<client_ends>(answer.front()).ends;
+                try {
+                    std::vector<log_place> places;
+                    for (auto const& each : ends) {
+                        places.push_back({each.where, start_position::log_end});
+                    }
+                    // One leader that does not answer hides no other's answer.
+                    auto const found =
+                        rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
+                    for (std::size_t i = 0; i != ends.size(); ++i) {
+                        ends[i].error = found[i].error;
+                        ends[i].offset = found[i].error || found[i].offset < 0
+                                             ? std::nullopt
+                                             : std::optional{found[i].offset};
+                    }
+                } catch (std::bad_alloc const&) { // on a thread of its own
+                    for (auto& each : ends) {
+                        each.error = std::make_error_code(std::errc::not_enough_memory);
+                    }
                 }
-                // One leader that does not answer hides no other's answer.
-                auto const found =
-                    rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
-                for (std::size_t i = 0; i != ends.size(); ++i) {
-                    ends[i].error = found[i].error;
-                    ends[i].offset = found[i].error || found[i].offset < 0
-                                         ? std::nullopt
-                                         : std::optional{found[i].offset};
-                }
-            } catch (std::bad_alloc const&) { // on a thread of its own
-                for (auto& each : ends) {
-                    each.error = std::make_error_code(std::errc::not_enough_memory);
-                }
-            }
-            handle.reset(); // before the answer: who gets it may wait for the last of them
-            to->add(std::move(answer));
-        });
+                handle.reset(); // before the answer: who gets it may wait for the last of them
+                to->add(std::move(answer));
+            });
     }
 
     void ask_coordinator(std::uint64_t id, topic_partition about,
                          std::chrono::milliseconds timeout) {
-        looks_->ask([answer = answer_of(client_coordinator{id, {}}), about = std::move(about),
-                     timeout, handle = handle_, to = arrivals_]() mutable {
+        looks_->add([answer = prepare(client_coordinator{id, {}}), about = std::move(about),
+                     timeout, handle = handle_, to = inbox_]() mutable {
             auto const list = make_partitions(1);
             rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
             auto const err =
@@ -411,8 +410,8 @@ public:
     }
 
     bool shut_down(std::function<void()> done) {
-        if (arrivals_) { // it had begun to start
-            arrivals_->stop();
+        if (inbox_) { // it had begun to start
+            inbox_->stop();
         }
         questions_->drop_rest();
         looks_->drop_rest();
@@ -435,95 +434,11 @@ public:
         return left.expired();
     }
 
-    std::string member_id() const { return member().first; }
-    std::int32_t generation_id() const { return member().second; }
+    std::string member_id() const { return member().id; }
+    std::int32_t generation_id() const { return member().generation; }
 
 private:
-    // One event, of a thread of ours: made before the thread is, which has nobody to tell when
-    // there is no memory for it.
-    using single_event = std::list<client_event>;
-    static single_event answer_of(client_event what) {
-        single_event made;
-        made.push_back(std::move(what));
-        return made;
-    }
     static constexpr int debug_level = 7;
-
-    // What arrives from elsewhere than the queue, and who is told that something did.
-    struct arrivals {
-        void tell() noexcept {
-            std::lock_guard const lock{mutex};
-            if (notify) {
-                notify();
-            }
-        }
-        void add(client_event what) { add(answer_of(std::move(what))); }
-        void add(single_event what) noexcept {
-            {
-                std::lock_guard const lock{mutex};
-                events.splice(events.end(), std::move(what));
-            }
-            tell();
-        }
-        std::optional<client_event> take() {
-            std::lock_guard const lock{mutex};
-            if (events.empty()) {
-                return std::nullopt;
-            }
-            std::optional<client_event> first{std::move(events.front())};
-            events.pop_front();
-            return first;
-        }
-        void stop() {
-            std::lock_guard const lock{mutex};
-            notify = nullptr;
-        }
-
-        std::mutex mutex;
-        std::function<void()> notify;
-        std::list<client_event> events;
-    };
-
-    // Calls that block, one after another, on a thread that lives as long as there are some. A
-    // question must not throw: its answer is made before it is asked.
-    class questions : public std::enable_shared_from_this<questions> {
-    public:
-        void ask(std::function<void()> question) {
-            std::lock_guard const lock{mutex_};
-            if (!answering_) {
-                std::thread{[self = shared_from_this()] {
-                    self->answer();
-                }}.detach(); // which waits for the lock
-                answering_ = true;
-            }
-            waiting_.push_back(std::move(question));
-        }
-        void drop_rest() {
-            std::lock_guard const lock{mutex_};
-            waiting_.clear();
-        }
-
-    private:
-        void answer() {
-            for (;;) {
-                std::function<void()> next;
-                {
-                    std::lock_guard const lock{mutex_};
-                    if (waiting_.empty()) {
-                        answering_ = false;
-                        return;
-                    }
-                    next = std::move(waiting_.front());
-                    waiting_.pop_front();
-                }
-                next();
-            }
-        }
-
-        std::mutex mutex_;
-        std::deque<std::function<void()>> waiting_;
-        bool answering_ = false;
-    };
 
     rd_kafka_resp_err_t subscribe_to(std::vector<std::string> const& topics) {
         auto const names = make_partitions(topics.size());
@@ -635,13 +550,6 @@ private:
                                         0);
     }
 
-    static void* as_opaque(std::uint64_t id) noexcept {
-        return reinterpret_cast<void*>(static_cast<std::uintptr_t>(id));
-    }
-    static std::uint64_t as_id(void* opaque) noexcept {
-        return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(opaque));
-    }
-
     std::optional<client_event> translate(rd_kafka_event_t* event) {
         switch (rd_kafka_event_type(event)) {
         case RD_KAFKA_EVENT_REBALANCE:
@@ -663,30 +571,13 @@ private:
 
     std::optional<client_event> rebalance(rd_kafka_event_t* event) {
         owed_ = owed_to(event);
-        partition_set partitions;
-        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
-            for (int i = 0; i != list->cnt; ++i) {
-                partitions.emplace(list->elems[i].topic, list->elems[i].partition);
-            }
-        }
+        auto partitions = partitions_of(event);
         if (owed_ == owed::assignment) {
             return client_rebalance{
                 session_machine::assigned{std::move(partitions), cooperative()}};
         }
         return client_rebalance{session_machine::revoked{
             std::move(partitions), cooperative(), rd_kafka_assignment_lost(handle_->get()) != 0}};
-    }
-
-    static std::optional<client_event> commit_answer(rd_kafka_event_t* event) {
-        client_commit answer{
-            as_id(rd_kafka_event_opaque(event)), make_error_code(rd_kafka_event_error(event)), {}};
-        if (auto const* const list = rd_kafka_event_topic_partition_list(event)) {
-            for (int i = 0; i != list->cnt; ++i) {
-                answer.results.push_back({{list->elems[i].topic, list->elems[i].partition},
-                                          make_error_code(list->elems[i].err)});
-            }
-        }
-        return answer;
     }
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {
@@ -699,68 +590,21 @@ private:
             return cause ? client_fatal{make_error_code(cause), why}
                          : client_fatal{make_error_code(err), text};
         }
-        auto const code = make_error_code(err);
-        if (effect_of(code) ==
-            error_effect::ends_application) { // what librdkafka would repeat for ever
-            return client_fatal{code, text};
+        auto told = consumer_error(err, text);
+        if (auto* const notice = told ? std::get_if<client_notice>(&*told) : nullptr;
+            notice && notice->what.kind == event_kind::topic_missing && notice->what.where) {
+            add_log_ends(*notice);
         }
-        event_kind kind = event_kind::client_error;
-        severity level = severity::warning;
-        switch (err) {
-        case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-            kind = event_kind::brokers_unreachable;
-            level = severity::error;
-            break;
-        case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
-            kind = event_kind::poll_interval_exceeded;
-            level = severity::error;
-            break;
-        case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-        case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-            return topic_missing({event_kind::topic_missing, level, missing_topic(text),
-                                  make_error_code(err), text});
-        case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-            return client_notice{{event_kind::partition_error, severity::error, missing_topic(text),
-                                  make_error_code(err), text}};
-        case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-            kind = event_kind::authentication_failed;
-            level = severity::error;
-            break;
-        case RD_KAFKA_RESP_ERR__SSL:
-            level = severity::error;
-            break;
-        case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-            return std::nullopt;
-        default:
-            break;
-        }
-        return client_notice{{kind, level, std::nullopt, code,
-                              with_remedy(words_beside(code, text), remedy_of(code))}};
+        return told;
     }
 
-    client_notice topic_missing(event what) const {
-        client_notice notice{std::move(what)};
-        if (notice.what.where) {
-            auto const& topic = notice.what.where->topic;
-            for (auto each = sources_.lower_bound({topic, 0});
-                 each != sources_.end() && each->first.topic == topic; ++each) {
-                notice.log_ends.emplace(each->first, each->second->known_watermarks().high);
-            }
+    // Of the partitions of a topic that is missing.
+    void add_log_ends(client_notice& notice) const {
+        auto const& topic = notice.what.where->topic;
+        for (auto known = sources_.lower_bound({topic, 0});
+             known != sources_.end() && known->first.topic == topic; ++known) {
+            notice.log_ends.emplace(known->first, known->second->known_watermarks().high);
         }
-        return notice;
-    }
-
-    // librdkafka names it in words only: "Subscribed topic not available: TOPIC: WHY". Others of
-    // its errors name none, as "ConsumerGroupHeartbeat failed: WHY".
-    static std::optional<topic_partition> missing_topic(std::string_view text) {
-        constexpr std::string_view begin{"Subscribed topic not available: "};
-        auto const end = text.starts_with(begin) ? text.find(": ", begin.size()) : text.npos;
-        if (end == text.npos) {
-            return std::nullopt;
-        }
-        auto const topic = text.substr(begin.size(), end - begin.size());
-        return is_legal_name(topic) ? std::optional{topic_partition{std::string{topic}, -1}}
-                                    : std::nullopt;
     }
 
     // Lines that the user did not ask for are not shown; those that tell of a reset are an event of
@@ -777,18 +621,13 @@ private:
         }
         if (std::string_view{facility} == "OFFSET" && level == 4) {
             if (auto reset = reset_line::read(text)) {
-                arrivals_->add(std::move(*reset));
+                inbox_->add(std::move(*reset));
             }
         }
         if (level > settings_.log_level) {
             return std::nullopt;
         }
-        auto const how = level <= 3   ? severity::error
-                         : level == 4 ? severity::warning
-                         : level <= 6 ? severity::info
-                                      : severity::debug;
-        return client_notice{
-            {event_kind::client_log, how, std::nullopt, {}, std::string{facility} + ": " + text}};
+        return log_line(facility, text, level);
     }
 
     // A line of the debug log. false: the user has not asked for lines of these contexts.
@@ -856,55 +695,26 @@ private:
         }
     }
     void complain(std::error_code ec, char const* what, char const* why) {
-        arrivals_->add(client_notice{{event_kind::client_error, severity::error, std::nullopt, ec,
-                                      std::string{what} + ": " + why}});
+        inbox_->add(client_notice{{event_kind::client_error, severity::error, std::nullopt, ec,
+                                   std::string{what} + ": " + why}});
     }
 
-    // From the serialised group metadata: the accessor for the generation came with 2.8.
-    std::pair<std::string, std::int32_t> member() const {
-        if (!handle_) {
-            return {{}, -1};
-        }
-        rdkafka_group_metadata const metadata{rd_kafka_consumer_group_metadata(handle_->get())};
-        void* buffer = nullptr;
-        std::size_t size = 0;
-        if (!metadata) {
-            return {{}, -1};
-        }
-        rdkafka_error const error{
-            rd_kafka_consumer_group_metadata_write(metadata.get(), &buffer, &size)};
-        std::unique_ptr<void, rdkafka_deleter<std::free>> const owner{buffer};
-        constexpr std::string_view magic{"CGMDv2:"};
-        std::int32_t generation = -1;
-        std::string_view const bytes{static_cast<char const*>(buffer), size};
-        if (error || bytes.size() < magic.size() + sizeof generation ||
-            bytes.substr(0, magic.size()) != magic) {
-            return {{}, -1};
-        }
-        std::memcpy(&generation, bytes.data() + magic.size(), sizeof generation);
-        auto const rest = bytes.substr(magic.size() + sizeof generation);
-        auto const group_end = rest.find('\0');
-        if (group_end == std::string_view::npos) {
-            return {{}, generation};
-        }
-        auto const member = rest.substr(group_end + 1);
-        return {std::string{member.substr(0, member.find('\0'))}, generation};
-    }
+    group_member member() const { return handle_ ? member_of(handle_->get()) : group_member{}; }
 
     rdkafka_settings settings_;
     internal_topics internal_topics_;
     std::vector<std::string> topics_;
     std::string group_id_;
     group_protocol protocol_;
-    std::shared_ptr<arrivals> arrivals_;
+    std::shared_ptr<event_inbox> inbox_;
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;
-    std::shared_ptr<questions> questions_ = std::make_shared<questions>();
-    std::shared_ptr<questions> looks_ =
-        std::make_shared<questions>(); // of kgroup's own: they hold up nobody else's
+    std::shared_ptr<blocking_calls> questions_ = std::make_shared<blocking_calls>();
+    std::shared_ptr<blocking_calls> looks_ =
+        std::make_shared<blocking_calls>(); // of kgroup's own: they hold up nobody else's
     // Claims' starts wait for these two, and for nobody's questions.
-    std::shared_ptr<questions> lookups_ = std::make_shared<questions>();
-    std::shared_ptr<questions> log_questions_ = std::make_shared<questions>();
+    std::shared_ptr<blocking_calls> lookups_ = std::make_shared<blocking_calls>();
+    std::shared_ptr<blocking_calls> log_questions_ = std::make_shared<blocking_calls>();
     partition_set held_back_; // paused, because it is not known where they begin
     std::map<topic_partition, std::int64_t> unsought_; // of these: known, and to be read from there
     clock::time_point seek_again_at_{};

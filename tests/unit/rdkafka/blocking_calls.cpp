@@ -1,0 +1,64 @@
+#include <kgroup/detail/rdkafka/blocking_calls.hpp>
+
+#include <doctest/doctest.h>
+
+#include <future>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace blocking_calls_tests {
+
+namespace {
+
+using kgroup::detail::blocking_calls;
+
+TEST_CASE("blocking_calls: one after another, elsewhere, in order") {
+    auto const calls = std::make_shared<blocking_calls>();
+    std::vector<int> done; // one thread at a time
+    std::promise<std::thread::id> last;
+    for (int number = 0; number != 100; ++number) {
+        calls->add([&done, number] { done.push_back(number); });
+    }
+    calls->add([&last] { last.set_value(std::this_thread::get_id()); });
+    CHECK(last.get_future().get() != std::this_thread::get_id());
+    REQUIRE(done.size() == 100);
+    CHECK(done.front() == 0);
+    CHECK(done.back() == 99);
+}
+
+TEST_CASE("blocking_calls: what has not begun is dropped, and later calls are made") {
+    auto const calls = std::make_shared<blocking_calls>();
+    std::promise<void> began;
+    std::promise<void> go_on;
+    std::promise<void> later;
+    bool dropped = true;
+    calls->add([&] {
+        began.set_value();
+        go_on.get_future().wait();
+    });
+    began.get_future().wait();
+    calls->add([&] { dropped = false; });
+    calls->drop_rest();
+    calls->add([&] { later.set_value(); });
+    go_on.set_value();
+    later.get_future().wait();
+    CHECK(dropped);
+}
+
+TEST_CASE("blocking_calls: it lives as long as a call of it") {
+    auto calls = std::make_shared<blocking_calls>();
+    std::promise<void> go_on;
+    std::promise<void> done;
+    calls->add([&, wait = go_on.get_future().share()] {
+        wait.wait();
+        done.set_value();
+    });
+    calls.reset();
+    go_on.set_value();
+    done.get_future().wait();
+}
+
+} // namespace
+
+} // namespace blocking_calls_tests

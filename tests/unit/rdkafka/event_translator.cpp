@@ -1,0 +1,79 @@
+#include <kgroup/detail/rdkafka/event_translator.hpp>
+
+#include <doctest/doctest.h>
+
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace event_translator_tests {
+
+namespace {
+
+using kgroup::client_fatal;
+using kgroup::client_notice;
+using kgroup::event_kind;
+using kgroup::severity;
+using kgroup::topic_partition;
+using kgroup::detail::consumer_error;
+using kgroup::detail::log_line;
+using kgroup::detail::missing_topic;
+
+client_notice notice_of(rd_kafka_resp_err_t err, std::string const& text = {}) {
+    auto const told = consumer_error(err, text);
+    REQUIRE(told);
+    return std::get<client_notice>(*told);
+}
+
+TEST_CASE("event_translator: the topic is what stands between librdkafka's words") {
+    CHECK(missing_topic("Subscribed topic not available: orders: Broker: Unknown topic") ==
+          topic_partition{"orders", -1});
+    CHECK_FALSE(missing_topic("Subscribed topic not available: orders"));
+    CHECK_FALSE(missing_topic("Subscribed topic not available: no topic!: why"));
+    CHECK_FALSE(missing_topic("ConsumerGroupHeartbeat failed: Broker: Unknown topic"));
+}
+
+TEST_CASE("event_translator: an error has the kind and the weight of what it means") {
+    CHECK(notice_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN).what.kind ==
+          event_kind::brokers_unreachable);
+    CHECK(notice_of(RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN).what.level == severity::error);
+    CHECK(notice_of(RD_KAFKA_RESP_ERR__AUTHENTICATION).what.kind ==
+          event_kind::authentication_failed);
+    CHECK(notice_of(RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED).what.kind ==
+          event_kind::poll_interval_exceeded);
+    auto const other = notice_of(RD_KAFKA_RESP_ERR__TRANSPORT, "b1: Connect failed");
+    CHECK(other.what.kind == event_kind::client_error);
+    CHECK(other.what.level == severity::warning);
+    CHECK(other.what.text == "b1: Connect failed");
+    CHECK_FALSE(consumer_error(RD_KAFKA_RESP_ERR__PARTITION_EOF, ""));
+}
+
+TEST_CASE("event_translator: a topic that is missing or closed to this member is named") {
+    std::string const text{"Subscribed topic not available: orders: why"};
+    auto const missing = notice_of(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, text);
+    CHECK(missing.what.kind == event_kind::topic_missing);
+    CHECK(missing.what.where == topic_partition{"orders", -1});
+    auto const closed = notice_of(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, text);
+    CHECK(closed.what.kind == event_kind::partition_error);
+    CHECK(closed.what.where == topic_partition{"orders", -1});
+}
+
+TEST_CASE("event_translator: what no repetition mends is fatal") {
+    auto const told = consumer_error(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "refused");
+    REQUIRE(told);
+    CHECK(std::get<client_fatal>(*told).text == "refused");
+}
+
+TEST_CASE("event_translator: syslog's levels are four of kgroup's") {
+    CHECK(log_line("FAIL", "b1: Connect failed", 3).what.text == "FAIL: b1: Connect failed");
+    CHECK(log_line("F", "", 0).what.level == severity::error);
+    CHECK(log_line("F", "", 3).what.level == severity::error);
+    CHECK(log_line("F", "", 4).what.level == severity::warning);
+    CHECK(log_line("F", "", 5).what.level == severity::info);
+    CHECK(log_line("F", "", 6).what.level == severity::info);
+    CHECK(log_line("F", "", 7).what.level == severity::debug);
+}
+
+} // namespace
+
+} // namespace event_translator_tests
