@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/blocking_calls.hpp>
 
 #include <doctest/doctest.h>

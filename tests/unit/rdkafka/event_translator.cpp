@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/event_translator.hpp>
 
 #include <doctest/doctest.h>

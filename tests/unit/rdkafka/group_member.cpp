@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/detail/rdkafka/group_member.hpp>
 
 #include <doctest/doctest.h>
