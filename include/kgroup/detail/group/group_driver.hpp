@@ -307,11 +307,14 @@ private:
         while (!inbox_.empty() && machine_.at() != step::finished) {
             auto const event = std::move(inbox_.front());
             inbox_.pop_front();
-            auto const actions = machine_.handle(event);
-            end_steps();
-            for (auto const& action : actions) {
-                std::visit([this](auto const& decided) { this->perform(decided); }, action);
-            }
+            advance(event);
+        }
+    }
+    void advance(machine::event const& event) {
+        auto const actions = machine_.handle(event);
+        end_steps();
+        for (auto const& action : actions) {
+            std::visit([this](auto const& decided) { this->perform(decided); }, action);
         }
     }
 
@@ -796,6 +799,8 @@ private:
         committer_.finish(now, std::move(claims), times_.commit(now));
     }
 
+    void perform(machine::seal const& action) { session_.seal(action.claims); }
+
     void perform(machine::drop_claims const& action) {
         times_.over();
         auto const dropped = session_.drop(action.claims);
@@ -865,7 +870,11 @@ private:
         loop_wakeup_->notify(); // there may be nothing to wait for
     }
 
-    void perform(machine::finish const&) {}
+    void perform(machine::finish const& action) {
+        if (action.cancelled_late) {
+            end_by_ = clock::now() + last_grace;
+        }
+    }
 
     void close_within() {
         if (!times_.closing()) {
@@ -1192,22 +1201,11 @@ private:
     asio::awaitable<void> wind_up() {
         close_within();
         read_mail();
-        auto until = times_.close_by();
-        // Out of time, in the middle of something: nothing of it may do harm any more.
-        if (session_.state()) {
-            auto const left = session_.seal_all();
-            perform(machine::end_claims{left, end_reason::stopped, true});
-            if (session_.cancel_all()) {
-                until = (std::max)(until, clock::now() + last_grace);
-            }
-            session_.abandon(left);
-            if (session_.hook()) {
-                perform(machine::abandon{});
-            }
-            perform(machine::drop_claims{left});
-            perform(machine::end_session{end_reason::stopped});
+        if (session_.state()) { // an exception came between
+            advance(machine::interrupted{session_.claims()});
         }
         committer_.fail_waiters(errc::session_ended);
+        auto until = (std::max)(times_.close_by(), end_by_);
         auto const provider = tokens_.stop();
         if (provider) {
             until = (std::max)(until, clock::now() + last_grace);
@@ -1312,6 +1310,7 @@ private:
     deadline_table deadlines_;
     backoff session_backoff_{std::chrono::milliseconds{250}, longest_backoff};
     ending_times times_;
+    clock::time_point end_by_{}; // what was cancelled at the very end has until then
 
     std::atomic<bool> stop_asked_{false};
     std::atomic<bool> cancelled_{false};

@@ -99,11 +99,16 @@ public:
     struct client_closed {};
     /// The time from the stop to the completion is over.
     struct close_deadline_over {};
+    /// An action could not be performed to its end, so that it is not known what was: of the
+    /// session these claims are left. The only event that counts after `finish`, too.
+    struct interrupted {
+        partition_set claims;
+    };
 
     using event =
         std::variant<assigned, revoked, looked_up, setup_ended, claim_ended, cleanup_ended,
                      committed, deadline_over, backoff_over, stop_requested, failed, fatal,
-                     client_closed, close_deadline_over, start_found>;
+                     client_closed, close_deadline_over, start_found, interrupted>;
 
     // Actions.
 
@@ -165,6 +170,10 @@ public:
         partition_set claims;
         partition_set may_commit;
     };
+    /// End the ownership of these, so that no later mark counts. Nothing is committed.
+    struct seal {
+        partition_set claims;
+    };
     /// Nothing of these is needed any more.
     struct drop_claims {
         partition_set claims;
@@ -189,13 +198,14 @@ public:
     struct start_backoff {};
     /// Leave the group; revocations come and are answered meanwhile; then `client_closed`.
     struct close_client {};
-    /// The run is over. Something may be left only if the time was: whoever drives ends it without
-    /// commit.
-    struct finish {};
+    /// The run is over.
+    struct finish {
+        bool cancelled_late = false; // with it: what was cancelled has a moment left to end
+    };
 
     using action =
         std::variant<look_up, begin_session, start_claims, accept_unread, release_partitions,
-                     end_claims, cancel, abandon, clean_up, commit, drop_claims, end_session,
+                     end_claims, cancel, abandon, clean_up, commit, seal, drop_claims, end_session,
                      report_orphan, report_superseded, arm_deadline, disarm_deadline,
                      hasten_deadline, start_backoff, close_client, finish, start_delayed>;
     using actions = std::vector<action>;
@@ -225,7 +235,7 @@ public:
 
     actions handle(event const& what) {
         out_.clear();
-        if (step_ != step::finished) {
+        if (step_ != step::finished || std::holds_alternative<interrupted>(what)) {
             std::visit([this](auto const& each) { on(each); }, what);
         }
         return std::exchange(out_, {});
@@ -714,11 +724,44 @@ private:
         }
     }
 
-    void on(close_deadline_over) { finish_now(); }
+    void on(close_deadline_over) {
+        give_up(step_ == step::setting_up || step_ == step::cleaning_up);
+    }
 
-    void finish_now() {
+    void on(interrupted const& what) {
+        session_ = true;
+        claims_ = what.claims;
+        handlers_ = what.claims; // as far as it is known
+        give_up(true);
+    }
+
+    // In the middle of something: nothing of it may do harm any more.
+    void give_up(bool in_hook) {
+        bool cancels = false;
+        if (session_) {
+            out_.push_back(seal{claims_});
+            out_.push_back(end_claims{claims_, end_reason::stopped, true});
+            cancels = cancel_those(handlers_);
+            if (in_hook && !std::exchange(hook_cancelled_, true)) {
+                cancels = true;
+                out_.push_back(cancel{});
+            }
+            if (!handlers_.empty()) {
+                out_.push_back(abandon{handlers_});
+            }
+            if (in_hook) {
+                out_.push_back(abandon{});
+            }
+            out_.push_back(drop_claims{std::exchange(claims_, {})});
+            out_.push_back(end_session{end_reason::stopped});
+            session_ = false;
+        }
+        finish_now(cancels);
+    }
+
+    void finish_now(bool cancelled_late = false) {
         step_ = step::finished;
-        out_.push_back(finish{});
+        out_.push_back(finish{cancelled_late});
     }
 
     void arm(arm_deadline::limit how_long) {

@@ -103,6 +103,13 @@ public:
     }
     /// Null: there is none.
     std::shared_ptr<session_state> const& state() const noexcept { return state_; }
+    partition_set claims() const {
+        partition_set claims;
+        for (auto const& claim : state_->claims) {
+            claims.insert(claims.end(), claim.first);
+        }
+        return claims;
+    }
     std::shared_ptr<partition_state> find(topic_partition const& partition) const {
         return state_ ? state_->find(partition) : nullptr;
     }
@@ -241,15 +248,6 @@ public:
         }
         return sealed;
     }
-    /// The same for all. Returns which they are.
-    partition_set seal_all() {
-        partition_set sealed;
-        for (auto const& claim : state_->claims) {
-            claim.second->tracker().seal();
-            sealed.insert(sealed.end(), claim.first);
-        }
-        return sealed;
-    }
     /// Nothing of these is needed any more.
     std::vector<std::shared_ptr<partition_state>> drop(partition_set const& claims) {
         auto dropped = counters_.retire(claims);
@@ -281,22 +279,6 @@ public:
     void abandon_hook() {
         tasks_.abandon(*std::exchange(hook_, nullptr));
         report_abandoned(std::nullopt);
-    }
-
-    /// Cancels what runs. false: all has been before.
-    bool cancel_all() {
-        partition_set rest;
-        for (auto const& [partition, task] : running_) {
-            if (!task->cancelled) {
-                rest.insert(rest.end(), partition);
-            }
-        }
-        auto const cancels_hook = hook_ && !hook_->cancelled;
-        cancel(rest);
-        if (cancels_hook) {
-            cancel_hook();
-        }
-        return cancels_hook || !rest.empty();
     }
 
 private:
