@@ -37,7 +37,7 @@ using namespace kgroup;
 using namespace kgroup::tests;
 using testing::embedded_cluster;
 
-/// A group whose function fails at what has the value "bad", and its dead letters.
+/// A group whose function fails at what has the key "bad" or none, and its dead letters.
 struct failing_group : scripted_group {
     explicit failing_group(std::string const& brokers, dead_letters_options given = {},
                            producer_config produced = {}) {
@@ -48,7 +48,7 @@ struct failing_group : scripted_group {
         options.dead_letters = &*letters;
         handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
             auto function = [this](message const& taken) {
-                if (taken.key() == "bad") {
+                if (taken.key() == "bad" || !taken.has_key()) {
                     throw std::runtime_error{std::string(5000, 'w')};
                 }
                 done.emplace_back(taken.value());
@@ -252,20 +252,153 @@ TEST_CASE("dead_letters: one that cannot be delivered ends the run, is skipped, 
     }
 }
 
-TEST_CASE("dead_letters: without rights to their topic they end the run in words") {
+/// What becomes of a letter, the first in the group, that the brokers refuse for good.
+void check_refused(failing_group& group, undeliverable then, std::error_code error,
+                   std::string const& topic) {
+    auto const words = "the dead letter of offset 0 for the topic '" + topic + "'";
+    auto const says = [&](std::string const& text) {
+        CHECK_MESSAGE(text.find(words) != std::string::npos, text);
+    };
+    group.run_over({t0});
+    switch (then) {
+    case undeliverable::end:
+        REQUIRE(group.until([&] { return group.outcome.completed; }));
+        CHECK_MESSAGE(group.outcome.error() == error, group.outcome.what());
+        says(group.outcome.what());
+        CHECK_FALSE(group.cluster.committed(t0).has_value());
+        break;
+    case undeliverable::skip:
+        REQUIRE(group.until([&] { return group.told(event_kind::record_skipped) == 1; }));
+        CHECK(group.last_told(event_kind::record_skipped).where == t0);
+        CHECK(group.last_told(event_kind::record_skipped).error == error);
+        says(group.last_told(event_kind::record_skipped).text);
+        group.stop();
+        CHECK(group.cluster.committed(t0) == 1);
+        break;
+    case undeliverable::park:
+        REQUIRE(group.until([&] { return group.told(event_kind::dead_letter_held) == 1; }));
+        CHECK(group.last_told(event_kind::dead_letter_held).error == error);
+        says(group.last_told(event_kind::dead_letter_held).text);
+        CHECK_FALSE(group.outcome.completed);
+        group.stop();
+        CHECK_FALSE(group.cluster.committed(t0).has_value());
+        CHECK(group.told(event_kind::dead_letter_sent) == 1); // not sent any more
+        break;
+    }
+}
+
+constexpr undeliverable all_ways[] = {undeliverable::end, undeliverable::skip, undeliverable::park};
+
+TEST_CASE("dead_letters: without rights to their topic they end the run, are skipped or wait, in "
+          "words") {
+    for (auto const then : all_ways) {
+        CAPTURE(static_cast<int>(then));
+        embedded_cluster brokers;
+        brokers.create_topic("refused", 1);
+        failing_group group{
+            brokers.brokers(),
+            {.topic = [](message const&) { return "refused"; }, .undeliverable = then}};
+        brokers.fail(embedded_cluster::request::produce,
+                     RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, 100);
+        group.add(t0, "bad", "value");
+        check_refused(group, then, make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+                      "refused");
+        CHECK(brokers.log_end("refused", 0) == 0);
+    }
+}
+
+TEST_CASE("dead_letters: what waits without rights is sent when they are there") {
     embedded_cluster brokers;
-    brokers.create_topic("refused", 1);
-    failing_group group{brokers.brokers(), {.topic = [](message const& record) {
-                            return record.key() == "bad" ? "refused" : "other";
-                        }}};
+    brokers.create_topic("t.dlq", 1);
+    failing_group group{brokers.brokers(), {.undeliverable = undeliverable::park}};
     brokers.fail(embedded_cluster::request::produce, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                 2);
+                 4);
     group.add(t0, "bad", "value");
     group.run_over({t0});
-    REQUIRE(group.until([&] { return group.outcome.completed; }));
-    CHECK(group.outcome.error() == make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED));
-    CHECK_MESSAGE(group.outcome.what().find("'refused'") != std::string::npos,
-                  group.outcome.what());
+    REQUIRE(group.until([&] { return group.told(event_kind::dead_letter_held) == 1; }));
+    REQUIRE(group.until([&] {
+        group.advance(1s);
+        return group.told(event_kind::dead_letter_sent) == 1;
+    }));
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 1);
+    CHECK(brokers.log_end("t.dlq", 0) == 1);
+}
+
+/// With what a real Kafka refuses for good.
+producer_config that_asks_soon() {
+    producer_config given;
+    given.properties = {{"topic.metadata.propagation.max.ms", "500"},
+                        {"allow.auto.create.topics", "false"}};
+    return given;
+}
+
+TEST_CASE("dead_letters: at the size limit of their topic on a real Kafka, they go without their "
+          "long headers, or not at all") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(unique("letters"), 1, {{"max.message.bytes", "20000"}});
+    auto const options = [&](undeliverable then) {
+        return dead_letters_options{.topic = [&](message const&) { return topic; },
+                                    .undeliverable = then};
+    };
+    {
+        failing_group group{brokers.brokers(), options(undeliverable::end), that_asks_soon()};
+        group.add(t0, "bad", std::string(19'000, 'x'));
+        group.run_over({t0});
+        REQUIRE(group.until([&] { return group.out->stats().acknowledged == 1; }));
+        group.settle();
+        group.stop();
+        CHECK(group.cluster.committed(t0) == 1);
+        auto const found = read_partition(brokers.brokers(), topic, 0, 1);
+        REQUIRE(found.size() == 1);
+        CHECK(header_of(found[0], "__dlq.errors.offset") == "0");
+        CHECK_FALSE(header_of(found[0], "__dlq.errors.message"));
+    }
+    for (auto const then : all_ways) {
+        CAPTURE(static_cast<int>(then));
+        failing_group group{brokers.brokers(), options(then), that_asks_soon()};
+        group.add(t0, "bad", std::string(21'000, 'x'));
+        check_refused(group, then, make_error_code(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE), topic);
+    }
+    CHECK(brokers.log_end(topic, 0) == 1);
+}
+
+TEST_CASE("dead_letters: without a key, to a compacted topic of a real Kafka, they end the run, "
+          "are skipped or wait, in words") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(unique("letters"), 1, {{"cleanup.policy", "compact"}});
+    for (auto const then : all_ways) {
+        CAPTURE(static_cast<int>(then));
+        failing_group group{brokers.brokers(),
+                            {.topic = [&](message const&) { return topic; }, .undeliverable = then},
+                            that_asks_soon()};
+        group.cluster.add_records(t0, fake_cluster::record{.value = "value"});
+        check_refused(group, then, make_error_code(RD_KAFKA_RESP_ERR_INVALID_RECORD), topic);
+    }
+    CHECK(brokers.log_end(topic, 0) == 0);
+}
+
+TEST_CASE("dead_letters: without their topic, which a real Kafka does not make, they end the run, "
+          "are skipped or wait, in words") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    for (auto const then : all_ways) {
+        CAPTURE(static_cast<int>(then));
+        auto const topic = unique("missing");
+        failing_group group{brokers.brokers(),
+                            {.topic = [&](message const&) { return topic; }, .undeliverable = then},
+                            that_asks_soon()};
+        group.add(t0, "bad", "value");
+        check_refused(group, then, make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC), topic);
+    }
 }
 
 TEST_CASE("dead_letters: of a producer that was stopped or is gone they end the run") {

@@ -103,10 +103,10 @@ class LettersAwayTest(DeadLetters):
         self.addCleanup(load.end)
         consumer.wait_for(lambda: bool(consumer.letters), 30, "a first letter")
 
-        before = self.count_done(consumer)
+        before = self.share_done(consumer, load)
         cluster.close()
         cluster.stop(1, keep_data=True)
-        away = self.count_done(consumer)
+        away = self.share_done(consumer, load)
         sent = len(consumer.letters)
         consumer.wait_for(lambda: consumer.events["dead_letter_held"] > 0, 20, "a letter is held")
         self.assertEqual(sent, len(consumer.letters))
@@ -119,8 +119,9 @@ class LettersAwayTest(DeadLetters):
         self.wait_committed(topic, group, 30)
         self.assertEqual(0, consumer.stop())
 
-        self.figures(f"done in {OUTAGE_S} s: {before} before, {away} while the letters' broker was away, {poison} letters")
-        self.assertGreater(away, 0.9 * before)
+        self.figures(f"done of what was produced in {OUTAGE_S} s: {before:.3f} before, {away:.3f} while the letters' broker was "
+                     f"away, {poison} letters")
+        self.assertGreater(away, 0.95 * before)  # but for the one key in a hundred that waits
         self.assertEqual(load.produced - poison, len(set(consumer.done)))
         self.assertEqual(len(consumer.done), len(set(consumer.done)))
         self.assertEqual(poison, len(consumer.letters))
@@ -130,10 +131,11 @@ class LettersAwayTest(DeadLetters):
             self.assertEqual(0, consumer.events[kind], kind)
 
     @staticmethod
-    def count_done(consumer: Consumer) -> int:
-        first = len(consumer.done)
+    def share_done(consumer: Consumer, load: scenario.Load) -> float:
+        """How much of what was produced meanwhile was done."""
+        done, produced = len(consumer.done), load.produced
         time.sleep(OUTAGE_S)
-        return len(consumer.done) - first
+        return (len(consumer.done) - done) / (load.produced - produced)
 
 
 class KilledTest(DeadLetters):

@@ -501,6 +501,109 @@ TEST_CASE("producer: stopped without brokers, it ends in time, and what was not 
     CHECK(one.out->stats().failed == room);
 }
 
+TEST_CASE("producer: without brokers a record fails when its time is over, and so does a flush") {
+    auto given = small("127.0.0.1:1");
+    given.delivery_timeout = 1s;
+    producing one{given};
+    auto const send = [&]() -> asio::awaitable<void> {
+        static_cast<void>(co_await one.out->async_send({.topic = "t", .value = "v"}));
+    };
+    auto const failure = one.failure_of(send());
+    CHECK(failure.code() == make_error_code(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT));
+    CHECK_MESSAGE(holds(failure.what(), "'t'"), failure.what());
+    auto const enqueue = [&]() -> asio::awaitable<void> {
+        co_await one.out->async_enqueue({.topic = "t", .value = "v"});
+        co_await one.out->async_flush();
+    };
+    CHECK(one.failure_of(enqueue()).code() == make_error_code(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT));
+    CHECK(one.out->stats().unacknowledged == 0);
+}
+
+TEST_CASE("producer: while a broker's disk is full a record waits, and fails when its time is "
+          "over") {
+    embedded_cluster cluster;
+    cluster.create_topic("t", 1);
+    for (auto const frees : {true, false}) {
+        CAPTURE(frees);
+        producing one{producer_config{.connection = {.brokers = cluster.brokers()},
+                                      .delivery_timeout = frees ? 60s : 2s,
+                                      .properties = {{"retry.backoff.ms", "20"}}}};
+        cluster.fail(embedded_cluster::request::produce, RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+                     frees ? 3 : 1000);
+        auto const send = [&]() -> asio::awaitable<void> {
+            static_cast<void>(co_await one.out->async_send({.topic = "t", .value = "v"}));
+        };
+        auto const failure = one.failure_of(send());
+        CHECK_MESSAGE(failure.code() == (frees ? std::error_code{}
+                                               : make_error_code(RD_KAFKA_RESP_ERR__MSG_TIMED_OUT)),
+                      failure.what());
+        CHECK(cluster.log_end("t", 0) == 1);
+        CHECK(one.out->stats().unacknowledged == 0);
+    }
+}
+
+TEST_CASE("producer: stopped in every state, it ends in time, and who waits is told") {
+    enum class state { fresh, away, full, flushing, failing, stopping };
+    for (auto const when : {state::fresh, state::away, state::full, state::flushing, state::failing,
+                            state::stopping}) {
+        CAPTURE(static_cast<int>(when));
+        embedded_cluster cluster;
+        cluster.create_topic("t", 1);
+        producing one{small(cluster.brokers())};
+        std::size_t waiting = 0;
+        std::size_t told = 0;
+        auto const collect = [&](std::error_code, auto&&...) { ++told; };
+        auto const send = [&](int count) {
+            for (int i = 0; i != count; ++i) {
+                ++waiting;
+                one.out->async_send({.topic = "t", .value = "v"}, collect);
+            }
+        };
+        switch (when) {
+        case state::fresh:
+            break;
+        case state::away:
+            cluster.take_down();
+            send(1);
+            one.run_until([&] { return one.last(event_kind::brokers_unreachable); }, 10s);
+            break;
+        case state::full:
+            cluster.take_down();
+            send(3 * room);
+            one.run_until([] { return false; }, 20ms);
+            break;
+        case state::flushing:
+            cluster.take_down();
+            send(1);
+            ++waiting;
+            one.out->async_flush(collect);
+            one.run_until([] { return false; }, 20ms);
+            break;
+        case state::failing:
+            cluster.fail(embedded_cluster::request::produce,
+                         RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+            send(3 * room);
+            REQUIRE(one.run_until([&] { return told != 0; }));
+            break;
+        case state::stopping:
+            cluster.take_down();
+            send(1);
+            one.out->stop();
+            break;
+        }
+        auto stopped = false;
+        auto const begin = std::chrono::steady_clock::now();
+        one.out->async_stop([&](std::error_code error, std::size_t) {
+            CHECK_FALSE(error);
+            stopped = true;
+        });
+        REQUIRE(one.run_until([&] { return stopped && told == waiting; }, 15s));
+        CHECK(std::chrono::steady_clock::now() - begin < 10s);
+        CHECK(one.out->stats().unacknowledged == 0);
+        CHECK(one.out->stats().waiting == 0);
+    }
+}
+
 TEST_CASE("producer: destroyed in every state, it does not wait, and who waits is told") {
     std::vector<std::error_code> outcomes;
     auto const collect = [&](std::error_code error, auto&&...) { outcomes.push_back(error); };
@@ -723,6 +826,15 @@ TEST_CASE("producer: over a real Kafka, records stand where it says, and bad one
           make_error_code(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE));
     CHECK(one.failure_of(send({.topic = topic, .value = "v", .partition = 5})).code() ==
           make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION));
+    // Found out, remembered, and with a partition: librdkafka has several errors for it.
+    auto const missing = unique("missing");
+    for (auto const partition : {-1, -1, 0}) {
+        auto const unknown =
+            one.failure_of(send({.topic = missing, .value = "v", .partition = partition}));
+        CHECK_MESSAGE(unknown.code() == make_error_code(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC),
+                      unknown.what());
+        CHECK_MESSAGE(holds(unknown.what(), "'" + missing + "'"), unknown.what());
+    }
     auto const unkeyed = one.failure_of(send({.topic = compacted, .value = "v"}));
     CHECK_MESSAGE(unkeyed.code() == make_error_code(RD_KAFKA_RESP_ERR_INVALID_RECORD),
                   unkeyed.what());

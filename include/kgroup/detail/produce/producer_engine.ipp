@@ -309,6 +309,12 @@ KGROUP_INLINE std::error_code producer_engine::why_refused() const noexcept {
 }
 
 // `_QUEUE_FULL`: there is no room now, or no producer of librdkafka's.
+/// A topic that does not exist has one error, whether the brokers have just said so or librdkafka
+/// remembers it.
+inline rd_kafka_resp_err_t delivery_error(rd_kafka_resp_err_t err) noexcept {
+    return err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC : err;
+}
+
 KGROUP_INLINE rd_kafka_resp_err_t producer_engine::hand_over(outgoing_record const& record,
                                                              void* opaque, bool dead_letter) {
     if (!current_) {
@@ -323,7 +329,7 @@ KGROUP_INLINE rd_kafka_resp_err_t producer_engine::hand_over(outgoing_record con
     if (!err) {
         ++current_->outstanding;
     }
-    return err;
+    return delivery_error(err);
 }
 
 // What begins or goes on here has its epoch.
@@ -394,7 +400,7 @@ KGROUP_INLINE std::size_t producer_engine::outstanding() const noexcept {
 
 KGROUP_INLINE void producer_engine::settle(rd_kafka_message_t const& message, producing& by,
                                            told_events& told, failed_deliveries& failed) {
-    auto error = make_error_code(message.err);
+    auto error = make_error_code(delivery_error(message.err));
     if (error && by.cause) {
         error = by.cause;
     }
