@@ -86,7 +86,8 @@ public:
         auto const size = buffer.capacity();
         {
             std::lock_guard const lock{mutex_};
-            if (idle_.size() != most_idle && idle_bytes_ + size <= limit_ / 8) {
+            if (size >= smallest_idle && idle_.size() != most_idle &&
+                idle_bytes_ + size <= limit_ / 8) {
                 idle_bytes_ += size;
                 buffer.clear();
                 idle_.push_back(std::move(buffer));
@@ -115,7 +116,7 @@ public:
 
 private:
     static std::size_t rounded(std::size_t size) noexcept {
-        std::size_t const step = size < 64 << 10 ? 4 << 10 : 64 << 10;
+        std::size_t const step = size < smallest_idle ? 256 : size < 64 << 10 ? 4 << 10 : 64 << 10;
         return (size + step - 1) / step * step;
     }
 
@@ -147,6 +148,7 @@ private:
     }
 
     static constexpr std::size_t most_idle = 16;
+    static constexpr std::size_t smallest_idle = 4 << 10; // others are cheap to make
 
     std::size_t limit_;
     std::atomic<std::size_t> used_{0};

@@ -138,6 +138,10 @@ public:
         begin_running();
         {
             std::lock_guard const lock{mutex_};
+            if (ended_) {
+                event_->run(std::move(done));
+                return;
+            }
             done_ = std::move(done);
         }
         ending_.store(true, std::memory_order_release);
@@ -344,8 +348,7 @@ private:
     void begin(std::shared_ptr<member>& found, topic_partition const& name,
                partition_orders::begin& from) {
         if (!found) {
-            auto added =
-                std::make_shared<member>(name, fetch_settings{.reset = settings_.reset});
+            auto added = std::make_shared<member>(name, fetch_settings{.reset = settings_.reset});
             partitions_.emplace(name, added);
             try {
                 turns_.add(*added);
@@ -447,6 +450,9 @@ private:
         auto const& end = link->end();
         bool const idle = way.under_way.empty();
         auto lost = std::exchange(way.under_way, {});
+        if (end.type == notice_kind::frame_too_large && !idle) {
+            lose_too_large(lost.front(), at);
+        }
         for (auto& asked : lost) {
             lose(asked, at);
         }
@@ -463,6 +469,15 @@ private:
         metadata_.want();
         if (!std::exchange(from.told, true)) {
             notify_of(end.type, from.address, end.error, end.text);
+        }
+    }
+    void lose_too_large(inquiry& asked, time_point at) noexcept {
+        if (asked.key == api::fetch) {
+            for (auto& one : asked.partitions) {
+                react(*one.of, one.of->on_too_large(one.question.generation, at));
+            }
+            memory_->take_back(std::exchange(asked.promised, 0));
+            asked.partitions.clear();
         }
     }
     /// No answer comes.
@@ -955,11 +970,12 @@ private:
         auto const used = memory_->used();
         auto most = static_cast<std::size_t>(settings_.partition_max_bytes);
         std::size_t total;
+        // Half of what there is: while an answer is taken apart, there may be copies of its parts.
         if (scarce) {
-            most = (std::min)(most, (std::max<std::size_t>)(limit / 2 / partitions_.size(), 1024));
+            most = (std::min)(most, (std::max<std::size_t>)(limit / 4 / partitions_.size(), 1024));
             total = most * count;
         } else {
-            total = (std::min)(most * count, limit / 2 - (std::min)(used, limit / 2));
+            total = (std::min)(most * count, (limit / 2 - (std::min)(used, limit / 2)) / 2);
         }
         total = (std::min)({total, static_cast<std::size_t>(settings_.fetch_max_bytes),
                             static_cast<std::size_t>(settings_.receive_message_max_bytes)});
@@ -975,10 +991,10 @@ private:
             asked.partitions.push_back({one.shared_from_this(), turn.question});
         }
         if (key != api::fetch) {
-            std::stable_sort(asked.partitions.begin(), asked.partitions.end(),
-                             [](auto const& left, auto const& right) {
-                                 return left.of->name.topic < right.of->name.topic;
-                             });
+            std::sort(asked.partitions.begin(), asked.partitions.end(),
+                      [](auto const& left, auto const& right) {
+                          return left.of->name.topic < right.of->name.topic;
+                      });
         }
         for (auto const& one : asked.partitions) {
             asked.match.add(one.of->name.topic, one.of->topic_id(), one.of->name.partition);

@@ -377,6 +377,21 @@ public:
         return result;
     }
 
+    /// The answer was larger than any that is received. It is asked once more, alone: another
+    /// partition's records may have been those.
+    fetch_reaction on_too_large(std::uint64_t generation, time_point now) noexcept {
+        if (!takes_answer(generation, api::fetch)) {
+            return on_lost(generation, now);
+        }
+        if (asked_->alone) {
+            return end({.type = fetch_event::kind::record_unreadable,
+                        .from = position_,
+                        .wrong = damage::too_large});
+        }
+        damaged_at_ = position_;
+        return on_lost(generation, now);
+    }
+
     /// The reader found damage.
     ///
     /// @param at `partition_reader::position`.
