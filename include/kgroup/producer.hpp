@@ -9,6 +9,7 @@
 #include <kgroup/detail/produce/producer_engine.hpp>
 #include <kgroup/outgoing_record.hpp>
 #include <kgroup/producer_config.hpp>
+#include <kgroup/producer_state.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/async_result.hpp>
@@ -225,6 +226,10 @@ public:
     }
 
     producer_stats stats() const { return engine_->stats(); }
+    /// What it does and has to do, what lasts, and the last error: a snapshot. Any thread.
+    ///
+    /// @throws std::bad_alloc.
+    producer_state state() const { return engine_->state(); }
     executor_type get_executor() const noexcept { return engine_->executor(); }
 
 private:

@@ -165,7 +165,7 @@ struct counter_family {
     std::uint64_t group_stats::*value;
 };
 
-inline constexpr counter_family group_counters[] = {
+inline constexpr counter_family counter_families[] = {
     {"kgroup_sessions", "Sessions begun.", &group_stats::sessions},
     {"kgroup_rebalances", "Assignments and revocations answered.", &group_stats::rebalances},
     {"kgroup_rebalances_superseded", "Rebalances that a newer one made void.",
@@ -302,7 +302,7 @@ struct histogram_family {
     duration_histogram group_state::*value;
 };
 
-inline constexpr histogram_family group_histograms[] = {
+inline constexpr histogram_family histogram_families[] = {
     {"kgroup_handling_seconds", "How long each attempt of for_each took.", &group_state::handling},
     {"kgroup_residence_seconds", "From when a record was fetched until for_each had done it.",
      &group_state::residence},
@@ -393,13 +393,13 @@ inline std::string prometheus_text(std::span<group_state const> states,
             out.add(labels, *state.last_commit_failure);
         }
     });
-    for (auto const& family : detail::group_counters) {
+    for (auto const& family : detail::counter_families) {
         out.begin_counter(family.name, family.meaning);
         for_groups([&](group_state const& state, std::string const& labels) {
             out.add(labels, state.stats.*family.value);
         });
     }
-    for (auto const& family : detail::group_histograms) {
+    for (auto const& family : detail::histogram_families) {
         out.begin_histogram(family.name, family.meaning);
         for_groups([&](group_state const& state, std::string const& labels) {
             out.add(labels, state.*family.value);

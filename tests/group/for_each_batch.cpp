@@ -10,6 +10,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/latch.hpp>
 #include <support/scripted_group.hpp>
 
 #include <chrono>
@@ -397,6 +398,19 @@ public:
     bool refuses = false;
 };
 
+/// Waits for as long as the test says.
+class slow_letters final : public kgroup::detail::dead_letter_sender {
+public:
+    explicit slow_letters(asio::io_context& context) : opened(context) {}
+
+    asio::awaitable<void> send(kgroup::message const&, std::exception_ptr, std::uint32_t,
+                               std::exception_ptr) override {
+        co_await opened.wait();
+    }
+
+    kgroup::tests::latch opened;
+};
+
 } // namespace
 
 TEST_CASE_FIXTURE(batch_group, "for_each_batch sends a dead letter of what it gives up") {
@@ -422,6 +436,26 @@ TEST_CASE_FIXTURE(batch_group, "for_each_batch sends a dead letter of what it gi
         CHECK(outcome.what() == "no broker");
         CHECK(cluster.committed(t0) == 3);
     }
+}
+
+TEST_CASE_FIXTURE(batch_group, "for_each_batch says that it waits for a dead letter") {
+    slow_letters letters{context};
+    options.dead_letters = &letters;
+    options.retry.attempts = 1;
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    finish(refused());
+    advance(9s);
+    CHECK(count(event_kind::dead_letter_held) == 0);
+    advance(1s);
+    CHECK(count(event_kind::dead_letter_held) == 1);
+    CHECK(kgroup::readiness(group->state()).reasons.size() == 1);
+    letters.opened.open();
+    settle();
+    CHECK(count(event_kind::dead_letter_sent) == 1);
+    CHECK(kgroup::readiness(group->state()).ok);
+    CHECK(group->state().claims.at(0).processing->dead_letters == 3);
+    stop();
 }
 
 TEST_CASE("for_each_batch refuses what is not possible") {

@@ -126,6 +126,44 @@ TEST_CASE("dead letters: a record is done when its letter was sent, its key wait
     CHECK(group.cluster.committed(t0) == 3);
 }
 
+TEST_CASE("dead letters: a claim that waits for one says so, and is not ready meanwhile") {
+    letters_group group;
+    group.add("x", "bad");
+    group.add("y", "bad2");
+    group.run_over({t0});
+    group.advance(9s);
+    CHECK(readiness(group.group->state()).ok);
+    group.advance(1s);
+    CHECK(group.count(event_kind::dead_letter_held) == 1);
+    auto const judged = readiness(group.group->state());
+    REQUIRE(judged.reasons.size() == 1);
+    CHECK(judged.reasons[0].starts_with("dead_letter_held t[0]: the dead letter of offset 0 "));
+    CHECK(liveness(group.group->state()).ok);
+    group.advance(1min);
+    CHECK(group.count(event_kind::dead_letter_held) == 2);
+    group.sent("bad");
+    CHECK_FALSE(readiness(group.group->state()).ok); // the other is as old
+    group.sent("bad2");
+    CHECK(group.count(event_kind::dead_letter_sent) == 1);
+    auto const state = group.group->state();
+    CHECK(state.find(event_kind::dead_letter_held) == nullptr);
+    CHECK(state.claims.at(0).processing->dead_letters == 2);
+    group.stop();
+}
+
+TEST_CASE("dead letters: what is held when its claim ends is not held for ever") {
+    letters_group group;
+    group.add("x", "bad");
+    group.run_over({t0});
+    group.advance(10s);
+    CHECK(group.group->state().find(event_kind::dead_letter_held) != nullptr);
+    group.cluster.lose();
+    group.settle();
+    CHECK(group.count(event_kind::dead_letter_sent) == 1);
+    CHECK(group.group->state().find(event_kind::dead_letter_held) == nullptr);
+    group.stop();
+}
+
 TEST_CASE("dead letters: by partition, the next record waits for the letter") {
     letters_group group;
     group.options.order = order::by_partition;

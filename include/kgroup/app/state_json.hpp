@@ -6,6 +6,8 @@
 #include <kgroup/event.hpp>
 #include <kgroup/group_state.hpp>
 #include <kgroup/health.hpp>
+#include <kgroup/producer_config.hpp>
+#include <kgroup/producer_state.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -143,6 +145,21 @@ inline void to_json(nlohmann::json& json, group_stats const& stats) {
             {"abandoned_handlers", stats.abandoned_handlers},
             {"late_failures", stats.late_failures},
             {"events_dropped", stats.events_dropped}};
+}
+inline void to_json(nlohmann::json& json, producer_stats const& stats) {
+    json = {{"unacknowledged", stats.unacknowledged}, {"waiting", stats.waiting},
+            {"acknowledged", stats.acknowledged},     {"failed", stats.failed},
+            {"replacements", stats.replacements},     {"events_dropped", stats.events_dropped}};
+}
+inline void to_json(nlohmann::json& json, producer_state const& state) {
+    json = {{"at", detail::json_time(state.at)},
+            {"phase", to_string(state.phase)},
+            {"bytes_unacknowledged", state.bytes_unacknowledged},
+            {"outage_since", detail::json_if(state.outage_since)},
+            {"last_error", detail::json_error(state.last_error)},
+            {"last_error_at", detail::json_if(state.last_error_at)},
+            {"conditions", state.conditions},
+            {"stats", state.stats}};
 }
 inline void to_json(nlohmann::json& json, group_state const& state) {
     json = {{"group_id", state.group_id},

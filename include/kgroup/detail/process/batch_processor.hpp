@@ -6,6 +6,7 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/collect_limits.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/held_letter_watch.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
@@ -69,6 +70,7 @@ private:
     void done(std::size_t count);
     void goes_on(char const* reason);
     void tell_stall(clock::time_point now);
+    void tell_held_letter(clock::time_point now);
     double random() { return std::uniform_real_distribution<double>{}(random_); }
     void report(event_kind kind, severity level, std::error_code error, std::string text);
 
@@ -102,6 +104,8 @@ private:
     std::exception_ptr failure_; // of a record that is given up
     clock::time_point progress_{};
     bool stalled_ = false;
+    std::optional<clock::time_point> letter_began_; // of the one that is under way
+    held_letter_watch held_letter_;
     std::atomic<bool> granted_{false};
     bool asked_for_place_ = false;
     bool has_place_ = false;

@@ -141,7 +141,11 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::send_letters() {
         if (over()) {
             co_return;
         }
+        letter_began_ = clock::now();
+        tell_held_letter(*letter_began_);
         co_await watch(letter(shared_from_this(), failure, attempts, first_failure), {});
+        letter_began_.reset();
+        tell_held_letter(clock::now());
         if (auto const failed = std::exchange(attempt_failure_, nullptr)) {
             if (!over()) { // otherwise it is undone
                 failure_ = failed;
@@ -216,6 +220,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::call(std::shared_ptr<batch_
 KGROUP_INLINE asio::awaitable<void> batch_processor::rest(clock::time_point until) {
     auto cancelled = false;
     try {
+        until = (std::min)(until, held_letter_.next_look().value_or(until));
         co_await state_->wait((std::min)(until, progress_ + stall_after),
                               partition_state::wait_for::own_work);
     } catch (std::system_error const& error) {
@@ -233,6 +238,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::rest(clock::time_point unti
                      (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
     }
     tell_stall(clock::now());
+    tell_held_letter(clock::now());
 }
 
 KGROUP_INLINE bool batch_processor::take_place() {
@@ -391,6 +397,19 @@ KGROUP_INLINE void batch_processor::tell_stall(clock::time_point now) {
                    (running_
                         ? "attempt " + std::to_string(attempts_ + 1) + " runs"
                         : "which waits after " + std::to_string(attempts_) + " failed attempts"));
+    }
+}
+
+KGROUP_INLINE void batch_processor::tell_held_letter(clock::time_point now) {
+    switch (held_letter_.look(letter_began_, now)) {
+    case held_letter_watch::news::held:
+        return report(event_kind::dead_letter_held, severity::warning, {},
+                      held_letter_text(batch_[0].offset()));
+    case held_letter_watch::news::over:
+        return report(event_kind::dead_letter_sent, severity::info, {},
+                      "no dead letter of the claim is held any more");
+    case held_letter_watch::news::none:
+        break;
     }
 }
 

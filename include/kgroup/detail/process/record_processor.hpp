@@ -6,6 +6,7 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/held_letter_watch.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/process/task.hpp>
@@ -87,6 +88,7 @@ private:
     std::optional<clock::time_point> next_deadline() const;
     void time_out_attempts(clock::time_point now);
     void tell_stall(clock::time_point now);
+    void tell_held_letters(clock::time_point now);
 
     // Workers.
     void give(task& started);
@@ -150,6 +152,8 @@ private:
     std::uint64_t finished_before_ = 0;
     clock::time_point progress_{};
     bool stalled_ = false;
+    std::size_t letters_ = 0; // dead letters that are under way
+    held_letter_watch held_letters_;
     std::optional<clock::time_point> armed_until_; // the driver's wait
     std::atomic<std::size_t> granted_{0};
     bool asked_for_place_ = false;

@@ -122,6 +122,7 @@ KGROUP_INLINE void record_processor::look_around() {
     }
     time_out_attempts(now);
     tell_stall(now);
+    tell_held_letters(now);
 }
 
 // Nothing starts any more, and what has not begun is given up undone.
@@ -191,6 +192,7 @@ KGROUP_INLINE std::optional<clock::time_point> record_processor::next_deadline()
         }
     }
     consider(ending_deadline_);
+    consider(held_letters_.next_look());
     if (schedule_.size() != 0 && ending_ == ending::none) {
         consider(progress_ + stall_after);
     }
@@ -224,6 +226,27 @@ KGROUP_INLINE void record_processor::tell_stall(clock::time_point now) {
         progress_ = now;
         stalled_ = true;
         report(event_kind::claim_stalled, severity::warning, {}, describe(*oldest, now));
+    }
+}
+
+// The producer tells of the letter and why it is not delivered; the claim, that it waits for one.
+KGROUP_INLINE void record_processor::tell_held_letters(clock::time_point now) {
+    task const* oldest = nullptr;
+    for (auto* running = letters_ != 0 ? schedule_.running().front() : nullptr; running;
+         running = running->place.next) {
+        if (running->given_up && (!oldest || running->letter_began < oldest->letter_began)) {
+            oldest = running;
+        }
+    }
+    switch (held_letters_.look(oldest ? std::optional{oldest->letter_began} : std::nullopt, now)) {
+    case held_letter_watch::news::held:
+        return report(event_kind::dead_letter_held, severity::warning, {},
+                      held_letter_text(oldest->record->offset()));
+    case held_letter_watch::news::over:
+        return report(event_kind::dead_letter_sent, severity::info, {},
+                      "no dead letter of the claim is held any more");
+    case held_letter_watch::news::none:
+        break;
     }
 }
 
@@ -286,6 +309,8 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         if (current.given_up) {
             failure = nullptr;
             self->state_->notify(); // what it held up goes on meanwhile
+            current.letter_began = now;
+            ++self->letters_;
             try {
                 co_await self->options_.dead_letters->send(*current.record, current.given_up,
                                                            current.attempts, current.first_failure);
@@ -296,7 +321,11 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
                 asio::enable_terminal_cancellation());
             before = self->obstacle_;
             now = clock::now();
+            --self->letters_;
             self->letter_over(current, failure);
+            if (self->held_letters_.held()) {
+                self->tell_held_letters(now);
+            }
         }
         me.current = self->next(now);
         if (self->concerns_driver(before)) {

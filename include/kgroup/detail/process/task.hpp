@@ -33,6 +33,7 @@ struct task {
     bool key_failed = false; // its lane is not known yet
     std::exception_ptr first_failure;
     std::exception_ptr given_up; // what for; its dead letter is under way
+    clock::time_point letter_began{};
     clock::time_point fetched{}; // from the client
     clock::time_point first_began{};
     clock::time_point time{}; // runs: when the attempt began; waits for a retry: until when

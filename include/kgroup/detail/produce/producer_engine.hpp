@@ -8,6 +8,7 @@
 #include <kgroup/detail/asio/timer.hpp>
 #include <kgroup/detail/asio/typed_strand.hpp>
 #include <kgroup/detail/group/event_filter.hpp>
+#include <kgroup/detail/group/lasting_conditions.hpp>
 #include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/delivery_epochs.hpp>
 #include <kgroup/detail/produce/operation.hpp>
@@ -20,6 +21,7 @@
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/outgoing_record.hpp>
 #include <kgroup/producer_config.hpp>
+#include <kgroup/producer_state.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_cancellation_slot.hpp>
@@ -102,6 +104,7 @@ public:
     void abandon(bool drop) noexcept;
 
     producer_stats stats() const;
+    producer_state state() const;
     /// Tells something as an event of the producer's.
     void report(event told);
     asio::any_io_executor const& executor() const noexcept { return executor_; }
@@ -122,6 +125,7 @@ private:
         std::unique_ptr<producer_handle> handle;
         std::uint64_t number = 0;
         std::size_t outstanding = 0; // records that it has
+        std::size_t bytes = 0;       // of their keys and values
         std::error_code cause;       // of its end
     };
     using told_events = std::vector<event>;
@@ -177,6 +181,7 @@ private:
     void end_flushes();
     void settle(rd_kafka_message_t const& message, producing& by, told_events& told,
                 failed_deliveries& failed);
+    void note_error(std::error_code error);
     static void tell_failed(failed_deliveries& failed, told_events& told);
     std::size_t outstanding() const noexcept;
     void finish_stop();
@@ -231,6 +236,8 @@ private:
     bool purged_ = false;
     std::size_t lost_at_stop_ = 0; // records that were not acknowledged
     producer_stats stats_;
+    std::error_code last_error_;
+    clock::time_point last_error_at_{};
     std::shared_ptr<auto_reset_event> token_place_; // where the provider runs
     std::unique_ptr<broker_enquiry> enquiry_;       // while an outage lasts
 
@@ -238,6 +245,7 @@ private:
     timer timer_;
     std::optional<clock::time_point> armed_;
     event_filter filter_;
+    lasting_conditions conditions_; // may be read by any thread
     int log_level_ = 0;
     std::uint64_t handles_made_ = 0;
     std::optional<clock::time_point> replace_at_;

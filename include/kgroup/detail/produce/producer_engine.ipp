@@ -290,6 +290,42 @@ KGROUP_INLINE producer_stats producer_engine::stats() const {
     return result;
 }
 
+KGROUP_INLINE producer_state producer_engine::state() const {
+    producer_state state;
+    auto const now = clock::now();
+    state.at = std::chrono::system_clock::now();
+    auto const shown = [&](clock::time_point when) {
+        return state.at -
+               std::chrono::duration_cast<std::chrono::system_clock::duration>(now - when);
+    };
+    {
+        std::lock_guard const lock{mutex_};
+        state.phase = running_ == running::yes        ? producer_phase::running
+                      : running_ == running::stopping ? producer_phase::stopping
+                                                      : producer_phase::stopped;
+        state.stats = stats_;
+        state.stats.unacknowledged = outstanding();
+        state.stats.waiting = waiting_.size();
+        state.bytes_unacknowledged = current_ ? current_->bytes : 0;
+        for (auto const& retiring : retiring_) {
+            state.bytes_unacknowledged += retiring->bytes;
+        }
+        state.last_error = last_error_;
+        if (last_error_) {
+            state.last_error_at = shown(last_error_at_);
+        }
+    }
+    for (auto& lasting : conditions_.all()) {
+        auto& told = lasting.newest;
+        if (told.kind == event_kind::brokers_unreachable) {
+            state.outage_since = shown(lasting.since);
+        }
+        state.conditions.push_back({told.kind, std::move(told.where), told.error,
+                                    shown(lasting.since), one_line(std::move(told.text))});
+    }
+    return state;
+}
+
 KGROUP_INLINE void producer_engine::report(event told) {
     strand_.post_outside([self = shared_from_this(), told = std::move(told)]() mutable {
         auto& engine = *self;
@@ -328,6 +364,7 @@ KGROUP_INLINE rd_kafka_resp_err_t producer_engine::hand_over(outgoing_record con
     }
     if (!err) {
         ++current_->outstanding;
+        current_->bytes += record.key.value_or("").size() + record.value.value_or("").size();
     }
     return delivery_error(err);
 }
@@ -405,6 +442,7 @@ KGROUP_INLINE void producer_engine::settle(rd_kafka_message_t const& message, pr
         error = by.cause;
     }
     --by.outstanding;
+    by.bytes -= message.len + message.key_len;
     ++(error ? stats_.failed : stats_.acknowledged);
     auto const tag = reinterpret_cast<std::uintptr_t>(message._private);
     auto awaited = false;
@@ -419,6 +457,7 @@ KGROUP_INLINE void producer_engine::settle(rd_kafka_message_t const& message, pr
     if (!error) {
         return;
     }
+    note_error(error);
     if (error == errc::producer_stopped) {
         ++lost_at_stop_; // told together
     } else if (!awaited) {
@@ -429,6 +468,12 @@ KGROUP_INLINE void producer_engine::settle(rd_kafka_message_t const& message, pr
         }
         ++failed.count;
     }
+}
+
+// Under the lock.
+KGROUP_INLINE void producer_engine::note_error(std::error_code error) {
+    last_error_ = error;
+    last_error_at_ = clock::now();
 }
 
 KGROUP_INLINE void producer_engine::tell_failed(failed_deliveries& failed, told_events& told) {
@@ -887,9 +932,18 @@ KGROUP_INLINE void producer_engine::arm(std::optional<clock::time_point> deadlin
 
 KGROUP_INLINE void producer_engine::tell(told_events& told) {
     for (auto& each : told) {
-        auto const passes = filter_.passes(each, clock::now());
+        auto const now = clock::now();
+        auto const passes = filter_.passes(each, now);
+        if (ended_by(each.kind)) {
+            conditions_.note(each, passes, now);
+        } else if (ends(each.kind)) {
+            conditions_.end(each);
+        }
         {
             std::lock_guard const lock{mutex_};
+            if (each.error) {
+                note_error(each.error);
+            }
             if (gone_) {
                 return;
             }

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+
+#include <kgroup/dead_letters.hpp>
+#include <kgroup/for_each.hpp>
+#include <kgroup/group_state.hpp>
+#include <kgroup/health.hpp>
+#include <kgroup/producer.hpp>
+#include <kgroup/prometheus_text.hpp>
+#include <kgroup/testing/embedded_cluster.hpp>
+
+#include <asio/awaitable.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "kafka.hpp"
+#include "member.hpp"
+#include "producing.hpp"
+#include "token_kafka.hpp"
+
+// What a member says of itself while something lasts, on librdkafka's mock and on a real Kafka: by
+// its state, readiness, liveness and metrics; and that all is well afterwards.
+
+namespace kafka_state_tests {
+
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::group_phase;
+using kgroup::testing::embedded_cluster;
+using request = embedded_cluster::request;
+
+constexpr std::size_t every_time = 100000;
+
+kgroup::config member_of(embedded_cluster const& cluster) {
+    return {.brokers = cluster.brokers(),
+            .group_id = unique("group"),
+            .topics = {"orders"},
+            .initial_offset = kgroup::offset_reset::earliest,
+            .properties = {{"session.timeout.ms", "6000"}},
+            .on_event = [](kgroup::event const&) {}};
+}
+
+bool enters(member& of, group_phase phase) {
+    return eventually([&] { return of.group().state().phase == phase; }, 20s);
+}
+bool says(member& of, std::string_view words) {
+    return eventually(
+        [&] {
+            auto const judged = readiness(of.group().state());
+            return !judged.ok && std::ranges::any_of(judged.reasons, [&](auto const& reason) {
+                return reason.find(words) != std::string::npos;
+            });
+        },
+        20s);
+}
+bool recovers(member& of) {
+    return eventually([&] { return readiness(of.group().state()).ok; }, 40s) &&
+           of.group().state().conditions.empty() && liveness(of.group().state()).ok;
+}
+bool shows(member& of, std::string_view line) {
+    return prometheus_text(of.group().state()).find(line) != std::string::npos;
+}
+std::string condition(std::string_view kind, int count) {
+    return "\",kind=\"" + std::string{kind} + "\"} " + std::to_string(count) + "\n";
+}
+std::string phase(std::string_view name) { return "\",phase=\"" + std::string{name} + "\"} 1\n"; }
+// A group looks at its claims twice a second: what has happened before is seen before the time has
+// passed.
+void pass(member& of, std::chrono::seconds time) {
+    for (auto looks = 0; looks != 2; ++looks) {
+        auto const before = of.group().state().looked_at;
+        REQUIRE(eventually([&] { return of.group().state().looked_at > before + 100ms; }));
+    }
+    kgroup::detail::clock::lead +=
+        std::chrono::duration_cast<kgroup::detail::clock::duration>(time).count();
+}
+
+/// What a handler waits for, opened by the test.
+class gate {
+public:
+    void open() { open_ = true; }
+    asio::awaitable<void> wait() {
+        while (!open_) {
+            co_await pause_for(10ms);
+        }
+    }
+
+private:
+    std::atomic<bool> open_{false};
+};
+
+} // namespace
+
+TEST_CASE("kafka state: no broker, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    cluster.produce("orders", 0, "a", "b");
+    received records;
+    member one{member_of(cluster), receive_into(records)};
+    CHECK(recovers(one));
+    CHECK(eventually([&] { return records.count() == 2; }, 20s));
+    auto const state = one.group().state();
+    CHECK(state.phase == group_phase::consuming);
+    CHECK_FALSE(state.member_id.empty());
+    CHECK(state.generation > 0);
+    REQUIRE(state.claims.size() == 2);
+    CHECK(state.claims[0].position == 2);
+    CHECK(state.claims[0].log_end == 2);
+    CHECK(state.claims[0].lag == 0);
+    CHECK(state.claims[0].bytes_delivered == 2);
+    cluster.take_down();
+    CHECK(says(one, "brokers_unreachable"));
+    CHECK(one.group().state().outage_since);
+    CHECK(shows(one, condition("brokers_unreachable", 1)));
+    CHECK(liveness(one.group().state()).ok);
+    cluster.bring_up();
+    CHECK(recovers(one));
+    CHECK_FALSE(one.group().state().outage_since);
+    CHECK(shows(one, condition("brokers_unreachable", 0)));
+}
+
+TEST_CASE("kafka state: no coordinator, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    cluster.fail(request::find_coordinator, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+                 every_time);
+    received records;
+    member one{member_of(cluster), receive_into(records)};
+    CHECK(enters(one, group_phase::finding_coordinator));
+    CHECK(says(one, "the group's coordinator does not answer"));
+    CHECK(shows(one, condition("no_assignment", 1)));
+    CHECK(shows(one, phase("finding_coordinator")));
+    CHECK(liveness(one.group().state()).ok);
+    cluster.stop_failing(request::find_coordinator);
+    CHECK(recovers(one));
+}
+
+TEST_CASE("kafka state: a join that is never answered as one, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    cluster.fail(request::join_group, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, every_time);
+    received records;
+    member one{member_of(cluster), receive_into(records)};
+    CHECK(enters(one, group_phase::joining));
+    CHECK(says(one, "has not let this member join"));
+    CHECK(shows(one, condition("no_assignment", 1)));
+    CHECK(shows(one, phase("joining")));
+    CHECK(liveness(one.group().state()).ok);
+    cluster.stop_failing(request::join_group);
+    CHECK(recovers(one));
+    one.stop();
+    CHECK(one.ends_within(30s));
+    CHECK(one.group().state().phase == group_phase::stopped);
+}
+
+TEST_CASE("kafka state: a setup that hangs, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    received records;
+    gate goes_on;
+    auto handler = receive_into(records);
+    handler.setup = [&](kgroup::session&) { return goes_on.wait(); };
+    member one{member_of(cluster), handler};
+    CHECK(enters(one, group_phase::setting_up));
+    CHECK(liveness(one.group().state()).ok);
+    pass(one, 31s);
+    CHECK(says(one, "setup_stalled"));
+    CHECK(shows(one, phase("setting_up")));
+    CHECK(shows(one, condition("setup_stalled", 1)));
+    CHECK(liveness(one.group().state()).ok); // it may take minutes
+    CHECK_FALSE(liveness(one.group().state(), {.no_progress = 30s}).ok);
+    goes_on.open();
+    CHECK(recovers(one));
+    CHECK(shows(one, condition("setup_stalled", 0)));
+}
+
+TEST_CASE("kafka state: a handler that is stuck, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 2);
+    cluster.produce("orders", 1, "a");
+    gate goes_on;
+    member one{member_of(cluster),
+               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
+                   while (auto const next = co_await of.messages().async_receive()) {
+                       co_await goes_on.wait();
+                       of.mark(*next);
+                   }
+               }}};
+    REQUIRE(eventually([&] { return one.group().state().stats.records_received == 1; }));
+    cluster.produce("orders", 1, "b");
+    REQUIRE(eventually([&] { return one.group().state().find({"orders", 1})->lag == 1; }));
+    pass(one, 31s);
+    CHECK(says(one, "claim_stalled orders[1]"));
+    CHECK(shows(one, condition("claim_stalled", 1)));
+    CHECK(shows(one, "kgroup_claim_stalled{group=\""));
+    auto const judged = liveness(one.group().state(), {.no_progress = 30s});
+    REQUIRE(judged.reasons.size() == 1);
+    CHECK(judged.reasons[0].starts_with("orders[1]: no progress for 3"));
+    goes_on.open();
+    CHECK(recovers(one));
+    CHECK(liveness(one.group().state(), {.no_progress = 30s}).ok);
+}
+
+TEST_CASE("kafka state: commits that are refused, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 1);
+    cluster.produce("orders", 0, "a", "b");
+    cluster.fail(request::offset_commit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, every_time);
+    received records;
+    member one{member_of(cluster), receive_into(records)};
+    CHECK(says(one, "commit_failed"));
+    auto state = one.group().state();
+    CHECK(state.phase == group_phase::consuming);
+    CHECK(state.last_commit_failure);
+    CHECK(state.last_commit_error == kgroup::kafka_errc::group_authorization_failed);
+    CHECK(state.committing.count() != 0);
+    CHECK(shows(one, condition("commit_failed", 1)));
+    CHECK_FALSE(shows(one, "kgroup_commits_failed_total{group=\"" + state.group_id + "\"} 0\n"));
+    CHECK(liveness(state).ok);
+    cluster.stop_failing(request::offset_commit);
+    CHECK(recovers(one));
+    state = one.group().state();
+    CHECK(state.last_commit > state.last_commit_failure);
+    CHECK(state.claims.at(0).committed == 2);
+}
+
+TEST_CASE("kafka state: a topic for dead letters that is away, and back") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 1);
+    cluster.create_topic("orders.dlq", 1);
+    cluster.produce("orders", 0, "bad");
+    asio::thread_pool threads{1};
+    kgroup::producer out{
+        threads,
+        {.connection = {.brokers = cluster.brokers()}, .on_event = [](kgroup::event const&) {}}};
+    kgroup::dead_letters letters{out};
+    cluster.fail(request::produce, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, every_time);
+    member one{member_of(cluster),
+               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
+                   auto refuse = [](kgroup::message const&) {
+                       throw std::runtime_error{"refused"};
+                   };
+                   co_await kgroup::for_each(of, {.dead_letters = &letters}, refuse);
+               }}};
+    REQUIRE(eventually([&] { return out.stats().unacknowledged == 1; }));
+    CHECK(out.state().bytes_unacknowledged == 3);
+    pass(one, 11s);
+    CHECK(says(one, "dead_letter_held orders[0]: the dead letter of offset 0 "));
+    CHECK(shows(one, condition("dead_letter_held", 1)));
+    CHECK(liveness(one.group().state()).ok);
+    CHECK(eventually([&] { return out.state().find(kgroup::event_kind::dead_letter_held); }));
+    cluster.stop_failing(request::produce);
+    CHECK(recovers(one));
+    CHECK(shows(one, condition("dead_letter_held", 0)));
+    CHECK(one.group().state().claims.at(0).processing->dead_letters == 1);
+    CHECK(eventually([&] { return out.state().conditions.empty(); }));
+    CHECK(out.state().bytes_unacknowledged == 0);
+    one.stop();
+    out.stop();
+    threads.join();
+}
+
+TEST_CASE("kafka state: a token that is refused, and back") {
+    if (!token_kafka::is_there()) {
+        return;
+    }
+    token_kafka cluster;
+    auto const topic = cluster.create_topic();
+    std::atomic<bool> gives{false};
+    received records;
+    member one{cluster.member_with(topic,
+                                   [&]() -> asio::awaitable<kgroup::oauth_token> {
+                                       if (!gives) {
+                                           throw std::runtime_error{"the vault is closed"};
+                                       }
+                                       co_return make_token(system_clock::now() + 1h);
+                                   }),
+               receive_into(records)};
+    CHECK(says(one, "the vault is closed"));
+    CHECK(one.group().state().phase == group_phase::connecting);
+    CHECK(shows(one, condition("authentication_failed", 1)));
+    CHECK(liveness(one.group().state()).ok);
+    gives = true;
+    CHECK(recovers(one));
+    CHECK(shows(one, condition("authentication_failed", 0)));
+}
+
+TEST_CASE("kafka state: a producer's queue, outage and last error") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 1);
+    producing one{{.connection = {.brokers = cluster.brokers()}, .delivery_timeout = 5s}};
+    CHECK(one.out->state().phase == kgroup::producer_phase::running);
+    CHECK(one.run([](kgroup::producer& out) -> asio::awaitable<void> {
+        kgroup::outgoing_record const record{.topic = "orders", .key = "k", .value = "12345"};
+        co_await out.async_send(record);
+    }(*one.out)));
+    auto state = one.out->state();
+    CHECK(state.stats.acknowledged == 1);
+    CHECK(state.bytes_unacknowledged == 0);
+    CHECK_FALSE(state.last_error_at);
+    CHECK(state.conditions.empty());
+    cluster.take_down();
+    CHECK(one.run([](kgroup::producer& out) -> asio::awaitable<void> {
+        kgroup::outgoing_record const record{.topic = "orders", .key = "k", .value = "12345"};
+        co_await out.async_enqueue(record);
+    }(*one.out)));
+    CHECK(one.out->state().bytes_unacknowledged == 6);
+    CHECK(one.run_until([&] { return one.out->state().outage_since.has_value(); }));
+    std::ostringstream words;
+    words << one.out->state();
+    CHECK(words.str().find("1 records of 6 bytes unacknowledged") != std::string::npos);
+    CHECK(words.str().find("no broker for ") != std::string::npos);
+    CHECK(words.str().find("  brokers_unreachable for ") != std::string::npos);
+    CHECK(one.run_until([&] { return one.out->stats().failed == 1; }));
+    state = one.out->state();
+    CHECK(state.last_error == kgroup::kafka_errc::local_message_timed_out);
+    CHECK(state.last_error_at);
+    CHECK(state.bytes_unacknowledged == 0);
+    cluster.bring_up();
+    CHECK(one.run_until([&] { return !one.out->state().outage_since; }, 60s));
+    one.out->stop();
+    CHECK(one.run_until([&] { return one.out->state().phase == kgroup::producer_phase::stopped; }));
+}
+
+} // namespace kafka_state_tests
