@@ -2,9 +2,14 @@
 
 #include <kgroup/detail/fetch/fetcher.hpp>
 
+#include <asio/io_context.hpp>
+#include <asio/thread_pool.hpp>
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fetcher_scene.hpp"
@@ -346,7 +352,7 @@ TEST_CASE("fetcher: what becomes ready beside a poll does not wait for it") {
     scene.start("t", 0);
     scene.pass(200ms);
     auto& later = scene.start("t", 1, partition_fetch::earliest);
-    REQUIRE(scene.until([&] { return later.count() == 3; }, 60ms));
+    REQUIRE(scene.until([&] { return later.count() == 3; }, 300ms)); // connections are made
     scene.append("t", 1, 3);
     REQUIRE(scene.until([&] { return later.count() == 6; }, 60ms));
 }
@@ -675,6 +681,147 @@ TEST_CASE("fetcher: a broker that is away is tried again, and the others are ask
     }
     REQUIRE(scene.until([&] { return all_have(6); }, 30s));
     for (auto const& [name, sink] : scene.sinks) {
+        CHECK(sink->disorder == 0);
+    }
+}
+
+TEST_CASE("fetcher: a broker that closes each connection at once is not tried without end") {
+    fetcher_scene scene;
+    scene.cluster.make_topic("t", 1);
+    scene.cluster.on_request = always(api::api_versions, {.then = after::close});
+    scene.start("t", 0);
+    scene.pass(10s);
+    CHECK(scene.tested().counters().connections <= 20);
+    scene.cluster.on_request = always(api::metadata, {.only_first = 0, .then = after::close});
+    scene.pass(20s);
+    CHECK(scene.tested().counters().connections <= 40);
+    scene.cluster.on_request = nullptr;
+    scene.append("t", 0, 3);
+    auto& sink = *scene.sinks.at({"t", 0});
+    REQUIRE(scene.until([&] { return sink.count() == 3; }, 30s));
+}
+
+TEST_CASE("fetcher: a replica that the leader prefers is asked; if it is away, the leader") {
+    for (std::int32_t const replica : {1, 77}) { // the latter is none
+        CAPTURE(replica);
+        fetcher_scene scene{2};
+        scene.settings.rack = "here";
+        scene.cluster.make_topic("t", 1);
+        scene.append("t", 0, 3);
+        scene.cluster.on_request =
+            [&](scripted_request const& request) -> std::optional<scripted_fault> {
+            if (request.key != api::fetch) {
+                return std::nullopt;
+            }
+            CHECK(request.rack == "here");
+            auto const batches = scene.cluster.partition("t", 0).batches;
+            return scripted_fault{.parts = [=](auto& parts) {
+                auto& part = parts[0];
+                if (request.broker == 0) {
+                    part.preferred_replica = replica;
+                    part.records.clear();
+                } else {
+                    part.error = 0;
+                    part.high_watermark = part.last_stable_offset = batches.back().next_offset;
+                    for (auto const& batch : batches) {
+                        part.records += batch.next_offset > request.partitions[0].offset
+                                            ? batch.bytes
+                                            : std::string{};
+                    }
+                }
+            }};
+        };
+        auto& sink = scene.start("t", 0);
+        if (replica == 1) {
+            REQUIRE(scene.until([&] { return sink.count() == 3; }));
+            scene.cluster.brokers[1].go_down();
+        }
+        scene.pass(3s);
+        auto const before = scene.cluster.seen.size();
+        scene.pass(5s);
+        CHECK(scene.cluster.seen.size() - before <= 120);
+        scene.cluster.on_request = nullptr; // the leader has what is wanted
+        scene.append("t", 0, 3);
+        REQUIRE(scene.until([&] { return sink.count() == 6; }, 5s));
+        CHECK(sink.disorder == 0);
+    }
+}
+
+TEST_CASE("fetcher: a batch above the memory for answers arrives, and is told") {
+    fetcher_scene scene;
+    scene.settings.buffer_bytes = 64 << 10;
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 100, 1000);
+    scene.append("t", 0, 1);
+    auto& sink = scene.start("t", 0);
+    REQUIRE(scene.until([&] { return sink.count() == 101; }));
+    CHECK(scene.count(notice::over_budget) == 1);
+}
+
+TEST_CASE("fetcher: a context that ends takes it along") {
+    std::weak_ptr<fetcher> left;
+    {
+        fetcher_scene scene;
+        scene.cluster.make_topic("t", 1);
+        scene.append("t", 0, 3);
+        auto const context = std::make_unique<asio::io_context>();
+        auto const tested =
+            std::make_shared<fetcher>(context->get_executor(), scene.settings, nullptr);
+        auto const sink = std::make_shared<reading_sink>();
+        tested->start({"t", 0}, 1, 0, -1, sink);
+        REQUIRE(scene.until([&] {
+            context->poll();
+            return sink->count() == 3;
+        }));
+        left = tested;
+    }
+    CHECK(left.expired());
+}
+
+TEST_CASE("fetcher: threads ask it while others run it") {
+    fetcher_scene scene; // its brokers are run by this thread
+    scene.cluster.make_topic("t", 4);
+    for (std::size_t i = 0; i != 4; ++i) {
+        for (int batch = 0; batch != 50; ++batch) {
+            scene.append("t", i, 10, 100);
+        }
+    }
+    scene.settings.partition_max_bytes = 8 << 10;
+    std::array<std::shared_ptr<reading_sink>, 4> sinks;
+    asio::thread_pool pool{3};
+    auto const tested = std::make_shared<fetcher>(pool.get_executor(), scene.settings, nullptr);
+    for (std::int32_t i = 0; i != 4; ++i) {
+        auto& sink = sinks[static_cast<std::size_t>(i)];
+        sink = std::make_shared<reading_sink>();
+        sink->counts_only = true;
+        tested->start({"t", i}, 1, partition_fetch::earliest, -1, sink);
+    }
+    std::atomic<bool> over{false};
+    std::thread asking{[&] {
+        while (!over) {
+            for (std::int32_t i = 0; i != 4; ++i) {
+                tested->want({"t", i}, 1, false);
+                tested->want({"t", i}, 1, true);
+                tested->start({"other", i}, 1, 0, -1, std::make_shared<reading_sink>());
+                tested->stop({"other", i});
+            }
+        }
+    }};
+    auto const limit = std::chrono::steady_clock::now() + 60s;
+    while (std::chrono::steady_clock::now() < limit &&
+           !std::all_of(sinks.begin(), sinks.end(),
+                        [](auto const& sink) { return sink->count() == 500; })) {
+        scene.context.restart();
+        scene.context.run_one_for(10ms);
+    }
+    over = true;
+    asking.join();
+    std::atomic<bool> done{false};
+    tested->shut_down([&] { done = true; });
+    pool.join();
+    CHECK(done);
+    for (auto const& sink : sinks) {
+        CHECK(sink->count() == 500);
         CHECK(sink->disorder == 0);
     }
 }

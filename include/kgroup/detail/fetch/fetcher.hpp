@@ -195,9 +195,10 @@ private:
 
     /// A broker, or an address that stands for whoever answers there.
     struct broker {
+        std::int32_t id = -1; // -1: one of the configuration
         broker_address address;
         std::array<lane, 3> lanes; // two for polls
-        int failures = 0;          // since one was ready
+        int failures = 0;          // since one was of use
         time_point not_before{};   // no connection
         time_point quiet_until{};  // it throttles
         time_point no_poll_before{};
@@ -432,8 +433,6 @@ private:
                         "no memory");
         }
         if (link->ready() && !was_ready) {
-            from.failures = 0;
-            from.told = false;
             auto& versions = link->versions();
             from.abilities.leader_epochs = versions.use(api::leader_epoch).has_value();
             from.abilities.diverging = versions.use(api::fetch).value_or(0) >= 12;
@@ -449,15 +448,15 @@ private:
         }
         auto const& end = link->end();
         bool const idle = way.under_way.empty();
+        if (&way == &from.control()) {
+            metadata_next_ = {}; // the next one is tried at once
+        }
         auto lost = std::exchange(way.under_way, {});
         if (end.type == notice_kind::frame_too_large && !idle) {
             lose_too_large(lost.front(), at);
         }
         for (auto& asked : lost) {
             lose(asked, at);
-        }
-        if (end.was_ready && idle && end.type == notice_kind::disconnected) {
-            return; // brokers close what is idle
         }
         auto delay = settings_.reconnect_backoff;
         for (int i = 0; i != from.failures && delay < settings_.reconnect_backoff_max; ++i) {
@@ -466,7 +465,17 @@ private:
         delay = (std::min)(delay, settings_.reconnect_backoff_max);
         from.failures = (std::min)(from.failures + 1, 30);
         from.not_before = at + delay;
+        if (end.was_ready && idle && end.type == notice_kind::disconnected) {
+            return; // brokers close what is idle
+        }
         metadata_.want();
+        if (from.id >= 0) {
+            for (auto const& [name, one] : partitions_) {
+                if (one->target(at) == from.id) {
+                    react(*one, one->on_target_away(at));
+                }
+            }
+        }
         if (!std::exchange(from.told, true)) {
             notify_of(end.type, from.address, end.error, end.text);
         }
@@ -525,6 +534,12 @@ private:
         if (!read) {
             lose(asked, at);
             way.link->close(notice_kind::damaged_answer, {}, "its answer cannot be read");
+            return;
+        }
+        from.failures = 0;
+        from.told = false;
+        if (from.id < 0 && !brokers_.empty()) { // those that it named are asked from here on
+            way.link->close(notice_kind::disconnected, {}, "");
         }
     }
     void throttle(broker& from, lane& way, std::int32_t time, time_point at) noexcept {
@@ -538,12 +553,23 @@ private:
                   "it answers about a partition that it was not asked about");
     }
 
+    /// The first batch of an answer comes whole, however large it is.
+    void tell_of_budget(broker const& from, std::size_t came, std::size_t promised) noexcept {
+        auto const used = memory_->used() - (std::min)(promised, memory_->used());
+        bool const over = came > promised && used > memory_->limit();
+        if (over && !told_of_budget_) {
+            notify_of(notice_kind::over_budget, from.address, {},
+                      "a batch is larger than what is left of buffer_bytes");
+        }
+        told_of_budget_ = over || (told_of_budget_ && used > memory_->limit());
+    }
     bool on_fetched(broker& from, lane& way, inquiry& asked, connection::expected const& question,
                     std::shared_ptr<answer_bytes> const& bytes, time_point at) {
         if (read_fetch_answer(bytes->view(), question.version, question.correlation, fetched_) !=
             read_result::ok) {
             return false;
         }
+        tell_of_budget(from, bytes->counted(), asked.promised);
         memory_->take_back(std::exchange(asked.promised, 0));
         throttle(from, way, fetched_.throttle_ms, at);
         if (fetched_.error != 0) {
@@ -693,6 +719,7 @@ private:
             return false;
         }
         throttle(from, way, cluster_.throttle_ms, at);
+        metadata_next_ = {};
         take_brokers(at);
         std::size_t found = 0;
         bool complete = true;
@@ -742,6 +769,7 @@ private:
             broker_address address{std::string{told.host}, static_cast<std::uint16_t>(told.port)};
             auto const [place, added] = brokers_.try_emplace(told.id);
             if (added) {
+                place->second.id = told.id;
                 place->second.address = std::move(address);
             } else if (place->second.address != address) {
                 for (auto& way : place->second.lanes) {
@@ -816,6 +844,7 @@ private:
             auto const found = brokers_.find(target);
             if (found == brokers_.end()) {
                 metadata_.want();
+                react(*one, one->on_target_away(at));
                 continue;
             }
             if (auto const question = one->next(at, found->second.abilities)) {
@@ -1206,6 +1235,7 @@ private:
     std::map<std::int32_t, broker> brokers_;
     std::deque<broker> bootstrap_;
     std::vector<std::shared_ptr<connection>> closing_; // of which something is still under way
+    bool told_of_budget_ = false;
 
     // Used again and again.
     std::string frame_;

@@ -47,6 +47,7 @@ struct fetcher_notice {
         frame_too_large, // an answer above receive.message.max.bytes
         damaged_answer,  // an answer that cannot be read, or that nobody asked for
         unsupported,     // the broker speaks no version that is known here
+        over_budget,     // a batch is larger than what is left of the memory for answers
         no_memory,
     };
     kind type;

@@ -377,6 +377,17 @@ public:
         return result;
     }
 
+    /// `target` cannot be asked. If that is a replica, the leader is asked instead; after a while,
+    /// for it may name the same one again.
+    fetch_reaction on_target_away(time_point now) noexcept {
+        if (std::exchange(replica_, -1) < 0 || asked_ || state_ == state::stopped) {
+            return {};
+        }
+        auto result = back_off(now, std::nullopt);
+        result.refresh = true;
+        return result;
+    }
+
     /// The answer was larger than any that is received. It is asked once more, alone: another
     /// partition's records may have been those.
     fetch_reaction on_too_large(std::uint64_t generation, time_point now) noexcept {
