@@ -8,7 +8,6 @@
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
-#include <kgroup/detail/group/group_driver.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/testing/fake_cluster.hpp>
@@ -231,3 +230,7 @@ static_assert(client<fake_client>);
 using fake_group = basic_consumer_group<fake_client>;
 
 } // namespace kgroup::testing
+
+#ifndef KGROUP_SEPARATE_COMPILATION // then <kgroup/testing/src.hpp> has it
+#include <kgroup/detail/group/group_driver.hpp>
+#endif

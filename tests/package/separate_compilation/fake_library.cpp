@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+
+#include <kgroup/testing/src.hpp>
