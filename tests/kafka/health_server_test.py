@@ -135,8 +135,22 @@ class HealthServerTest(scenario.Scenario):
             commits = {sample.labels["le"]: sample.value for sample in samples["kgroup_commit_seconds_bucket"]}
             self.assertEqual(samples["kgroup_commit_seconds_count"][0].value, commits["+Inf"])
             self.assertGreater(commits["+Inf"], 0)
+            if accept == "text/plain":
+                self.check_dashboard(body)
             phases = {sample.labels["phase"]: sample.value for sample in samples["kgroup_phase"]}
             self.assertEqual(["consuming"], [phase for phase, value in phases.items() if value == 1])
+
+    def check_dashboard(self, exposition: str) -> None:
+        """Each metric that the dashboard in docs/ asks for is in an exposition, and each histogram is asked for its buckets."""
+        types = dict(line.split()[2:4] for line in exposition.splitlines() if line.startswith("# TYPE "))
+        names = {name for name, kind in types.items() if kind != "histogram"}
+        names |= {name + "_bucket" for name, kind in types.items() if kind == "histogram"}
+        dashboard = json.loads((Path(__file__).resolve().parents[2] / "docs" / "grafana" / "kgroup.json").read_text())
+        queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+        queries += [variable["query"] for variable in dashboard["templating"]["list"]]
+        asked = {name for query in queries for name in re.findall(r"\bkgroup_\w+", query)}
+        self.assertGreater(len(asked), 20)
+        self.assertEqual(set(), asked - names)
 
     def test_without_a_broker_it_is_live_and_not_ready_and_says_why(self) -> None:
         server = self.serve("127.0.0.1:1", "orders")

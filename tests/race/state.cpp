@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+#include <kgroup/for_each.hpp>
+
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
 
@@ -9,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -34,6 +37,13 @@ struct acknowledging_handler {
     std::atomic<std::uint64_t> handled{0};
 
     asio::awaitable<void> consume_claim(session&, claim& of) {
+        if (of.partition() == 2) {
+            auto count = [this](kgroup::message const&) {
+                handled.fetch_add(1, std::memory_order_relaxed);
+            };
+            co_return co_await kgroup::for_each(
+                of, {.order = kgroup::order::by_key, .in_flight = 10}, count);
+        }
         while (auto const next = co_await of.messages().async_receive()) {
             if (of.partition() == 0) {
                 of.mark(*next);
@@ -45,19 +55,34 @@ struct acknowledging_handler {
     }
 };
 
+/// Called by the claims' strands, and the group's.
+struct counting_observer {
+    std::atomic<std::uint64_t> delivered_records{0};
+    std::atomic<std::uint64_t> attempts{0};
+    std::atomic<std::uint64_t> rebalances{0};
+
+    void delivered(kgroup::delivered_records const& now) noexcept {
+        delivered_records += now.records;
+    }
+    void handled(kgroup::handled_records const&) noexcept { ++attempts; }
+    void rebalance(kgroup::rebalance_observation const&) noexcept { ++rebalances; }
+};
+
 } // namespace
 
 TEST_CASE("state: ten threads ask for it while a group lives its life") {
     fake_cluster cluster;
     asio::thread_pool pool{4};
     acknowledging_handler handler;
+    auto const observer = std::make_shared<counting_observer>();
     fake_group group{pool,
                      {.brokers = cluster.brokers(),
                       .group_id = "group",
                       .topics = {"t"},
                       .initial_offset = kgroup::offset_reset::earliest,
                       .auto_commit_interval = 5ms,
-                      .on_event = [](kgroup::event const&) {}}};
+                      .on_event = [](kgroup::event const&) {},
+                      .observer = observer}};
     std::atomic<bool> over{false};
     std::atomic<std::uint64_t> asked{0};
     std::vector<std::future<bool>> readers;
@@ -65,6 +90,7 @@ TEST_CASE("state: ten threads ask for it while a group lives its life") {
         readers.push_back(std::async(std::launch::async, [&] {
             auto right = true;
             std::uint64_t received = 0;
+            std::uint64_t attempts = 0;
             do {
                 auto const state = group.state();
                 right = right && state.stats.records_received >= received; // it never goes back
@@ -77,6 +103,9 @@ TEST_CASE("state: ten threads ask for it while a group lives its life") {
                             row.position <= static_cast<std::int64_t>(rounds * records) &&
                             row.marked <= row.position + 1;
                 }
+                right = right && state.handling.count() >= attempts && // nor does that
+                        state.residence.count() <= rounds * records;
+                attempts = state.handling.count();
                 right = right && !prometheus_text(state).empty();
                 readiness(state);
                 liveness(state);
@@ -93,7 +122,8 @@ TEST_CASE("state: ten threads ask for it while a group lives its life") {
         }
         cluster.assign({t0, t1, t2});
         for (auto const& where : {t0, t1, t2}) {
-            std::vector<fake_cluster::record> const more(records, {.value = "a record"});
+            std::vector<fake_cluster::record> const more(records,
+                                                         {.key = "a key", .value = "a record"});
             cluster.add_records(where, more);
         }
         while (handler.handled < (round + 1) * 3 * records) {
@@ -111,6 +141,11 @@ TEST_CASE("state: ten threads ask for it while a group lives its life") {
     pool.join();
     CHECK(group.state().stats.records_received == handler.handled);
     CHECK(asked > 10);
+    CHECK(group.state().handling.count() == rounds * records);
+    CHECK(group.state().residence.count() == rounds * records);
+    CHECK(observer->delivered_records == handler.handled);
+    CHECK(observer->attempts == rounds * records);
+    CHECK(observer->rebalances == group.state().rebalancing.count());
 }
 
 } // namespace state_race_tests

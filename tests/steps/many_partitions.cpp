@@ -150,6 +150,35 @@ TEST_CASE("assigning, reading and stopping cost as n log n") {
     CHECK(stopped[1] / stopped[0] < most_of_all());
 }
 
+TEST_CASE("a state and its metrics cost as n log n") {
+    double seen[2];
+    double written[2];
+    for (auto const size : {few, many}) {
+        auto const i = size == many;
+        member it{size, false};
+        it.assign_all();
+        kgroup::group_state state;
+        seen[i] = static_cast<double>(steps_of([&] { state = it.group->state(); }));
+        REQUIRE(state.claims.size() == size);
+        written[i] = static_cast<double>(steps_of([&] { prometheus_text(state); }));
+        it.cluster.report({event_kind::brokers_unreachable, kgroup::severity::error, {}, {}, ""});
+        for (auto const& each : it.all) { // one of each claim lasts
+            it.cluster.fail_partition(
+                each, kgroup::make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), "away");
+        }
+        it.settle();
+        auto const stalled = static_cast<double>(steps_of([&] { state = it.group->state(); }));
+        CHECK(state.conditions.size() == size + 1);
+        CHECK(std::ranges::all_of(state.claims,
+                                  [](auto const& row) { return row.stalled_since.has_value(); }));
+        seen[i] = (std::max)(seen[i], stalled);
+        it.group->stop();
+        it.settle();
+    }
+    CHECK(seen[1] < seen[0] * most_of_all());
+    CHECK(written[1] < written[0] * most_of_all());
+}
+
 TEST_CASE("a revocation and a loss of much cost as n log n, and a session that begins anew") {
     double cost[2];
     bool cooperative = true;
