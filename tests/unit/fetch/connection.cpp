@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+
+#include <kgroup/detail/fetch/connection.hpp>
+#include <kgroup/detail/fetch/metadata_message.hpp>
+#include <kgroup/testing/clock.hpp>
+
+#include <asio/io_context.hpp>
+#include <asio/ip/address.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "support/scripted_broker.hpp"
+
+namespace connection_tests {
+namespace {
+
+using namespace kgroup::detail::fetch;
+using namespace kgroup::tests;
+using namespace std::chrono_literals;
+using kgroup::detail::auto_reset_event;
+using notice = fetcher_notice::kind;
+using after = scripted_fault::after;
+
+time_point now() { return time_point{kgroup::detail::clock::now().time_since_epoch()}; }
+
+struct scene {
+    asio::io_context context;
+    scripted_cluster cluster{context};
+    fetcher_settings settings;
+    std::shared_ptr<auto_reset_event> event = auto_reset_event::make(context.get_executor());
+    std::shared_ptr<answer_memory> memory = std::make_shared<answer_memory>(std::size_t{1} << 20);
+    std::vector<std::string> resolved; // addresses
+    std::error_code resolve_error;
+    name_lookup names{nullptr, [this](std::string const&) {
+                          name_lookup::result result{resolve_error, {}};
+                          for (auto const& address : resolved) {
+                              result.addresses.push_back(asio::ip::make_address(address));
+                          }
+                          return result;
+                      }};
+    std::shared_ptr<connection> tested;
+    std::vector<std::int32_t> answers; // their correlations
+
+    ~scene() {
+        if (tested) {
+            tested->close(notice::disconnected, {}, "");
+            kgroup::testing::run_ready(context);
+            CHECK(tested->at_rest());
+        }
+    }
+    void open(std::string const& host) {
+        tested =
+            std::make_shared<connection>(context.get_executor(), event, settings,
+                                         broker_address{host, cluster.brokers[0].port()}, now());
+    }
+    void step() {
+        tested->advance(now(), *memory, names, [&](auto const& question, auto const&) {
+            answers.push_back(question.correlation);
+        });
+        kgroup::testing::run_ready(context);
+    }
+    template <typename Condition>
+    bool until(Condition condition) {
+        auto const limit = std::chrono::steady_clock::now() + 20s;
+        while (!condition() && std::chrono::steady_clock::now() < limit) {
+            step();
+        }
+        return condition();
+    }
+    std::int32_t ask() {
+        std::string frame;
+        auto const correlation = tested->next_correlation();
+        std::string_view const topic = "t";
+        write_metadata_request(frame, 9, correlation, "scene", {&topic, 1});
+        tested->send(frame, api::metadata, 9, correlation, 0ms, now());
+        return correlation;
+    }
+};
+
+TEST_CASE("connection: each address of a name is tried, until one answers") {
+    scene s;
+    s.resolved = {"127.0.0.2", "127.0.0.3", "127.0.0.1"}; // where nobody listens, but the last
+    s.open("broker");
+    REQUIRE(s.until([&] { return s.tested->ready() || s.tested->closed(); }));
+    CHECK(s.tested->ready());
+    CHECK(s.tested->versions().use(api::fetch) == 13);
+}
+
+TEST_CASE("connection: a name without an address of the wanted family is an error") {
+    scene s;
+    s.settings.address_family = fetcher_settings::family::v6;
+    s.resolved = {"127.0.0.1"};
+    s.open("broker");
+    REQUIRE(s.until([&] { return s.tested->closed(); }));
+    CHECK(s.tested->end().type == notice::unresolved);
+    s.settings.address_family = fetcher_settings::family::v4;
+    s.resolved = {"::1", "127.0.0.1"};
+    s.open("broker");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+}
+
+TEST_CASE("connection: a name that does not resolve is an error") {
+    scene s;
+    s.resolve_error = asio::error::host_not_found;
+    s.open("broker");
+    REQUIRE(s.until([&] { return s.tested->closed(); }));
+    CHECK(s.tested->end().type == notice::unresolved);
+    CHECK(s.tested->end().error == s.resolve_error);
+}
+
+TEST_CASE("connection: nobody listens") {
+    scene s;
+    s.cluster.brokers[0].go_down();
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->closed(); }));
+    CHECK(s.tested->end().type == notice::unreachable);
+    CHECK(s.tested->end().error == asio::error::connection_refused);
+    CHECK_FALSE(s.tested->end().was_ready);
+}
+
+TEST_CASE("connection: requests go out one behind the other, and answers belong to them") {
+    scene s;
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+    std::vector<std::int32_t> asked;
+    for (int i = 0; i != 100; ++i) {
+        asked.push_back(s.ask());
+    }
+    CHECK(s.tested->outstanding() == 100);
+    REQUIRE(s.until([&] { return s.answers.size() == 100; }));
+    CHECK(s.answers == asked);
+    CHECK(s.memory->used() == 0);
+}
+
+TEST_CASE("connection: a deadline fires only after a read that found nothing") {
+    scene s;
+    s.settings.socket_timeout = 1000ms;
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+    s.ask();
+    kgroup::testing::run_ready(s.context); // the answer lies there
+    REQUIRE(s.cluster.count(api::metadata) == 1);
+    kgroup::testing::advance(s.context, 60s);
+    s.step();
+    CHECK(s.answers.size() == 1);
+    CHECK_FALSE(s.tested->closed());
+    s.cluster.on_request = [](auto const&) {
+        return std::optional{scripted_fault{.then = after::silence}};
+    };
+    s.ask();
+    s.step();
+    kgroup::testing::advance(s.context, 900ms);
+    s.step();
+    CHECK_FALSE(s.tested->closed());
+    kgroup::testing::advance(s.context, 200ms);
+    s.step();
+    REQUIRE(s.tested->closed());
+    CHECK(s.tested->end().type == notice::no_answer);
+    CHECK(s.tested->end().was_ready);
+}
+
+TEST_CASE("connection: a broker that says nothing is given up after the time for the set-up") {
+    scene s;
+    s.settings.connection_setup_timeout = 2000ms;
+    s.cluster.on_request = [](auto const&) {
+        return std::optional{scripted_fault{.then = after::silence}};
+    };
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.cluster.count(api::api_versions) == 1; }));
+    kgroup::testing::advance(s.context, 1s);
+    s.step();
+    CHECK_FALSE(s.tested->closed());
+    kgroup::testing::advance(s.context, 2s);
+    s.step();
+    REQUIRE(s.tested->closed());
+    CHECK(s.tested->end().type == notice::unreachable);
+}
+
+TEST_CASE("connection: what nobody asked for ends it") {
+    scene s;
+    std::string twice; // ApiVersions, version 0, of no api
+    for (int i = 0; i != 2; ++i) {
+        wire_writer{twice}.int32(10).int32(1).int16(0).int32(0);
+    }
+    s.cluster.brokers[0].knows_only_first_versions = true;
+    int asked = 0;
+    s.cluster.on_request = [&](auto const&) -> std::optional<scripted_fault> {
+        if (++asked == 2) { // in version 0
+            auto answers = twice;
+            answers[7] = answers[21] = 2; // its correlation
+            return scripted_fault{.sent_instead = answers};
+        }
+        return std::nullopt;
+    };
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->closed(); }));
+    CHECK(s.tested->end().type == notice::damaged_answer);
+}
+
+} // namespace
+} // namespace connection_tests
