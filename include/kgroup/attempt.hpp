@@ -3,11 +3,14 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/claim/partition_state.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 namespace kgroup {
@@ -33,16 +36,46 @@ public:
     /// fencing token: whoever owns the partition later has a higher one. -1: not known.
     std::int32_t generation() const noexcept { return generation_; }
 
-    /// For the library.
+    /// When the attempt is cancelled unless it has ended: when `retry_options::attempt_timeout` is
+    /// over, or at the claim's `finish_by` once the claim has ended, whichever comes first.
+    /// nullopt: it has no limit so far; a rebalance may give it one at any time.
+    ///
+    /// By the steady clock, so that a timeout of what is called can be set to it. In a test that
+    /// moves the clock (`testing::advance`) each call says what is left from then on.
+    std::optional<std::chrono::steady_clock::time_point> finish_by() const noexcept {
+        auto by = until_;
+        if (claim_) {
+            by = (std::min)(by, claim_->finish_by().value_or(by));
+        }
+        return by == (detail::clock::time_point::max)() ? std::nullopt
+                                                        : std::optional{detail::clock::steady(by)};
+    }
+
+    /// Whether the attempt is cancelled, for work that blocks and so does not hear of it: look at
+    /// `stop_requested()` now and then, or pass it on. Work that awaits is cancelled (`terminal`)
+    /// at the same moment. A `std::stop_callback` runs on the claim's strand. It says nothing any
+    /// more when the call has ended.
+    std::stop_token token() const noexcept {
+        return stop_ ? stop_->get_token() : std::stop_token{};
+    }
+
+    /// For the library. What is pointed to outlives it.
     attempt(std::uint32_t number, bool last, std::exception_ptr first_failure,
-            std::int32_t generation) noexcept
+            detail::partition_state const* claim, detail::clock::time_point until,
+            std::stop_source const* stop) noexcept
         : first_failure_(std::move(first_failure)),
+          claim_(claim),
+          stop_(stop),
+          until_(until),
           number_(number),
-          generation_(generation),
+          generation_(claim ? claim->generation() : -1),
           last_(last) {}
 
 private:
     std::exception_ptr first_failure_;
+    detail::partition_state const* claim_;
+    std::stop_source const* stop_;
+    detail::clock::time_point until_;
     std::uint32_t number_;
     std::int32_t generation_;
     bool last_;

@@ -6,6 +6,7 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/collect_limits.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/attempt_cancellation.hpp>
 #include <kgroup/detail/process/held_letter_watch.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
@@ -15,7 +16,6 @@
 #include <kgroup/message_channel.hpp>
 
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -93,7 +93,7 @@ private:
     std::exception_ptr given_up_for_;
 
     // Of the attempt, or the letter, that is under way.
-    asio::cancellation_signal signal_;
+    attempt_cancellation cancellation_;
     bool running_ = false;
     bool timed_out_ = false;
     clock::time_point began_{};

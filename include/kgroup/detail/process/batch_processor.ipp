@@ -127,8 +127,8 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
     state_->figures().attempts.add(1);
     state_->figures().running.set(1);
     auto const number = attempts_ + 1;
-    attempt const current{number, number >= options_.retry.attempts, first_failure_,
-                          state_->generation()};
+    attempt const current{number,       number >= options_.retry.attempts, first_failure_,
+                          state_.get(), policy_.times_out(began_),         &cancellation_.begin()};
     co_await watch(call(shared_from_this(), current), options_.retry.attempt_timeout);
 }
 
@@ -164,13 +164,14 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::watch(asio::awaitable<void>
     auto const began = clock::now();
     timed_out_ = false;
     running_ = true;
-    asio::co_spawn(state_->strand(), std::move(work),
-                   asio::bind_cancellation_slot(
-                       signal_.slot(), [self = shared_from_this()](std::exception_ptr failure) {
-                           self->attempt_failure_ = std::move(failure);
-                           self->running_ = false;
-                           self->state_->notify();
-                       }));
+    asio::co_spawn(
+        state_->strand(), std::move(work),
+        asio::bind_cancellation_slot(cancellation_.slot(),
+                                     [self = shared_from_this()](std::exception_ptr failure) {
+                                         self->attempt_failure_ = std::move(failure);
+                                         self->running_ = false;
+                                         self->state_->notify();
+                                     }));
     auto told = false;
     while (running_) {
         auto const may_time_out = limit.count() > 0 && !told;
@@ -182,7 +183,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::watch(asio::awaitable<void>
         timed_out_ = !ends && may_time_out && clock::now() >= began + limit;
         if (ends || timed_out_) {
             told = true;
-            signal_.emit(asio::cancellation_type::terminal);
+            cancellation_.cancel();
         }
     }
 }

@@ -6,6 +6,7 @@
 #include <kgroup/claim.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/attempt_cancellation.hpp>
 #include <kgroup/detail/process/held_letter_watch.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
@@ -15,7 +16,6 @@
 #include <kgroup/for_each_options.hpp>
 
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -66,7 +66,7 @@ private:
     enum class ending { none, claim, failure, cancelled };
 
     struct worker {
-        asio::cancellation_signal signal;
+        attempt_cancellation cancellation;
         suspended_handler parked;
         task* current = nullptr;
     };
@@ -121,7 +121,7 @@ private:
     void copy_what_waits() noexcept;
     void copy(task& waiting) noexcept;
     task& new_task();
-    attempt attempt_at(task const& started) const;
+    attempt attempt_at(task const& started, worker& by) const;
     double random() { return std::uniform_real_distribution<double>{}(random_); }
     void report(event_kind kind, severity level, std::error_code error, std::string text);
     std::string describe(task const& oldest, clock::time_point now) const;

@@ -148,7 +148,7 @@ KGROUP_INLINE void record_processor::cancel_running() {
         return;
     }
     for (auto* running = schedule_.running().front(); running; running = running->place.next) {
-        running->signal->emit(asio::cancellation_type::terminal);
+        running->cancellation->cancel();
     }
 }
 
@@ -208,7 +208,7 @@ KGROUP_INLINE void record_processor::time_out_attempts(clock::time_point now) {
     for (auto* running = schedule_.running().front(); running && running->time + limit <= now;
          running = running->place.next) {
         if (!std::exchange(running->timed_out, true)) {
-            running->signal->emit(asio::cancellation_type::terminal);
+            running->cancellation->cancel();
         }
     }
 }
@@ -257,20 +257,20 @@ KGROUP_INLINE void record_processor::give(task& started) {
         auto& idle = *idle_workers_.back();
         idle_workers_.pop_back();
         idle.current = &started;
-        started.signal = &idle.signal;
+        started.cancellation = &idle.cancellation;
         return idle.parked.resume(
             {}, true); // comes back when its attempt waits, or there is nothing to do
     }
     auto& added = *workers_.emplace_back(std::make_unique<worker>());
     added.current = &started;
-    started.signal = &added.signal;
+    started.cancellation = &added.cancellation;
     ++live_workers_;
-    asio::co_spawn(
-        state_->strand(), work(shared_from_this(), added),
-        asio::bind_cancellation_slot(
-            added.signal.slot(), [self = shared_from_this(), &added](std::exception_ptr failure) {
-                self->worker_ended(added, failure);
-            }));
+    asio::co_spawn(state_->strand(), work(shared_from_this(), added),
+                   asio::bind_cancellation_slot(
+                       added.cancellation.slot(),
+                       [self = shared_from_this(), &added](std::exception_ptr failure) {
+                           self->worker_ended(added, failure);
+                       }));
 }
 
 KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<record_processor> self,
@@ -282,7 +282,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         try {
             may_start = !current.key_failed || self->enter_lane(current);
             if (may_start) {
-                auto const attempt = self->attempt_at(current);
+                auto const attempt = self->attempt_at(current, me);
                 if (self->function_->waits()) {
                     co_await self->function_->start(*current.record, attempt);
                 } else {
@@ -332,7 +332,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             self->state_->notify();
         }
         if (me.current) {
-            me.current->signal = &me.signal;
+            me.current->cancellation = &me.cancellation;
         } else {
             co_await self->park(me);
         }
@@ -670,9 +670,10 @@ KGROUP_INLINE void record_processor::copy(task& waiting) noexcept {
     }
 }
 
-KGROUP_INLINE attempt record_processor::attempt_at(task const& started) const {
+KGROUP_INLINE attempt record_processor::attempt_at(task const& started, worker& by) const {
     auto const number = started.attempts + 1;
-    return {number, number >= options_.retry.attempts, started.first_failure, state_->generation()};
+    return {number,       number >= options_.retry.attempts, started.first_failure,
+            state_.get(), policy_.times_out(started.time),   &by.cancellation.begin()};
 }
 
 // Whether there is something to do that a worker does not do: it has taken one record for the one

@@ -38,6 +38,12 @@ public:
         return next;
     }
 
+    /// When an attempt that began at this time is cancelled for it.
+    clock::time_point times_out(clock::time_point began) const noexcept {
+        auto const limit = options_.attempt_timeout;
+        return limit.count() > 0 ? began + limit : (clock::time_point::max)();
+    }
+
     /// The wait after so many failures in a row.
     clock::duration wait(std::uint32_t failures, double random) const noexcept {
         auto const& backoff = options_.backoff;

@@ -3,9 +3,8 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/attempt_cancellation.hpp>
 #include <kgroup/message.hpp>
-
-#include <asio/cancellation_signal.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -38,9 +37,9 @@ struct task {
     clock::time_point first_began{};
     clock::time_point time{}; // runs: when the attempt began; waits for a retry: until when
     std::size_t bytes = 0;
-    asio::cancellation_signal* signal = nullptr; // of the attempt that runs
-    task_link place;                             // among those that wait for the same, or run
-    task_link age;                               // among all
+    attempt_cancellation* cancellation = nullptr; // of the attempt that runs
+    task_link place;                              // among those that wait for the same, or run
+    task_link age;                                // among all
 };
 
 /// Tasks in a row. Owns nothing; a task is in one list of each link.
