@@ -37,7 +37,7 @@ struct waiting_group : scripted_group {
                                          attempt const& given) -> asio::awaitable<void> {
                 current = &given;
                 tokens.push_back(given.token());
-                detail::scope_exit const over{[this] { current = nullptr; }};
+                kgroup::detail::scope_exit const over{[this] { current = nullptr; }};
                 kgroup::timer wait{co_await asio::this_coro::executor};
                 wait.expires_after(24h);
                 co_await wait.async_wait();
