@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+#include <kgroup/for_each.hpp>
+
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
@@ -11,8 +13,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "kafka.hpp"
 #include "member.hpp"
@@ -45,11 +52,12 @@ struct measurement {
     std::size_t partitions = 0; // that went on
 };
 
-measurement measure_in_process(std::string const& topic, std::size_t enough) {
+measurement measure_in_process(std::string const& topic, std::size_t enough,
+                               std::string const& name_of_case = "the process that is measured") {
     auto const program = std::filesystem::read_symlink("/proc/self/exe").string();
     auto const command = "KGROUP_MEASURED_TOPIC=" + topic +
                          " KGROUP_MEASURED_ENOUGH=" + std::to_string(enough) + " '" + program +
-                         "' --no-skip --minimal --test-case='memory: the process that is measured'";
+                         "' --no-skip --minimal --test-case='memory: " + name_of_case + "'";
     auto* const output = ::popen(command.c_str(), "r");
     REQUIRE(output);
     std::string said;
@@ -167,6 +175,74 @@ TEST_CASE("memory: the process that is measured" * doctest::skip()) {
                     static_cast<std::size_t>(std::ranges::count_if(counts, went_on)));
     }
     one.resume_all();
+}
+
+constexpr std::int32_t partitions_parked = 4;
+constexpr std::size_t held_bytes = 8 << 20;
+
+TEST_CASE("memory: with 1,000 keys parked, for_each stays within buffer_bytes and held_bytes") {
+    if (sanitized) {
+        return skip("memory is not what it is under a sanitizer");
+    }
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const measure = [&](char const* topic, std::size_t records) {
+        return measure_in_process(brokers.filled_topic(topic, partitions_parked, records, 1000),
+                                  records, "the process that parks keys")
+            .waiting;
+    };
+    auto const idle = measure("memory-idle-parked", 0);
+    auto const parked = measure("memory-of-parked-keys", 40'000);
+    auto const used = parked - (std::min)(idle, parked);
+    auto const bound = (buffer_bytes + held_bytes * partitions_parked) / 10 * 11;
+    MESSAGE("MiB: idle ", mebibytes(idle), ", with parked keys ", mebibytes(parked), ", bound of ",
+            mebibytes(used), " is ", mebibytes(bound));
+    CHECK(idle > 0);
+    CHECK(used > held_bytes); // something was measured
+    CHECK(used < bound);
+}
+
+TEST_CASE("memory: the process that parks keys" * doctest::skip()) {
+    auto const enough = std::strtoul(std::getenv("KGROUP_MEASURED_ENOUGH"), nullptr, 10);
+    kafka brokers{kafka::kind::real};
+    auto given = brokers.member_of_new_group(std::getenv("KGROUP_MEASURED_TOPIC"));
+    given.buffer_bytes = buffer_bytes;
+    given.expected_partitions = partitions_parked;
+    std::atomic<std::size_t> failed{0};
+    kgroup::for_each_options const options{
+        .order = kgroup::order::by_key,
+        .in_flight = 1000,
+        .held_bytes = held_bytes,
+        .retry = {.attempts = 1'000'000, .backoff = {.initial = 1h, .max = 1h}},
+        .key = [](kgroup::message const& record) -> std::optional<std::string_view> {
+            static auto const keys = [] {
+                std::vector<std::string> made;
+                for (int key = 0; key != 1000; ++key) {
+                    made.push_back(std::to_string(key));
+                }
+                return made;
+            }();
+            return keys[static_cast<std::size_t>(record.offset()) % keys.size()];
+        }};
+    member one{given, {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+                   auto const fails = [&](kgroup::message const&) {
+                       ++failed;
+                       throw std::runtime_error{"its key is parked"};
+                   };
+                   co_await kgroup::for_each(claim, options, fails);
+               }}};
+    REQUIRE(eventually([&] { return one.claims() == partitions_parked; }));
+    REQUIRE(eventually([&] { return enough == 0 || failed == 1000 * partitions_parked; }));
+    std::size_t most = 0;
+    for (auto const until = std::chrono::steady_clock::now() + 3s;
+         std::chrono::steady_clock::now() < until;) {
+        most = std::max(most, resident());
+        std::this_thread::sleep_for(5ms);
+    }
+    std::printf("waiting: %zu\n", most);
+    CHECK(failed == (enough == 0 ? 0 : 1000 * partitions_parked)); // each key waits for its retry
 }
 
 TEST_CASE("memory: a partition whose queue was full is fetched again as soon as there is room") {
