@@ -155,6 +155,13 @@ using client_event =
 /// | `max_poll_interval()` | for how long the group tolerates that `poll` is not called |
 /// | `rebalance_deadline()` | `config::rebalance_deadline`, or what it is if unset |
 /// | `block_bytes()` | how much of a queue a claim takes at a time |
+///
+/// A client may have some besides:
+/// | operation | meaning |
+/// |---|---|
+/// | `run_on(executor)` | before `start`: where it works itself, if it does |
+/// | `count(stats)` | writes what it counts itself into the group's counters; any thread |
+/// | `shares_buffer()` | whether its claims share `config::buffer_bytes`, however many there are |
 template <typename T>
 concept client = std::constructible_from<T, config const&> &&
     requires(T& self, std::function<void()> notify, std::uint64_t id,

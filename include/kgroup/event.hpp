@@ -88,8 +88,13 @@ enum class event_kind {
     dead_letter_held,   ///< a dead letter cannot be delivered; its record waits and is not done.
                         ///< Repeated each minute
     dead_letter_sent,   ///< it was delivered, or is not sent any more; ends `dead_letter_held`
-    client_error,       ///< any other error that librdkafka reported
-    client_log,         ///< a line of librdkafka's log
+    log_truncated,   ///< the log lost records that were fetched: others stand in their places, and
+                     ///< reading went back to them
+    topic_recreated, ///< the topic was made again under its name; reading begins at its beginning
+    handed_over,     ///< a `direct_consumer_group`, or one claim of it, reads by librdkafka; `text`
+                     ///< says why
+    client_error,    ///< any other error that librdkafka reported
+    client_log,      ///< a line of librdkafka's log
 };
 
 /// The name of an event kind, as in its enumerator.
@@ -197,6 +202,12 @@ constexpr std::string_view to_string(event_kind kind) noexcept {
         return "dead_letter_held";
     case event_kind::dead_letter_sent:
         return "dead_letter_sent";
+    case event_kind::log_truncated:
+        return "log_truncated";
+    case event_kind::topic_recreated:
+        return "topic_recreated";
+    case event_kind::handed_over:
+        return "handed_over";
     case event_kind::client_error:
         return "client_error";
     case event_kind::client_log:
@@ -276,10 +287,12 @@ struct group_stats {
     std::uint64_t sessions = 0;   ///< sessions begun
     std::uint64_t rebalances = 0; ///< assignments and revocations answered
     std::uint64_t superseded_rebalances =
-        0;                               ///< of those that arrived, how many a newer one made void
-    std::uint64_t records_received = 0;  ///< delivered by all claims, ended or live
-    std::uint64_t commits = 0;           ///< commits that the broker confirmed, whole
-    std::uint64_t commits_failed = 0;    ///< commits that failed, in part or whole, or timed out
+        0;                              ///< of those that arrived, how many a newer one made void
+    std::uint64_t records_received = 0; ///< delivered by all claims, ended or live
+    std::uint64_t records_direct = 0;   ///< of a `direct_consumer_group`: fetched by kgroup itself
+    std::uint64_t records_handed_over = 0; ///< of a `direct_consumer_group`: fetched by librdkafka
+    std::uint64_t commits = 0;             ///< commits that the broker confirmed, whole
+    std::uint64_t commits_failed = 0;      ///< commits that failed, in part or whole, or timed out
     std::uint64_t offsets_committed = 0; ///< partitions whose offset was confirmed, in all commits
     std::uint64_t marks_refused = 0;     ///< marks and acks that did not count
     std::uint64_t late_messages =

@@ -51,6 +51,14 @@
 
 namespace kgroup {
 
+namespace detail {
+
+/// Whether groups over this client are there on brokers, and are to be deleted there.
+template <typename Client>
+inline constexpr bool makes_groups = std::is_same_v<Client, rdkafka_client>;
+
+} // namespace detail
+
 /// A whole program around one handler: signals, restarts, and groups of one's own for broadcasts.
 ///
 ///     int main() { return kgroup::consumer_app{kgroup::load_app_config("push.json"),
@@ -355,7 +363,7 @@ private:
             }
         }
         { std::lock_guard const through{mutex_}; } // with `stop`, whoever is in it
-        if constexpr (std::is_same_v<Client, detail::rdkafka_client>) {
+        if constexpr (detail::makes_groups<Client>) {
             if (own_group_) {
                 co_await asio::this_coro::reset_cancellation_state(
                     asio::disable_cancellation()); // also after a cancellation

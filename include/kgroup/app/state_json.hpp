@@ -135,6 +135,8 @@ inline void to_json(nlohmann::json& json, group_stats const& stats) {
             {"rebalances", stats.rebalances},
             {"superseded_rebalances", stats.superseded_rebalances},
             {"records_received", stats.records_received},
+            {"records_direct", stats.records_direct},
+            {"records_handed_over", stats.records_handed_over},
             {"commits", stats.commits},
             {"commits_failed", stats.commits_failed},
             {"offsets_committed", stats.offsets_committed},

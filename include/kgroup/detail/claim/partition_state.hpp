@@ -316,6 +316,20 @@ public:
         }
     }
 
+    /// For the source: from `to` on the log has other records than before. What of those was
+    /// delivered, or marked, does not count any more.
+    ///
+    /// @throws std::bad_alloc; nothing changed then.
+    void go_back(std::int64_t to) {
+        if (to >= position()) {
+            return;
+        }
+        tracker_.rebase(to);
+        behind_taken_ = -1;
+        collected_until_.store(-1, std::memory_order_relaxed);
+        position_.store(to, std::memory_order_relaxed);
+    }
+
     /// Not all of these are the records that were to come next: ordinary after compaction and
     /// transactions, unless what lies between is no longer, or not yet, in the log.
     void explain_gaps(record_block& in) {

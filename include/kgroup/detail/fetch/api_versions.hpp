@@ -73,7 +73,11 @@ inline read_result read_api_versions_answer(std::string_view bytes, std::int16_t
                 *found = range;
             }
         }
-        return first.failed() ? read_result::malformed : read_result::ok;
+        if (first.failed()) { // as librdkafka's mock; the first version itself can be asked
+            into = {};
+            into.error = 35;
+        }
+        return read_result::ok;
     }
     for (auto left = frame.body.elements(6); left != 0; --left) {
         auto const key = frame.body.int16();

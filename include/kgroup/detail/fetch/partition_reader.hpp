@@ -37,14 +37,22 @@ public:
     };
     enum class checksums : bool { ignored, checked };
 
-    /// @param codecs outlives the reader.
+    /// @param codecs outlives the reader, or the call of `use` with another.
     /// @param limit of the decompressed bytes of a batch.
     /// @param check `ignored` is for tests of what the checksum hides.
     explicit partition_reader(decompressor& codecs, std::size_t limit,
                               checksums check = checksums::checked) noexcept
-        : codecs_(codecs),
+        : codecs_(&codecs),
           limit_(limit),
           check_(check) {}
+    /// `use` comes before the first `next`.
+    explicit partition_reader(std::size_t limit) noexcept
+        : codecs_(nullptr),
+          limit_(limit),
+          check_(checksums::checked) {}
+
+    /// Decompresses with another one from now on.
+    void use(decompressor& codecs) noexcept { codecs_ = &codecs; }
 
     /// Begins with another answer.
     ///
@@ -85,9 +93,18 @@ public:
     /// Of the batch that is being read.
     batch_header const& header() const noexcept { return header_; }
 
+    /// Its records, as they are read.
+    std::string_view records() const noexcept { return encoded_; }
+
     /// What was decompressed for this batch: the records point into it. Empty: they point into the
     /// answer.
-    byte_buffer take_decompressed() noexcept { return std::exchange(decompressed_, byte_buffer{}); }
+    ///
+    /// @param spare its memory is used for a batch to come.
+    byte_buffer take_decompressed(byte_buffer spare = {}) noexcept {
+        auto taken = std::exchange(decompressed_, std::move(spare));
+        decompressed_.clear();
+        return taken;
+    }
 
 private:
     enum class state { between, within, over };
@@ -166,8 +183,8 @@ private:
         decompressed_.clear();
         // What is empty is not compressed either, whatever the attributes say.
         if (header_.codec_number() != 0 && !(header_.count == 0 && records.empty())) {
-            switch (codecs_(static_cast<codec>(header_.codec_number()), records, limit_,
-                            decompressed_)) {
+            switch ((*codecs_)(static_cast<codec>(header_.codec_number()), records, limit_,
+                               decompressed_)) {
             case decompress_result::ok:
                 records = decompressed_.view();
                 break;
@@ -181,6 +198,7 @@ private:
                 return damage::no_memory;
             }
         }
+        encoded_ = records;
         records_ = record_reader{header_, records};
         return damage::none;
     }
@@ -211,7 +229,7 @@ private:
         return pass();
     }
 
-    decompressor& codecs_;
+    decompressor* codecs_;
     std::size_t limit_;
     checksums check_;
     isolation level_ = isolation::read_committed;
@@ -223,6 +241,7 @@ private:
     aborted_transactions aborted_;
     batch_header header_;
     byte_buffer decompressed_;
+    std::string_view encoded_;
     record_reader records_;
 };
 

@@ -41,10 +41,29 @@ private:
     std::size_t count_ = 0;
 };
 
+/// The times of a batch's records.
+struct batch_times {
+    batch_times() = default;
+    explicit batch_times(batch_header const& header) noexcept
+        : base(header.log_append_time() ? header.max_timestamp : header.base_timestamp),
+          same(header.log_append_time()) {}
+
+    /// A difference of two times of any sign, which may wrap around in broken clocks.
+    std::int64_t of(std::int64_t delta) const noexcept {
+        return same ? base
+                    : static_cast<std::int64_t>(static_cast<std::uint64_t>(base) +
+                                                static_cast<std::uint64_t>(delta));
+    }
+
+    std::int64_t base = -1;
+    bool same = true; // of all records: when the broker wrote them
+};
+
 /// A record of a log. The views point into the batch, or into what was decompressed.
 struct decoded_record {
     std::int64_t offset = -1;
     std::int64_t timestamp = -1; // milliseconds since the epoch; -1: none
+    char const* begin = nullptr; // of the record as it is encoded
     std::optional<std::string_view> key;
     std::optional<std::string_view> value;
     record_headers headers;
@@ -77,6 +96,7 @@ public:
         if (left_ == 0) {
             return in_.remaining() == 0 ? next_record::end : damaged(damage::bytes_left);
         }
+        into.begin = in_.view(0).data();
         auto const size = in_.varint();
         if (in_.failed() || size < 0) {
             return damaged(damage::record);
@@ -106,12 +126,7 @@ public:
         }
         last_delta_ = offset_delta;
         into.offset = header_.base_offset + offset_delta;
-        // A difference of two times of any sign, which may wrap around in broken clocks.
-        into.timestamp =
-            header_.log_append_time()
-                ? header_.max_timestamp
-                : static_cast<std::int64_t>(static_cast<std::uint64_t>(header_.base_timestamp) +
-                                            static_cast<std::uint64_t>(timestamp_delta));
+        into.timestamp = batch_times{header_}.of(timestamp_delta);
         --left_;
         return next_record::record;
     }
@@ -157,5 +172,31 @@ private:
     std::int32_t last_delta_ = -1;
     damage wrong_ = damage::none;
 };
+
+/// Of a record that was read before, by `decoded_record::begin`.
+///
+/// @param begin the bytes behind it are those that were checked then.
+inline std::int64_t timestamp_of(char const* begin, batch_times const& times) noexcept {
+    constexpr std::size_t longest = 5 + 1 + 10; // up to the end of the time
+    wire_reader record{{begin, longest}};
+    record.varint();
+    record.int8();
+    return times.of(record.varlong());
+}
+inline record_headers headers_of(char const* begin) noexcept {
+    wire_reader size{{begin, 5}};
+    auto const length = static_cast<std::size_t>(size.varint());
+    wire_reader record{{size.view(0).data(), length}};
+    record.int8();
+    record.varlong();
+    record.varint();
+    for (int fields = 0; fields != 2; ++fields) { // key and value
+        if (auto const bytes = record.varint(); bytes > 0) {
+            record.view(static_cast<std::size_t>(bytes));
+        }
+    }
+    auto const count = static_cast<std::size_t>(record.varint());
+    return {record.view(record.remaining()), count};
+}
 
 } // namespace kgroup::detail::fetch

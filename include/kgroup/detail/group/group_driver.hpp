@@ -145,10 +145,10 @@ public:
         return offsets_for_times(this->shared_from_this(), std::move(partitions), time);
     }
 
-    group_stats stats() const override { return counters_.snapshot(); }
+    group_stats stats() const override { return with_clients(counters_.snapshot()); }
 
     group_state state() const override {
-        return board_.state(reporter_.conditions(), counters_.totals());
+        return board_.state(reporter_.conditions(), with_clients(counters_.totals()));
     }
 
     // The run. On the strand, once.
@@ -168,6 +168,9 @@ public:
                 machine_ =
                     session_machine{{config_.on_claim_exit == claim_exit::keep_others, once}};
                 read_mail();
+                if constexpr (requires { client_.run_on(executor_); }) {
+                    client_.run_on(executor_);
+                }
                 client_.start([weak = std::weak_ptr{loop_wakeup_}] {
                     if (auto const place = weak.lock()) {
                         place->notify();
@@ -252,6 +255,21 @@ private:
             self->ask_for_times(caller, std::move(partitions), time);
         });
         co_return co_await caller->wait();
+    }
+
+    // What some clients have besides.
+    group_stats with_clients(group_stats counted) const noexcept {
+        if constexpr (requires { client_.count(counted); }) {
+            client_.count(counted);
+        }
+        return counted;
+    }
+    bool claims_share_buffer() const noexcept {
+        if constexpr (requires { client_.shares_buffer(); }) {
+            return client_.shares_buffer();
+        } else {
+            return false;
+        }
     }
 
     void read_mail() {
@@ -697,7 +715,7 @@ private:
             client_.seek(others);
         }
         if (auto const owned = session_.state()->claims.size();
-            owned > config_.expected_partitions) {
+            owned > config_.expected_partitions && !claims_share_buffer()) {
             reporter_.too_many_partitions(owned, config_.expected_partitions);
         }
         for (auto const& claim : claims) {

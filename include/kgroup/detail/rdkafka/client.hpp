@@ -243,7 +243,7 @@ public:
         }
     }
 
-    std::shared_ptr<record_source> open(std::shared_ptr<partition_state> const& state) {
+    std::shared_ptr<rdkafka_source> open(std::shared_ptr<partition_state> const& state) {
         if (auto const before = sources_.find(state->where()); before != sources_.end()) {
             before->second->retire();
         }
@@ -453,6 +453,10 @@ private:
     void hold_back(std::vector<topic_partition> const& partitions) {
         if (!partitions.empty()) {
             held_back_.insert(partitions.begin(), partitions.end());
+            for (auto const& each : partitions) { // one that is not known cannot be paused
+                rdkafka_queue const known{rd_kafka_queue_get_partition(
+                    handle_->get(), each.topic.c_str(), each.partition)};
+            }
             auto const list = as_list(partitions);
             complain(rd_kafka_pause_partitions(handle_->get(), list.get()), "pause");
             complain_of_each(*list, "pause");
@@ -665,7 +669,9 @@ private:
         if (!from) {
             return std::nullopt;
         }
-        if (!held_back_.contains(from->where)) {
+        if (held_back_.contains(from->where)) {
+            hold_back({from->where}); // the pause was lost
+        } else {
             seek({*from});
         }
         return client_notice{{event_kind::client_error,

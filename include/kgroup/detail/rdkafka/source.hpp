@@ -136,10 +136,14 @@ public:
     /// What stays in the queue pins its memory, and up to 2.6.0 keeps `rd_kafka_destroy` waiting
     /// for ever (confluentinc/librdkafka #4674): so at the very end once more, since something may
     /// come behind the answer to a revocation. Nobody else's queue then.
-    void drop_waiting() noexcept {
+    /// Returns how many of what stayed there were records.
+    std::size_t drop_waiting() noexcept {
+        std::size_t records = 0;
         while (auto* const message = rd_kafka_consume_queue(queue_.get(), 0)) {
+            records += message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0;
             rd_kafka_message_destroy(message);
         }
+        return records;
     }
 
     /// For the last time: after the partition was unassigned, or before it is opened anew.

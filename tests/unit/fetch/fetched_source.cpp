@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: MIT
+
+#include <kgroup/detail/fetch/direct_source.hpp>
+#include <kgroup/detail/fetch/fetched_source.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+#include <kgroup/message_channel.hpp>
+
+#include <asio/io_context.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "made_batch.hpp"
+
+namespace fetched_source_tests {
+namespace {
+
+using namespace kgroup::detail;
+using namespace kgroup::detail::fetch;
+using namespace kgroup::tests;
+using kgroup::message;
+using kgroup::topic_partition;
+using event_of = fetch_event::kind;
+using offsets = std::vector<std::int64_t>;
+
+/// What the group is told.
+struct told final : claim_observer {
+    std::vector<kgroup::event> events;
+    std::vector<std::pair<std::error_code, std::string>> failures;
+    std::vector<std::pair<std::int64_t, std::int64_t>> moves;
+
+    void mark_refused(topic_partition const&, kgroup::mark_result) noexcept override {}
+    void position_moved(topic_partition const&, std::int64_t from,
+                        std::int64_t to) noexcept override {
+        moves.emplace_back(from, to);
+    }
+    void mark_beyond_end(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
+    void released_twice(topic_partition const&) noexcept override {}
+    void report_of_claim(kgroup::event one) noexcept override { events.push_back(std::move(one)); }
+    void partition_failed(topic_partition const&, std::error_code error,
+                          std::string_view text) noexcept override {
+        failures.emplace_back(error, text);
+    }
+};
+
+/// What the fetcher and the client are asked.
+struct asked final : claim_requests {
+    std::size_t may_wait = 1 << 20;
+    std::vector<bool> wants;
+    struct finding {
+        std::uint64_t ticket;
+        std::uint64_t generation;
+        std::int64_t at;
+        damage wrong;
+        friend bool operator==(finding const&, finding const&) = default;
+    };
+    std::vector<finding> damages;
+    std::vector<std::int64_t> old_formats;
+    std::vector<std::int64_t> handed_over;
+    std::vector<std::pair<std::int64_t, std::int64_t>> resets;
+    int held_still = 0;
+
+    std::size_t share() const noexcept override { return may_wait; }
+    void want(std::uint64_t, bool more) noexcept override { wants.push_back(more); }
+    void on_damaged(std::uint64_t ticket, std::uint64_t generation, std::int64_t at,
+                    damage wrong) noexcept override {
+        damages.push_back({ticket, generation, at, wrong});
+    }
+    void on_old_format(std::uint64_t, std::uint64_t, std::int64_t at) noexcept override {
+        old_formats.push_back(at);
+    }
+    void on_position_reset(std::int64_t from, std::int64_t to) noexcept override {
+        resets.emplace_back(from, to);
+    }
+    void hand_over(std::int64_t from, std::string_view) noexcept override {
+        handed_over.push_back(from);
+    }
+    void hold_still() noexcept override { ++held_still; }
+};
+
+/// librdkafka's source, in which stands what `records` names.
+struct native_source final : record_source {
+    std::vector<std::int64_t> records;
+    std::vector<int> objects = std::vector<int>(100);
+    std::size_t freed = 0;
+    bool closed = false;
+
+    void drain(record_block& block, std::size_t) noexcept override {
+        record_block::writer into{block};
+        while (!records.empty() && !into.full()) {
+            into.append(&objects[static_cast<std::size_t>(records.front())], nullptr, 0, "native",
+                        6, records.front());
+            records.erase(records.begin());
+        }
+    }
+    std::size_t waiting() const noexcept override { return records.size(); }
+    void close() noexcept override { closed = true; }
+    std::size_t drop_waiting() noexcept { return std::exchange(records, {}).size(); }
+    void free_records(record*, std::size_t count) noexcept override { freed += count; }
+    std::int64_t timestamp(void*) const noexcept override { return 77; }
+    void headers(void*, header_sink const& sink) const override { sink("native", std::nullopt); }
+    watermarks known_watermarks() const noexcept override { return {0, 50}; }
+};
+
+/// A claim of t[0], from offset 10 on, and what it asks.
+struct fixture {
+    explicit fixture(std::size_t block_bytes = 1 << 20) : state{make_state(executor, observer)} {
+        fetched->restart(1);
+        state->start(source, 10);
+        channel.emplace(*state, block_bytes);
+    }
+    static std::shared_ptr<partition_state> make_state(asio::io_context& context,
+                                                       std::shared_ptr<told> const& to) {
+        return std::make_shared<partition_state>(topic_partition{"t", 0}, context.get_executor(),
+                                                 kgroup::tracked_offset{-1, {}}, to);
+    }
+
+    /// Answers live as long as somebody keeps them.
+    std::weak_ptr<void const> answer(std::string bytes, std::int64_t position,
+                                     std::int64_t next_offset, std::uint64_t generation = 1,
+                                     std::vector<aborted_transaction> aborted = {}) {
+        auto const kept = std::make_shared<std::string>(std::move(bytes));
+        fetched_records records;
+        records.ticket = 1;
+        records.generation = generation;
+        records.bytes = *kept;
+        records.keep = kept;
+        records.position = position;
+        records.next_offset = next_offset;
+        records.high_watermark = 1000;
+        records.log_start = 3;
+        records.aborted = std::move(aborted);
+        fetched->take(std::move(records));
+        return kept;
+    }
+    void tell(event_of type, std::int64_t from = -1, std::int64_t to = -1) {
+        fetched->tell(1, {.type = type, .from = from, .to = to});
+    }
+
+    std::optional<message> receive() { return channel->try_receive(); }
+    offsets receive_all() {
+        offsets result;
+        while (auto const one = receive()) {
+            result.push_back(one->offset());
+        }
+        return result;
+    }
+
+    asio::io_context executor;
+    std::shared_ptr<told> observer = std::make_shared<told>();
+    std::shared_ptr<asked> requests = std::make_shared<asked>();
+    std::shared_ptr<partition_state> state;
+    std::shared_ptr<records_by_way> counted = std::make_shared<records_by_way>();
+    std::shared_ptr<fetched_source> fetched = std::make_shared<fetched_source>(
+        *state, fetched_source::settings{isolation::read_committed, 1 << 20}, requests);
+    std::shared_ptr<native_source> native = std::make_shared<native_source>();
+    std::shared_ptr<direct_source<native_source>> source =
+        std::make_shared<direct_source<native_source>>(fetched, native, requests, counted);
+    std::optional<kgroup::message_channel> channel;
+};
+
+TEST_CASE("fetched_source: records of answers come in their order, with all that they have") {
+    fixture of;
+    made_batch made;
+    made.base_offset = 10;
+    made.records = {{10, made.base_timestamp - 1, "k", "v", {}},
+                    {11, made.base_timestamp, std::nullopt, "", {}},
+                    {12, made.base_timestamp, "", std::nullopt, {{"a", "1"}, {"b", std::nullopt}}}};
+    SUBCASE("plain") {}
+    SUBCASE("compressed") { made.codec = codec::lz4; }
+    of.answer(made.bytes(), 10, 13);
+    CHECK(of.source->waiting() == 3);
+    auto const first = of.receive();
+    REQUIRE(first);
+    CHECK(first->offset() == 10);
+    CHECK(first->key() == "k");
+    CHECK(first->value() == "v");
+    CHECK(first->timestamp()->time_since_epoch().count() / 1'000'000 == made.base_timestamp - 1);
+    auto const second = of.receive();
+    REQUIRE(second);
+    CHECK_FALSE(second->has_key());
+    CHECK(second->has_value());
+    CHECK(second->value() == "");
+    auto const third = of.receive();
+    REQUIRE(third);
+    CHECK(third->key() == "");
+    CHECK_FALSE(third->has_value());
+    CHECK(third->has_key());
+    REQUIRE(third->headers().size() == 2);
+    CHECK(third->headers()[0].value == "1");
+    CHECK_FALSE(third->headers()[1].value.has_value());
+    CHECK_FALSE(of.receive());
+    CHECK(of.source->waiting() == 0);
+    CHECK(of.counted->direct == 3);
+    CHECK(of.counted->handed_over == 0);
+}
+
+TEST_CASE("fetched_source: an answer lives as long as its last message") {
+    fixture of;
+    auto const bytes = plain_batch(10, 3).bytes() + plain_batch(13, 3).bytes();
+    auto const answer = of.answer(bytes, 10, 16);
+    {
+        auto const kept = of.receive();
+        CHECK(of.receive_all() == offsets{11, 12, 13, 14, 15});
+        of.answer(plain_batch(16, 1).bytes(), 16, 17);
+        CHECK(of.receive_all() == offsets{16}); // leaves the block of those before
+        CHECK_FALSE(answer.expired());
+        CHECK(kept->value() == "10");
+    }
+    CHECK(answer.expired());
+}
+
+TEST_CASE("fetched_source: what was decompressed lives as long as its messages, and no longer than "
+          "the claim") {
+    std::optional<message> kept;
+    {
+        fixture of;
+        auto made = plain_batch(10, 100);
+        made.codec = codec::zstd;
+        auto const answer = of.answer(made.bytes(), 10, 110);
+        kept = of.receive();
+        of.receive_all();
+        CHECK(answer.expired());
+        of.state->end(kgroup::end_reason::revoked);
+    }
+    CHECK(kept->value() == "10");
+}
+
+TEST_CASE("fetched_source: blocks end within batches") {
+    fixture of{20};
+    auto const bytes = plain_batch(10, 600).bytes() + plain_batch(610, 40).bytes();
+    of.answer(bytes, 10, 650);
+    auto const got = of.receive_all();
+    REQUIRE(got.size() == 640);
+    for (std::size_t i = 0; i != got.size(); ++i) {
+        CHECK(got[i] == static_cast<std::int64_t>(i) + 10);
+    }
+    CHECK(of.source->waiting() == 0);
+}
+
+TEST_CASE("fetched_source: a full claim wants no more until half of it was read") {
+    fixture of;
+    auto const bytes = plain_batch(10, 40).bytes();
+    of.requests->may_wait = 2 * bytes.size();
+    of.answer(bytes, 10, 50);
+    CHECK(of.requests->wants.empty());
+    of.answer(plain_batch(50, 40).bytes(), 50, 90);
+    CHECK(of.requests->wants == std::vector<bool>{false});
+    CHECK(of.receive()); // a block of a few
+    CHECK(of.requests->wants == std::vector<bool>{false});
+    CHECK(of.receive_all().size() == 79);
+    CHECK(of.requests->wants == std::vector<bool>{false, true});
+}
+
+TEST_CASE("fetched_source: the position stands behind what does not come") {
+    fixture of;
+    auto aborted = plain_batch(12, 3);
+    aborted.more_attributes = made_batch::transactional;
+    aborted.producer = 7;
+    of.answer(plain_batch(10, 2).bytes() + aborted.bytes() + marker_batch(15, 7, 0).bytes(), 10, 16,
+              1, {{7, 12}});
+    CHECK(of.receive_all() == offsets{10, 11});
+    CHECK_FALSE(of.receive());
+    CHECK(of.state->position() == 16);
+    SUBCASE("which is committed with what stands before") {
+        of.state->tracker().mark(12, of.state->tracker().epoch());
+        CHECK(of.state->tracker().pending()->next == 16);
+    }
+    SUBCASE("also when nobody drains") {
+        of.answer(marker_batch(16, 7, 1).bytes() + plain_batch(17, 1).bytes(), 16, 18);
+        of.source->look();
+        CHECK(of.state->position() == 17);
+        of.source->look();
+        CHECK(of.receive_all() == offsets{17});
+    }
+}
+
+TEST_CASE("fetched_source: a drain passes over so much and not more, and is called again") {
+    fixture of;
+    std::string bytes;
+    for (std::int64_t offset = 10; offset != 1010; ++offset) {
+        bytes += marker_batch(offset, 7, 1).bytes();
+    }
+    of.answer(bytes + plain_batch(1010, 1).bytes(), 10,
+              1011); // behind the known end: not looked at
+    auto& block = of.state->take_block(16, 10);
+    of.fetched->drain(block, 1 << 20);
+    CHECK(block.size() == 0);
+    CHECK(of.state->position() > 10);
+    CHECK(of.state->position() < 1000);
+    CHECK(of.source->waiting() != 0);
+}
+
+TEST_CASE("fetched_source: behind damage nothing comes until it was fetched again") {
+    fixture of;
+    auto damaged = plain_batch(12, 2).bytes();
+    damaged.back() ^= 1;
+    of.answer(plain_batch(10, 2).bytes() + damaged, 10, 14);
+    of.answer(plain_batch(14, 2).bytes(), 14, 16);
+    CHECK(of.receive_all() == offsets{10, 11});
+    CHECK(of.requests->damages == std::vector<asked::finding>{{1, 1, 12, damage::checksum}});
+    CHECK(of.source->waiting() == 0);
+    of.answer(plain_batch(16, 2).bytes(), 16, 18);
+    CHECK(of.receive_all().empty());
+    SUBCASE("whole") {
+        of.answer(plain_batch(12, 4).bytes(), 12, 16, 2);
+        CHECK(of.receive_all() == offsets{12, 13, 14, 15});
+        CHECK(of.observer->failures.empty());
+    }
+    SUBCASE("as damaged as before") {
+        of.tell(event_of::record_unreadable, 12);
+        CHECK(of.receive_all().empty());
+        REQUIRE(of.observer->failures.size() == 1);
+        CHECK(of.observer->failures[0].first == kgroup::errc::record_unreadable);
+        CHECK(of.observer->failures[0].second.find("offset 12") != std::string::npos);
+        of.answer(plain_batch(16, 2).bytes(), 16, 18, 3);
+        CHECK(of.receive_all().empty());
+        CHECK(of.source->waiting() == 0);
+    }
+}
+
+TEST_CASE("fetched_source: what ends the claim is told in front of its record, not before") {
+    fixture of;
+    of.answer(plain_batch(10, 2).bytes(), 10, 12);
+    std::error_code expected = kgroup::errc::offset_out_of_range;
+    SUBCASE("out of range") { of.tell(event_of::out_of_range, 12); }
+    SUBCASE("truncated") { of.tell(event_of::truncated_no_reset, 12, 11); }
+    SUBCASE("made again") { of.tell(event_of::recreated_no_reset, 12); }
+    SUBCASE("unreadable") {
+        of.tell(event_of::record_unreadable, 12);
+        expected = kgroup::errc::record_unreadable;
+    }
+    CHECK(of.source->waiting() == 3);
+    CHECK(of.receive()->offset() == 10);
+    CHECK(of.observer->failures.empty());
+    CHECK(of.receive_all() == offsets{11});
+    REQUIRE(of.observer->failures.size() == 1);
+    CHECK(of.observer->failures[0].first == expected);
+}
+
+TEST_CASE("fetched_source: after a truncation what stands below is read, and nothing from there "
+          "on") {
+    fixture of;
+    of.answer(plain_batch(10, 4).bytes(), 10, 14);
+    CHECK(of.receive()->offset() == 10);
+    of.answer(plain_batch(14, 6).bytes(), 14, 20);
+    SUBCASE("not read yet") {
+        of.tell(event_of::truncated, 20, 16);
+        of.answer(plain_batch(16, 2).bytes(), 16, 18, 2);
+        CHECK(of.receive_all() == offsets{11, 12, 13, 14, 15, 16, 17});
+    }
+    SUBCASE("read and marked") {
+        CHECK(of.receive_all().size() == 9);
+        auto const epoch = of.state->tracker().epoch();
+        of.state->tracker().mark(20, epoch);
+        of.tell(event_of::truncated, 20, 16);
+        CHECK(of.receive_all().empty());
+        CHECK(of.state->position() == 16);
+        CHECK(of.state->tracker().mark(19, epoch) == kgroup::mark_result::ignored);
+        CHECK(of.state->tracker().pending()->next == 16);
+        of.answer(plain_batch(16, 2).bytes(), 16, 18, 2);
+        CHECK(of.receive_all() == offsets{16, 17});
+    }
+    SUBCASE("twice") {
+        of.tell(event_of::truncated, 20, 14);
+        of.answer(plain_batch(14, 2).bytes(), 14, 16, 2);
+        of.tell(event_of::truncated, 16, 15);
+        of.answer(plain_batch(15, 1).bytes(), 15, 16, 3);
+        CHECK(of.receive_all() == offsets{11, 12, 13, 14, 15});
+    }
+    auto const told_of =
+        std::count_if(of.observer->events.begin(), of.observer->events.end(), [](auto const& each) {
+            return each.kind == kgroup::event_kind::log_truncated;
+        });
+    CHECK(told_of >= 1);
+    CHECK(of.observer->failures.empty());
+}
+
+TEST_CASE("fetched_source: of a topic that was made again nothing old counts") {
+    fixture of;
+    of.answer(plain_batch(10, 600).bytes(), 10, 610);
+    CHECK(of.receive()->offset() == 10);
+    auto const epoch = of.state->tracker().epoch();
+    of.state->tracker().mark(11, epoch);
+    of.tell(event_of::topic_recreated, 610);
+    auto const left = of.receive_all(); // of the block
+    CHECK(left.size() < 599);
+    of.answer(plain_batch(0, 2).bytes(), 0, 2, 2);
+    CHECK(of.receive_all() == offsets{0, 1});
+    CHECK(of.state->tracker().mark(400, epoch) == kgroup::mark_result::ignored);
+    CHECK(of.state->position() == 2);
+    CHECK(of.observer->events.at(0).kind == kgroup::event_kind::topic_recreated);
+}
+
+TEST_CASE("fetched_source: a reset is told at once") {
+    fixture of;
+    of.answer(plain_batch(10, 1).bytes(), 10, 11);
+    of.tell(event_of::position_reset, 11, 40);
+    CHECK(of.requests->resets == std::vector<std::pair<std::int64_t, std::int64_t>>{{11, 40}});
+    of.answer(plain_batch(40, 2).bytes(), 40, 42, 2);
+    CHECK(of.receive_all() == offsets{10, 40, 41});
+}
+
+TEST_CASE("fetched_source: a reset backwards does not pass over what comes") {
+    fixture of;
+    of.answer(plain_batch(10, 30).bytes(), 10, 40);
+    CHECK(of.receive_all().size() == 30);
+    of.tell(event_of::position_reset, 40, 3);
+    of.answer(plain_batch(3, 2).bytes(), 3, 5, 2);
+    CHECK(of.receive_all() == offsets{3, 4});
+    CHECK(of.state->position() == 5);
+}
+
+TEST_CASE("fetched_source: answers of another start, and of a claim that is over, count no more") {
+    fixture of;
+    auto const before = of.answer(plain_batch(10, 2).bytes(), 10, 12);
+    SUBCASE("of another start") {
+        CHECK(of.receive()->offset() == 10);
+        of.fetched->restart(2);
+    }
+    SUBCASE("of one that is over") { of.source->close(); }
+    auto const after = of.answer(plain_batch(12, 2).bytes(), 12, 14);
+    CHECK(after.expired());
+    CHECK(of.source->waiting() == 0);
+}
+
+TEST_CASE("fetched_source: errors of a broker are told at once, with their code") {
+    fixture of;
+    of.fetched->tell(1, {.type = event_of::broker_error, .from = 10, .code = 29});
+    REQUIRE(of.observer->failures.size() == 1);
+    CHECK(of.observer->failures[0].first == kgroup::kafka_errc::topic_authorization_failed);
+    of.tell(event_of::useless_answer, 10);
+    CHECK(of.observer->events.at(0).kind == kgroup::event_kind::client_error);
+}
+
+TEST_CASE("fetched_source: what the brokers say of the log") {
+    fixture of;
+    CHECK(of.source->known_watermarks().high == -1);
+    of.answer("", 10, 10);
+    CHECK(of.source->known_watermarks().high == 1000);
+    CHECK(of.source->known_watermarks().low == 3);
+    CHECK(of.source->waiting() == 0);
+}
+
+TEST_CASE("direct_source: librdkafka reads on where the format is old") {
+    fixture of;
+    auto old = plain_batch(12, 1).bytes();
+    old[16] = 1; // the magic
+    of.answer(plain_batch(10, 2).bytes() + old, 10, 12);
+    CHECK(of.receive_all() == offsets{10, 11});
+    CHECK(of.requests->old_formats == offsets{12});
+    of.tell(event_of::old_format, 12);
+    CHECK(of.receive_all().empty());
+    CHECK(of.requests->handed_over == offsets{12});
+    of.source->hand_over();
+    of.native->records = {12, 13};
+    auto const first = of.receive();
+    REQUIRE(first);
+    CHECK(first->offset() == 12);
+    CHECK(first->value() == "native");
+    CHECK(first->timestamp()->time_since_epoch().count() / 1'000'000 == 77);
+    CHECK(first->headers().at(0).name == "native");
+    CHECK(of.receive_all() == offsets{13});
+    CHECK(of.counted->direct == 2);
+    CHECK(of.counted->handed_over == 2);
+    CHECK(of.source->known_watermarks().high == 50);
+    CHECK(of.observer->moves.empty());
+}
+
+TEST_CASE("direct_source: a block may hold records of both ways") {
+    fixture of;
+    of.answer(plain_batch(10, 2).bytes(), 10, 12);
+    auto& block = of.state->take_block(16, 10);
+    of.source->drain(block, 1 << 20);
+    of.source->hand_over();
+    of.native->records = {12, 13};
+    of.source->drain(block, 1 << 20);
+    REQUIRE(block.size() == 4);
+    CHECK(of.source->timestamp(block[0].native) != 77);
+    CHECK(of.source->timestamp(block[3].native) == 77);
+    of.source->free_records(&block[0], 4);
+    CHECK(of.native->freed == 2);
+    CHECK_FALSE(block.gaps());
+}
+
+TEST_CASE("direct_source: what librdkafka fetches although it is held still is dropped and told") {
+    fixture of;
+    of.native->records = {10, 11};
+    CHECK(of.source->waiting() == 0);
+    of.answer(plain_batch(10, 2).bytes(), 10, 12);
+    CHECK(of.receive_all() == offsets{10, 11});
+    CHECK(of.requests->held_still == 1);
+    CHECK(of.native->records.empty());
+    CHECK(of.counted->handed_over == 0);
+}
+
+TEST_CASE("direct_source: its end is that of both") {
+    fixture of;
+    of.source->close();
+    CHECK(of.native->closed);
+    CHECK(of.answer(plain_batch(10, 2).bytes(), 10, 12).expired());
+}
+
+} // namespace
+} // namespace fetched_source_tests
