@@ -8,6 +8,8 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -127,7 +129,8 @@ struct member::running {
     std::future<void> completion = completed.get_future();
     std::optional<asio::io_context> context_storage{std::in_place};
     asio::io_context& context = *context_storage;
-    std::optional<consumer_group> group;
+    std::optional<tested_group> group;
+    std::atomic<bool> checks_way{direct};
     std::vector<std::thread> pool;
 };
 
@@ -135,6 +138,10 @@ member::member(config given, hooks handler, int threads)
     : running_(std::make_unique<running>(std::move(given), std::move(handler), threads)) {}
 
 member::~member() {
+    if (running_->group && running_->checks_way) {
+        CHECK(stats().records_handed_over == 0);
+        CHECK(count(event_kind::handed_over) == 0);
+    }
     if (running_->context_storage) {
         stop();
         running_->join();
@@ -203,7 +210,9 @@ std::string member::said() const {
 
 group_stats member::stats() const { return running_->group->stats(); }
 
-consumer_group& member::group() { return *running_->group; }
+tested_group& member::group() { return *running_->group; }
+
+void member::may_be_handed_over() { running_->checks_way = false; }
 
 void member::pause_all() { running_->group->pause_all(); }
 

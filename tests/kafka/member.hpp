@@ -8,6 +8,10 @@
 #include <kgroup/event.hpp>
 #include <kgroup/session.hpp>
 
+#ifdef KGROUP_TESTS_DIRECT
+#include <kgroup/direct.hpp>
+#endif
+
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 
@@ -26,6 +30,15 @@
 #include <vector>
 
 namespace kgroup::tests {
+
+/// Whose promises are tested.
+#ifdef KGROUP_TESTS_DIRECT
+using tested_group = direct_consumer_group;
+inline constexpr bool direct = true;
+#else
+using tested_group = consumer_group;
+inline constexpr bool direct = false;
+#endif
 
 /// A handler that is slow.
 asio::awaitable<void> pause_for(std::chrono::milliseconds time);
@@ -81,7 +94,9 @@ public:
 
     std::size_t claims() const { return stats().claims; }
     group_stats stats() const;
-    consumer_group& group();
+    tested_group& group();
+    /// Of a direct group: librdkafka may read, too. Otherwise its end checks that it did not.
+    void may_be_handed_over();
     void pause_all();
     void resume_all();
     asio::io_context& context();
