@@ -5,7 +5,12 @@
 // record  async_receive and mark for each record, on an io_context run by the main thread.
 // batch   async_receive_available, mark of the last one.
 // pool    as record, on a thread_pool of two.
+//
+// KGROUP_ARM_DIRECT: the group fetches its records itself.
 #include <kgroup/kgroup.hpp>
+#ifdef KGROUP_ARM_DIRECT
+#include <kgroup/direct.hpp>
+#endif
 
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
@@ -31,6 +36,12 @@
 namespace {
 
 using namespace std::chrono_literals;
+
+#ifdef KGROUP_ARM_DIRECT
+using measured_group = kgroup::direct_consumer_group;
+#else
+using measured_group = kgroup::consumer_group;
+#endif
 
 constexpr std::size_t batch_size = 512;
 constexpr std::int64_t publish_interval = 32;
@@ -189,7 +200,7 @@ private:
 
     arm_options options_;
     Handler handler_;
-    kgroup::consumer_group group_;
+    measured_group group_;
     asio::signal_set signals_;
     asio::steady_timer timer_;
     bool over_ = false;
