@@ -50,6 +50,21 @@ void check(rd_kafka_resp_err_t error, std::string const& doing) {
     }
 }
 
+/// So much a second, over some seconds: commits come in steps.
+class smooth_rate {
+public:
+    void see(double more, double seconds) {
+        auto const current = more / seconds;
+        value_ = known_ ? value_ + (current - value_) * (1 - std::exp(-seconds / 5)) : current;
+        known_ = true;
+    }
+    double value() const { return value_; }
+
+private:
+    double value_ = 0;
+    bool known_ = false;
+};
+
 struct member_row {
     std::string id;
     std::string client;
@@ -62,7 +77,7 @@ struct partition_row {
     std::int64_t committed = -1;
     std::int64_t log_end = -1;
     std::int64_t lag = -1;
-    double rate = 0; // committed in a second
+    smooth_rate rate; // of what is committed
 };
 
 struct view {
@@ -82,7 +97,7 @@ struct view {
     double rate() const {
         double sum = 0;
         for (auto const& [where, row] : partitions) {
-            sum += row.rate;
+            sum += row.rate.value();
         }
         return sum;
     }
@@ -132,11 +147,10 @@ public:
                           : (std::max<std::int64_t>)(row.log_end - row.committed, 0);
             if (auto const found = before_.partitions.find(where);
                 found != before_.partitions.end() && found->second.committed >= 0) {
-                auto const moved = static_cast<double>(row.committed - found->second.committed);
-                // Commits come in steps, so over some seconds.
-                row.rate =
-                    found->second.rate + ((std::max)(moved, 0.0) / seconds - found->second.rate) *
-                                             (1 - std::exp(-seconds / 5));
+                row.rate = found->second.rate;
+                row.rate.see(
+                    (std::max)(static_cast<double>(row.committed - found->second.committed), 0.0),
+                    seconds);
             }
         }
         before_ = now;
@@ -254,9 +268,8 @@ public:
             most_ = lag;
         }
         if (last_lag_ >= 0) {
-            auto const seconds = std::chrono::duration<double>(now.at - last_at_).count();
-            auto const drained = static_cast<double>(last_lag_ - lag) / seconds;
-            speed_ += (drained - speed_) * (1 - std::exp(-seconds / 5));
+            speed_.see(static_cast<double>(last_lag_ - lag),
+                       std::chrono::duration<double>(now.at - last_at_).count());
         }
         last_lag_ = lag;
         last_at_ = now.at;
@@ -269,17 +282,17 @@ public:
         if (last_lag_ == 0) {
             return 0s;
         }
-        if (speed_ < 0.5) {
+        if (speed_.value() < 0.5) {
             return std::nullopt;
         }
         return std::chrono::seconds{
-            static_cast<std::int64_t>(static_cast<double>(last_lag_) / speed_ + 0.5)};
+            static_cast<std::int64_t>(static_cast<double>(last_lag_) / speed_.value() + 0.5)};
     }
 
 private:
     std::int64_t most_ = 0;
     std::int64_t last_lag_ = -1;
-    double speed_ = 0; // records a second, less what comes
+    smooth_rate speed_; // records, less what comes
     std::chrono::system_clock::time_point last_at_{};
 };
 
@@ -302,7 +315,7 @@ nlohmann::json json_of(view const& now, std::string const& group) {
                               {"committed", offset(row.committed)},
                               {"log_end", offset(row.log_end)},
                               {"lag", offset(row.lag)},
-                              {"rate", row.rate}});
+                              {"rate", row.rate.value()}});
     }
     return {{"group", group},           {"state", now.state},
             {"assignor", now.assignor}, {"members", members},
@@ -340,7 +353,7 @@ std::string text_of(view const& now, std::string const& group, drain_progress co
         out << "  " << std::left << std::setw(32)
             << where.first + "[" + std::to_string(where.second) + "]" << std::right << std::setw(13)
             << offset(row.committed) << std::setw(13) << offset(row.log_end) << std::setw(13)
-            << offset(row.lag) << std::setw(11) << std::llround(row.rate) << "  "
+            << offset(row.lag) << std::setw(11) << std::llround(row.rate.value()) << "  "
             << (row.member.empty() ? "-" : row.member) << '\n';
     }
     out << '\n';
