@@ -1,4 +1,4 @@
-"""C++ is formatted as .clang-format says and is at most 100 columns wide: but for rows of tables, and texts that cannot be broken."""
+"""C++ is formatted as .clang-format says and is at most 100 columns wide, but for rows of tables and texts that cannot be broken; names of cases are such that CTest can run them."""
 
 import re
 import shutil
@@ -36,6 +36,12 @@ class Format(unittest.TestCase):
                 for number, line in enumerate(lines_of_code(path.read_text()), 1)
                 if len(line) > 100 and not UNBREAKABLE.match(line)]
         self.assertEqual([], wide)
+
+    def test_no_name_of_a_case_holds_a_semicolon(self):
+        """CTest would cut it into two that find nothing."""
+        name = re.compile(r'TEST_CASE\w*\((?:\s*\w+,)?((?:\s*"[^"]*")+)')
+        cut = [f"{path.relative_to(TOP)}: {found}" for path in SOURCES for found in name.findall(path.read_text()) if ";" in found]
+        self.assertEqual([], cut)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,14 @@
 #include <librdkafka/rdkafka_mock.h>
 #include <nlohmann/json.hpp>
 
+#if __has_include(                                                                                 \
+    <lz4frame.h>) && __has_include(<snappy.h>) && __has_include(<zlib.h>) && __has_include(<zstd.h>)
+#include <lz4frame.h>
+#include <snappy.h>
+#include <zlib.h>
+#include <zstd.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -47,6 +55,7 @@
 #include <span>
 #include <sstream>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -117,10 +126,20 @@
 #define linux 1
 
 #include <kgroup/app.hpp>
+#include <kgroup/dead_letters.hpp>
+#include <kgroup/for_each.hpp>
+#include <kgroup/for_each_batch.hpp>
 #include <kgroup/kgroup.hpp>
+#include <kgroup/producer.hpp>
 #include <kgroup/testing/clock.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>
 #include <kgroup/testing/fake_client.hpp>
+#include <kgroup/timer.hpp>
+#if __has_include(                                                                                 \
+    <lz4frame.h>) && __has_include(<snappy.h>) && __has_include(<zlib.h>) && __has_include(<zstd.h>)
+#include <kgroup/app/direct_consumer_app.hpp>
+#include <kgroup/direct.hpp>
+#endif
 
 #if !defined(min) || !defined(max) || !defined(small)
 #error "a header has undefined a macro of the user's"

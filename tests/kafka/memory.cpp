@@ -55,7 +55,8 @@ struct measurement {
 measurement measure_in_process(std::string const& topic, std::size_t enough,
                                std::string const& name_of_case = "the process that is measured") {
     auto const program = std::filesystem::read_symlink("/proc/self/exe").string();
-    auto const command = "KGROUP_MEASURED_TOPIC=" + topic +
+    // One arena: what an allocator keeps for each thread is not what is measured.
+    auto const command = "MALLOC_ARENA_MAX=1 KGROUP_MEASURED_TOPIC=" + topic +
                          " KGROUP_MEASURED_ENOUGH=" + std::to_string(enough) + " '" + program +
                          "' --no-skip --minimal --test-case='memory: " + name_of_case + "'";
     auto* const output = ::popen(command.c_str(), "r");

@@ -701,7 +701,7 @@ TEST_CASE("fetcher: a broker that closes each connection at once is not tried wi
     REQUIRE(scene.until([&] { return sink.count() == 3; }, 30s));
 }
 
-TEST_CASE("fetcher: a replica that the leader prefers is asked; if it is away, the leader") {
+TEST_CASE("fetcher: a replica that the leader prefers is asked, and if it is away, the leader") {
     for (std::int32_t const replica : {1, 77}) { // the latter is none
         CAPTURE(replica);
         fetcher_scene scene{2};

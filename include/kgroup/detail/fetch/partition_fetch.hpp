@@ -476,7 +476,7 @@ private:
 
     void forget_failures() noexcept {
         failures_ = 0;
-        not_before_ = time_point::min();
+        not_before_ = (time_point::min)();
         told_ = 0;
     }
     fetch_reaction back_off(time_point now, std::optional<fetch_event> event) noexcept {
@@ -608,7 +608,7 @@ private:
     broker_abilities abilities_; // of who was asked last
     int failures_ = 0;           // since the last answer of use
     std::int16_t told_ = 0;      // the error that was told, while it lasts
-    time_point not_before_ = time_point::min();
+    time_point not_before_ = (time_point::min)();
     std::optional<std::int64_t> damaged_at_; // it was fetched once more from there
     std::optional<std::int64_t> reset_from_;
     std::int64_t high_watermark_ = -1;

@@ -49,7 +49,7 @@ public:
         auto const& backoff = options_.backoff;
         auto const longest = static_cast<double>(backoff.max.count());
         auto const whole = (std::min)(longest, static_cast<double>(backoff.initial.count()) *
-                                                   std::pow(std::max(backoff.factor, 1.0),
+                                                   std::pow((std::max)(backoff.factor, 1.0),
                                                             static_cast<double>(failures - 1)));
         auto const jitter = std::clamp(backoff.jitter, 0.0, 1.0);
         return std::chrono::duration_cast<clock::duration>(
