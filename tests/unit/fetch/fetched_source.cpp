@@ -222,19 +222,18 @@ TEST_CASE("fetched_source: an answer lives as long as its last message") {
     CHECK(answer.expired());
 }
 
-TEST_CASE("fetched_source: what was decompressed lives as long as its messages, and no longer than "
-          "the claim") {
-    std::optional<message> kept;
-    {
-        fixture of;
-        auto made = plain_batch(10, 100);
-        made.codec = codec::zstd;
-        auto const answer = of.answer(made.bytes(), 10, 110);
-        kept = of.receive();
-        of.receive_all();
-        CHECK(answer.expired());
-        of.state->end(kgroup::end_reason::revoked);
-    }
+TEST_CASE("fetched_source: what was decompressed lives as long as its messages, also behind the "
+          "claim") {
+    fixture of;
+    auto made = plain_batch(10, 100);
+    made.codec = codec::zstd;
+    auto const answer = of.answer(made.bytes(), 10, 110);
+    auto const kept = of.receive();
+    of.receive_all();
+    CHECK(answer.expired());
+    of.state->end(kgroup::end_reason::revoked);
+    of.channel.reset();
+    of.source->close();
     CHECK(kept->value() == "10");
 }
 

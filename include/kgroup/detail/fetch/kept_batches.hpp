@@ -146,8 +146,9 @@ private:
             return false;
         }
         auto& added = segments_[static_cast<std::size_t>(segment)];
-        added.reset(new (std::nothrow) batch[more]);
-        if (!added) {
+        try {
+            added = std::make_unique<batch[]>(more);
+        } catch (std::bad_alloc const&) {
             return false;
         }
         for (auto number = size_ + more; number != size_; --number) {
