@@ -121,7 +121,7 @@ class LettersAwayTest(DeadLetters):
 
         self.figures(f"done of what was produced in {OUTAGE_S} s: {before:.3f} before, {away:.3f} while the letters' broker was "
                      f"away, {poison} letters")
-        self.assertGreater(away, 0.95 * before)  # but for the one key in a hundred that waits
+        self.assertGreater(away, 0.9)  # but for the one key in a hundred that waits, and what is under way
         self.assertEqual(load.produced - poison, len(set(consumer.done)))
         self.assertEqual(len(consumer.done), len(set(consumer.done)))
         self.assertEqual(poison, len(consumer.letters))

@@ -198,6 +198,30 @@ TEST_CASE("silence: a record whose length is damaged") {
     CHECK(cluster.committed(given.group_id, "orders", 0).value_or(1) == 1);
 }
 
+TEST_CASE("silence: an answer that is larger than this member takes") {
+    embedded_cluster cluster;
+    cluster.create_topic("orders", 1);
+    cluster.produce("orders", 0, std::string(20'000, 'x'));
+    auto given = member_of(cluster.brokers(), "orders");
+    given.properties.insert({{"message.max.bytes", "1000"},
+                             {"fetch.max.bytes", "1000"},
+                             {"receive.message.max.bytes", "4000"}});
+    received records;
+    member one{given, receive_into(records)};
+    CHECK(tells(one, event_kind::client_error, "increase receive.message.max.bytes"));
+    CHECK(tells(one, event_kind::nothing_comes, "nothing comes from 0 on", 20s));
+    CHECK(one.last(event_kind::nothing_comes)->where == kgroup::topic_partition{"orders", 0});
+    CHECK(records.count() == 0);
+    CHECK(cluster.committed(given.group_id, "orders", 0).value_or(0) == 0);
+}
+
+TEST_CASE("silence: a broker whose name nobody knows") {
+    received records;
+    member one{member_of("broker.invalid:9092", "orders"), receive_into(records)};
+    CHECK(tells(one, event_kind::no_assignment, "no broker"));
+    CHECK(records.count() == 0);
+}
+
 TEST_CASE("silence: an open transaction") {
     if (!kafka::is_there()) {
         return;
