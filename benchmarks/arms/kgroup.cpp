@@ -168,7 +168,7 @@ public:
     void report() const {
         std::vector<arm_tally> const tallies = handler_.tallies();
         std::string const client =
-            std::string{"kgroup " KGROUP_VERSION ", librdkafka "} + rd_kafka_version_str();
+            std::string{"kgroup " KGROUP_VERSION_STRING ", librdkafka "} + rd_kafka_version_str();
         arm_print_result(client.c_str(), tallies.data(), tallies.size());
         arm_write_samples(&options_, tallies.data(), tallies.size());
     }
