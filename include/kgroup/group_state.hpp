@@ -79,6 +79,21 @@ struct lasting_condition {
     std::string text{}; ///< in words, as newest told
 };
 
+namespace detail {
+
+inline lasting_condition const*
+find_condition(std::vector<lasting_condition> const& conditions, event_kind kind,
+               std::optional<topic_partition> const& where = {}) noexcept {
+    for (auto const& condition : conditions) {
+        if (condition.kind == kind && (!where || condition.where == where)) {
+            return &condition;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace detail
+
 /// What a handler waits for, as far as its channel knows.
 enum class handler_wait {
     nothing,          ///< it works, or waits for something else
@@ -185,12 +200,7 @@ struct group_state {
     /// The condition of this kind and place, or the first of this kind; null: there is none.
     lasting_condition const* find(event_kind kind,
                                   std::optional<topic_partition> const& where = {}) const noexcept {
-        for (auto const& condition : conditions) {
-            if (condition.kind == kind && (!where || condition.where == where)) {
-                return &condition;
-            }
-        }
-        return nullptr;
+        return detail::find_condition(conditions, kind, where);
     }
     /// Of this partition; null: it is not owned.
     claim_state const* find(topic_partition const& where) const noexcept {
@@ -218,6 +228,19 @@ inline std::string seconds_text(std::chrono::system_clock::duration length) {
     auto const tenths =
         std::chrono::duration_cast<std::chrono::duration<std::int64_t, std::deci>>(length).count();
     return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+}
+
+/// A line for logs, without its end; `at`: when the state was taken.
+inline void print(std::ostream& out, lasting_condition const& condition,
+                  std::chrono::system_clock::time_point at) {
+    out << "  " << to_string(condition.kind);
+    if (condition.where) {
+        out << ' ' << name(*condition.where);
+    }
+    out << " for " << seconds_text(at - condition.since);
+    if (!condition.text.empty()) {
+        out << ": " << condition.text;
+    }
 }
 
 } // namespace detail
@@ -249,14 +272,7 @@ inline std::ostream& operator<<(std::ostream& out, group_state const& state) {
     }
     out << '\n';
     for (auto const& condition : state.conditions) {
-        out << "  " << to_string(condition.kind);
-        if (condition.where) {
-            out << ' ' << detail::name(*condition.where);
-        }
-        out << " for " << ago(condition.since);
-        if (!condition.text.empty()) {
-            out << ": " << condition.text;
-        }
+        detail::print(out, condition, state.at);
         if (condition.error) {
             out << ": " << condition.error.message();
         }

@@ -52,12 +52,7 @@ struct producer_state {
 
     /// The first condition of this kind; null: there is none.
     lasting_condition const* find(event_kind kind) const noexcept {
-        for (auto const& condition : conditions) {
-            if (condition.kind == kind) {
-                return &condition;
-            }
-        }
-        return nullptr;
+        return detail::find_condition(conditions, kind);
     }
 };
 
@@ -79,14 +74,7 @@ inline std::ostream& operator<<(std::ostream& out, producer_state const& state) 
     }
     out << '\n';
     for (auto const& condition : state.conditions) {
-        out << "  " << to_string(condition.kind);
-        if (condition.where) {
-            out << ' ' << detail::name(*condition.where);
-        }
-        out << " for " << ago(condition.since);
-        if (!condition.text.empty()) {
-            out << ": " << condition.text;
-        }
+        detail::print(out, condition, state.at);
         out << '\n';
     }
     return out;

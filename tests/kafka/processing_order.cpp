@@ -329,30 +329,35 @@ void check_all_done(kafka& brokers, config const& given, order_ledger const& led
     }
 }
 
+/// Records of 10,000 keys in a topic, as many as the environment says.
+struct long_load {
+    std::size_t records = number_from("KGROUP_TEST_RECORDS", sanitized ? 10'000 : 50'000);
+    std::size_t changes = number_from("KGROUP_TEST_CHANGES", 10);
+    kafka brokers{kafka::kind::real};
+    std::vector<std::vector<order_ledger::key>> keys = zipf(records, 10'000);
+    order_ledger ledger{keys};
+    kgroup::config given = member_of_long_sessions(brokers, produce(brokers, keys));
+};
+
 TEST_CASE("processing: over joins and leaves, with failures, keys keep their order and nothing is "
           "lost") {
     if (!kafka::is_there()) {
         return;
     }
-    auto const records = number_from("KGROUP_TEST_RECORDS", sanitized ? 10'000 : 50'000);
-    auto const changes = number_from("KGROUP_TEST_CHANGES", 10);
-    kafka brokers{kafka::kind::real};
-    auto const keys = zipf(records, 10'000);
-    order_ledger ledger{keys};
-    auto const given = member_of_long_sessions(brokers, produce(brokers, keys));
-    troubled_function function{ledger, false};
+    long_load load;
+    troubled_function function{load.ledger, false};
     changing_group group{
-        given,
+        load.given,
         function.handler({.order = order::by_key,
                           .in_flight = 100,
                           .retry = {.attempts = 100, .backoff = {.initial = 1ms, .max = 50ms}}})};
-    CHECK(group.run(ledger, records, changes));
-    check_all_done(brokers, given, ledger, group);
-    MESSAGE(records, " records, ", function.attempts(), " attempts, ", group.changes(),
-            " joins and leaves, ", ledger.handovers(), " handovers, ", ledger.again(),
-            " records again of ", ledger.above_hole(), " above holes, ", group.failed_commits(),
-            " failed commits");
-    CHECK(group.changes() == changes);
+    CHECK(group.run(load.ledger, load.records, load.changes));
+    check_all_done(load.brokers, load.given, load.ledger, group);
+    MESSAGE(load.records, " records, ", function.attempts(), " attempts, ", group.changes(),
+            " joins and leaves, ", load.ledger.handovers(), " handovers, ", load.ledger.again(),
+            " records again of ", load.ledger.above_hole(), " above holes, ",
+            group.failed_commits(), " failed commits");
+    CHECK(group.changes() == load.changes);
 }
 
 /// Dead letters of all members, on a thread of their own.
@@ -408,27 +413,23 @@ TEST_CASE("processing: over joins and leaves, with failures, the dead letters ar
     if (!kafka::is_there()) {
         return;
     }
-    auto const records = number_from("KGROUP_TEST_RECORDS", sanitized ? 10'000 : 50'000);
-    auto const changes = number_from("KGROUP_TEST_CHANGES", 10);
-    kafka brokers{kafka::kind::real};
-    auto const keys = zipf(records, 10'000);
-    order_ledger ledger{keys};
-    auto const given = member_of_long_sessions(brokers, produce(brokers, keys));
-    letter_office office{brokers, brokers.create_topic(partitions)};
-    troubled_function function{ledger, true};
+    long_load load;
+    letter_office office{load.brokers, load.brokers.create_topic(partitions)};
+    troubled_function function{load.ledger, true};
     changing_group group{
-        given, function.handler({.order = order::by_key,
-                                 .in_flight = 100,
-                                 .retry = {.attempts = 6, .backoff = {.initial = 1ms, .max = 50ms}},
-                                 .dead_letters = &office.letters()})};
-    CHECK(group.run(ledger, records, changes));
-    check_all_done(brokers, given, ledger, group);
-    auto const letters = read_letters(brokers, office.topic());
+        load.given,
+        function.handler({.order = order::by_key,
+                          .in_flight = 100,
+                          .retry = {.attempts = 6, .backoff = {.initial = 1ms, .max = 50ms}},
+                          .dead_letters = &office.letters()})};
+    CHECK(group.run(load.ledger, load.records, load.changes));
+    check_all_done(load.brokers, load.given, load.ledger, group);
+    auto const letters = read_letters(load.brokers, office.topic());
     auto const begun = function.letters_begun();
     std::size_t poison = 0;
     std::size_t missing = 0;
     for (std::int32_t partition = 0; partition != partitions; ++partition) {
-        auto const end = brokers.log_end(given.topics.front(), partition);
+        auto const end = load.brokers.log_end(load.given.topics.front(), partition);
         for (std::int64_t offset = 0; offset != end; ++offset) {
             if (function.is_poison(partition, offset)) {
                 ++poison;
@@ -436,7 +437,7 @@ TEST_CASE("processing: over joins and leaves, with failures, the dead letters ar
             }
         }
     }
-    CHECK(poison > records / 2000);
+    CHECK(poison > load.records / 2000);
     CHECK(missing == 0);
     CHECK(letters.size() == poison); // and no others
     std::size_t repeated = 0;
@@ -446,10 +447,10 @@ TEST_CASE("processing: over joins and leaves, with failures, the dead letters ar
         CHECK((found != begun.end() && count <= found->second));
         repeated += count - 1;
     }
-    MESSAGE(records, " records, ", function.attempts(), " attempts, ", group.changes(),
-            " joins and leaves, ", ledger.handovers(), " handovers, ", ledger.again(),
+    MESSAGE(load.records, " records, ", function.attempts(), " attempts, ", group.changes(),
+            " joins and leaves, ", load.ledger.handovers(), " handovers, ", load.ledger.again(),
             " records again, ", poison, " poison, ", repeated, " letters again");
-    CHECK(group.changes() == changes);
+    CHECK(group.changes() == load.changes);
 }
 
 /// How a group of one bears a second member, and its leaving.

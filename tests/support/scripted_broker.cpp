@@ -496,6 +496,18 @@ std::int16_t leader_error(scripted_partition const& of, std::int32_t broker, std
 
 } // namespace
 
+scripted_broker::led_partition
+scripted_broker::find_led(scripted_request::partition const& asked) const {
+    std::string name;
+    auto const* const topic = find(asked, name);
+    if (!topic) {
+        return {3, nullptr};
+    }
+    auto const& one = topic->partitions[static_cast<std::size_t>(asked.number)];
+    auto const error = leader_error(one, id_, asked.current_leader_epoch);
+    return {error, error == 0 ? &one : nullptr};
+}
+
 std::string scripted_broker::offsets_body(scripted_request const& request,
                                           std::int32_t throttle) const {
     std::string body;
@@ -506,18 +518,12 @@ std::string scripted_broker::offsets_body(scripted_request const& request,
     write_parts(
         out, request.partitions, [&](auto const& part) { out.text(part.topic); },
         [&](auto const& part) {
-            std::string name;
-            auto const* const topic = find(part, name);
-            std::int16_t error = 3;
+            auto const [error, led] = find_led(part);
             std::int64_t offset = -1;
             std::int32_t epoch = -1;
-            if (topic) {
-                auto const& one = topic->partitions[static_cast<std::size_t>(part.number)];
-                error = leader_error(one, id_, part.current_leader_epoch);
-                if (error == 0) {
-                    offset = part.offset == -2 ? one.log_start : one.end;
-                    epoch = one.leader_epoch;
-                }
+            if (led) {
+                offset = part.offset == -2 ? led->log_start : led->end;
+                epoch = led->leader_epoch;
             }
             out.int32(part.number).int16(error).int64(-1).int64(offset);
             if (request.version >= 4) {
@@ -536,25 +542,19 @@ std::string scripted_broker::epochs_body(scripted_request const& request,
     write_parts(
         out, request.partitions, [&](auto const& part) { out.text(part.topic); },
         [&](auto const& part) {
-            std::string name;
-            auto const* const topic = find(part, name);
-            std::int16_t error = 3;
+            auto const [error, led] = find_led(part);
             std::int32_t epoch = -1;
             std::int64_t end = -1;
-            if (topic) {
-                auto const& one = topic->partitions[static_cast<std::size_t>(part.number)];
-                error = leader_error(one, id_, part.current_leader_epoch);
-                if (error == 0) {
-                    if (part.offset >= one.leader_epoch) {
-                        epoch = one.leader_epoch;
-                        end = one.end;
-                    } else if (auto after = one.epoch_ends.upper_bound(
-                                   static_cast<std::int32_t>(part.offset));
-                               after != one.epoch_ends.begin()) {
-                        --after;
-                        epoch = after->first;
-                        end = after->second;
-                    }
+            if (led) {
+                if (part.offset >= led->leader_epoch) {
+                    epoch = led->leader_epoch;
+                    end = led->end;
+                } else if (auto after =
+                               led->epoch_ends.upper_bound(static_cast<std::int32_t>(part.offset));
+                           after != led->epoch_ends.begin()) {
+                    --after;
+                    epoch = after->first;
+                    end = after->second;
                 }
             }
             out.int16(error).int32(part.number).int32(epoch).int64(end);

@@ -178,6 +178,12 @@ private:
     static std::string fetch_body(std::int16_t version, std::vector<scripted_part> const& parts,
                                   std::int32_t throttle);
     scripted_topic const* find(scripted_request::partition const& asked, std::string& name) const;
+    /// Null, and why: this broker does not answer for it.
+    struct led_partition {
+        std::int16_t error;
+        scripted_partition const* partition;
+    };
+    led_partition find_led(scripted_request::partition const& asked) const;
 
     scripted_cluster& cluster_;
     std::int32_t id_;

@@ -12,6 +12,7 @@
 #include <kgroup/detail/fetch/fetcher.hpp>
 #include <kgroup/detail/fetch/fetcher_settings.hpp>
 #include <kgroup/detail/rdkafka/client.hpp>
+#include <kgroup/detail/rdkafka/event_inbox.hpp>
 #include <kgroup/detail/rdkafka/settings.hpp>
 #include <kgroup/detail/rdkafka/source.hpp>
 #include <kgroup/event.hpp>
@@ -51,7 +52,7 @@ public:
     direct_client(direct_client const&) = delete;
     direct_client& operator=(direct_client const&) = delete;
     ~direct_client() {
-        shared_->stop();
+        shared_->inbox.stop();
         end_fetcher([] {});
     }
 
@@ -62,15 +63,15 @@ public:
                 std::make_shared<fetcher>(std::move(executor), fetching_,
                                           [shared = std::weak_ptr{shared_}](fetcher_notice notice) {
                                               if (auto const to = shared.lock()) {
-                                                  to->add(notice_of(std::move(notice)));
+                                                  to->inbox.add(notice_of(std::move(notice)));
                                               }
                                           });
         }
     }
     void start(std::function<void()> notify) {
-        shared_->begin(notify);
+        shared_->inbox.begin(notify);
         if (!reason_.empty()) {
-            shared_->add(client_notice{
+            shared_->inbox.add(client_notice{
                 {event_kind::handed_over,
                  severity::warning,
                  std::nullopt,
@@ -81,7 +82,7 @@ public:
     }
 
     std::optional<client_event> poll() {
-        while (auto next = shared_->take()) {
+        while (auto next = shared_->inbox.take()) {
             if (auto told = read(*next)) {
                 return told;
             }
@@ -160,7 +161,7 @@ public:
     }
 
     bool shut_down(std::function<void()> done) {
-        shared_->stop();
+        shared_->inbox.stop();
         stop_all();
         if (!shared_->fetches) {
             return native_.shut_down(std::move(done));
@@ -240,56 +241,18 @@ private:
 
     // From other threads to `poll`.
     struct hand_over {
-        std::shared_ptr<owned_claim const> claim;
+        std::weak_ptr<owned_claim const> claim;
         std::int64_t from;
         std::string reason;
     };
     struct hold_still {
-        std::shared_ptr<owned_claim const> claim;
+        std::weak_ptr<owned_claim const> claim;
     };
     using letter = std::variant<client_event, hand_over, hold_still>;
 
     // What outlives the client, where a claim or the fetcher does.
     struct shared_parts {
-        void begin(std::function<void()> tell) {
-            std::lock_guard const lock{mutex};
-            notify = std::move(tell);
-        }
-        void stop() noexcept {
-            std::list<letter> unread; // which may hold claims, and these hold this
-            std::lock_guard const lock{mutex};
-            notify = nullptr;
-            unread.swap(letters);
-            stopped = true;
-        }
-        void add(letter what) noexcept {
-            std::lock_guard const lock{mutex};
-            if (stopped) {
-                return;
-            }
-            try {
-                letters.push_back(std::move(what));
-            } catch (std::bad_alloc const&) { // nobody can be told
-                return;
-            }
-            if (notify) {
-                notify();
-            }
-        }
-        std::optional<letter> take() {
-            std::lock_guard const lock{mutex};
-            if (letters.empty()) {
-                return std::nullopt;
-            }
-            std::optional<letter> first{std::move(letters.front())};
-            letters.pop_front();
-            return first;
-        }
-
-        std::mutex mutex;
-        std::function<void()> notify;
-        std::list<letter> letters;
-        bool stopped = false;
+        basic_event_inbox<letter> inbox;
         std::shared_ptr<fetcher> fetches;
         std::shared_ptr<records_by_way> counted = std::make_shared<records_by_way>();
         std::size_t buffer_bytes = 0;
@@ -325,17 +288,17 @@ private:
         void hand_over(std::int64_t from, std::string_view reason) noexcept override {
             tell([&] {
                 return letter{
-                    direct_client::hand_over{shared_from_this(), from, std::string{reason}}};
+                    direct_client::hand_over{weak_from_this(), from, std::string{reason}}};
             });
         }
         void hold_still() noexcept override {
-            tell([&] { return letter{direct_client::hold_still{shared_from_this()}}; });
+            tell([&] { return letter{direct_client::hold_still{weak_from_this()}}; });
         }
 
         template <typename Make>
         void tell(Make make) noexcept {
             try {
-                shared->add(make());
+                shared->inbox.add(make());
             } catch (std::bad_alloc const&) { // nobody can be told
             }
         }
@@ -427,7 +390,7 @@ private:
             return std::move(*event);
         }
         if (auto* const order = std::get_if<hand_over>(&what)) {
-            auto const claim = find(*order->claim);
+            auto const claim = find(order->claim);
             if (!claim) {
                 return std::nullopt;
             }
@@ -441,7 +404,7 @@ private:
                                   {},
                                   "librdkafka reads on: " + order->reason}};
         }
-        auto const claim = find(*std::get<hold_still>(what).claim);
+        auto const claim = find(std::get<hold_still>(what).claim);
         if (!claim || claim->source->handed_over()) {
             return std::nullopt;
         }
@@ -452,10 +415,12 @@ private:
                               {},
                               "librdkafka fetched although it was paused; it is paused again"}};
     }
-    owned_claim* find(owned_claim const& wanted) const noexcept {
-        auto const found = claims_.find(wanted.where);
-        return found != claims_.end() && found->second.get() == &wanted ? found->second.get()
-                                                                        : nullptr;
+    // Null: it is over.
+    std::shared_ptr<owned_claim>
+    find(std::weak_ptr<owned_claim const> const& named) const noexcept {
+        auto const wanted = named.lock();
+        auto const found = wanted ? claims_.find(wanted->where) : claims_.end();
+        return found != claims_.end() && found->second == wanted ? found->second : nullptr;
     }
 
     static client_event notice_of(fetcher_notice notice) {

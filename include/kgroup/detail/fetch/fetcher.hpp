@@ -600,10 +600,7 @@ private:
                 react(*one.of, one.of->on_lost(one.question.generation, at));
             }
         }
-        asked.match.for_each_unanswered([&](std::size_t index) {
-            auto const& one = asked.partitions[index];
-            react(*one.of, one.of->on_lost(one.question.generation, at));
-        });
+        lose_unanswered(asked, at);
         if (!news && at + milliseconds{5} < asked.ends) { // it does not wait: do not spin
             from.no_poll_before = (std::min)(asked.ends, at + milliseconds{50});
         }
@@ -910,15 +907,7 @@ private:
 
     /// Asks about what was taken; if that fails, it is lost.
     void send_fetch(broker& to, lane& way, bool scarce, milliseconds wait, time_point at) {
-        inquiry asked;
-        try {
-            remember(asked, api::fetch);
-        } catch (...) {
-            for (auto const& turn : taken_) {
-                turn.partition->on_lost(turn.question.generation, at);
-            }
-            throw;
-        }
+        auto asked = remember(api::fetch, at);
         try {
             auto version = version_of(to, way, api::fetch);
             if (!version) {
@@ -1012,7 +1001,19 @@ private:
         return {total, (std::min)(most, total)};
     }
 
-    void remember(inquiry& asked, api key) {
+    /// What is asked about what was taken; if there is no memory for it, that is lost.
+    inquiry remember(api key, time_point at) {
+        try {
+            return inquiry_of_taken(key);
+        } catch (...) {
+            for (auto const& turn : taken_) {
+                turn.partition->on_lost(turn.question.generation, at);
+            }
+            throw;
+        }
+    }
+    inquiry inquiry_of_taken(api key) {
+        inquiry asked;
         asked.key = key;
         asked.partitions.reserve(taken_.size());
         for (auto const& turn : taken_) {
@@ -1028,6 +1029,7 @@ private:
         for (auto const& one : asked.partitions) {
             asked.match.add(one.of->name.topic, one.of->topic_id(), one.of->name.partition);
         }
+        return asked;
     }
     /// Neighbours of the same topic stand together.
     template <typename Request, typename MakePart>
@@ -1062,15 +1064,7 @@ private:
         if (taken_.empty()) {
             return;
         }
-        inquiry asked;
-        try {
-            remember(asked, key);
-        } catch (...) {
-            for (auto const& turn : taken_) {
-                turn.partition->on_lost(turn.question.generation, at);
-            }
-            throw;
-        }
+        auto asked = remember(key, at);
         try {
             auto const version = version_of(to, way, key);
             if (!version) {

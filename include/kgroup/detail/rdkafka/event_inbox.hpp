@@ -13,7 +13,9 @@
 namespace kgroup::detail {
 
 /// One event, made before it is needed: who adds it needs no memory.
-using prepared_event = std::list<client_event>;
+template <typename Event>
+using prepared = std::list<Event>;
+using prepared_event = prepared<client_event>;
 
 inline prepared_event prepare(client_event event) {
     prepared_event made;
@@ -21,16 +23,23 @@ inline prepared_event prepare(client_event event) {
     return made;
 }
 
-/// A client's events that come from elsewhere than librdkafka's queue, and who is told that
-/// something came.
+/// What comes to a client from elsewhere than librdkafka's queue, and who is told that something
+/// came.
 ///
 /// Thread safety: safe.
-class event_inbox {
+template <typename Event>
+class basic_event_inbox {
 public:
-    explicit event_inbox(std::function<void()> notify = nullptr) : notify_(std::move(notify)) {}
+    explicit basic_event_inbox(std::function<void()> notify = nullptr)
+        : notify_(std::move(notify)) {}
 
-    void add(client_event event) { add(prepare(std::move(event))); }
-    void add(prepared_event event) noexcept {
+    /// @throws std::bad_alloc
+    void add(Event event) {
+        prepared<Event> made;
+        made.push_back(std::move(event));
+        add(std::move(made));
+    }
+    void add(prepared<Event> event) noexcept {
         {
             std::lock_guard const lock{mutex_};
             events_.splice(events_.end(), std::move(event));
@@ -38,16 +47,21 @@ public:
         notify();
     }
     /// The oldest.
-    std::optional<client_event> take() {
+    std::optional<Event> take() {
         std::lock_guard const lock{mutex_};
         if (events_.empty()) {
             return std::nullopt;
         }
-        std::optional<client_event> first{std::move(events_.front())};
+        std::optional<Event> first{std::move(events_.front())};
         events_.pop_front();
         return first;
     }
 
+    /// Who is told from here on.
+    void begin(std::function<void()> notify) {
+        std::lock_guard const lock{mutex_};
+        notify_ = std::move(notify);
+    }
     /// Something came here or to librdkafka's queue.
     void notify() noexcept {
         std::lock_guard const lock{mutex_};
@@ -64,7 +78,10 @@ public:
 private:
     std::mutex mutex_;
     std::function<void()> notify_;
-    std::list<client_event> events_;
+    std::list<Event> events_;
 };
+
+/// Of events that are the client's as they come.
+using event_inbox = basic_event_inbox<client_event>;
 
 } // namespace kgroup::detail
