@@ -8,11 +8,11 @@ set(KGROUP_INSTALL_PKGCONFIGDIR "${CMAKE_INSTALL_DATADIR}/pkgconfig" CACHE STRIN
 mark_as_advanced(KGROUP_INSTALL_CMAKEDIR KGROUP_INSTALL_PKGCONFIGDIR)
 
 install(TARGETS kgroup EXPORT kgroup-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(TARGETS kgroup_app EXPORT kgroup-app-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(TARGETS kgroup_direct EXPORT kgroup-direct-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT kgroup-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
-install(EXPORT kgroup-app-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
-install(EXPORT kgroup-direct-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+foreach(part IN ITEMS app direct prometheus)
+    install(TARGETS kgroup_${part} EXPORT kgroup-${part}-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+    install(EXPORT kgroup-${part}-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
+endforeach()
 
 configure_package_config_file(cmake/kgroup-config.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup-config.cmake"
     INSTALL_DESTINATION "${KGROUP_INSTALL_CMAKEDIR}"

@@ -1,5 +1,5 @@
-# The targets kgroup::kgroup and, where what they need is there, kgroup::app (nlohmann-json) and kgroup::direct (the
-# compression libraries): the same names as in the installed package.
+# The targets kgroup::kgroup and, where what they need is there, kgroup::app (nlohmann-json), kgroup::direct (the
+# compression libraries) and kgroup::prometheus (prometheus-cpp): the same names as in the installed package.
 
 list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
 find_package(RdKafka 2.0.2 REQUIRED MODULE)
@@ -10,6 +10,10 @@ find_package(Threads REQUIRED)
 if(NOT TARGET nlohmann_json::nlohmann_json)
     find_package(nlohmann_json 3.11 QUIET GLOBAL)
 endif()
+# It looks for much that it needs itself: a project that includes kgroup and wants it finds it first.
+if(PROJECT_IS_TOP_LEVEL)
+    find_package(prometheus-cpp QUIET)
+endif()
 
 set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/*.hpp" "${kgroup_include_dir}/kgroup/*.ipp")
@@ -19,7 +23,9 @@ file(GLOB kgroup_app_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/app
 file(GLOB kgroup_direct_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/direct.hpp" "${kgroup_include_dir}/kgroup/app/direct_consumer_app.hpp"
     "${kgroup_include_dir}/kgroup/detail/fetch/*.hpp")
 list(REMOVE_ITEM kgroup_app_headers ${kgroup_direct_headers})
-list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers} ${kgroup_direct_headers})
+# And what gives metrics to a library for these.
+set(kgroup_prometheus_headers "${kgroup_include_dir}/kgroup/prometheus.hpp")
+list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers} ${kgroup_direct_headers} ${kgroup_prometheus_headers})
 
 add_library(kgroup INTERFACE)
 add_library(kgroup::kgroup ALIAS kgroup)
@@ -73,3 +79,18 @@ if(KafkaCodecs_FOUND)
 else()
     message(STATUS "lz4, zstd, snappy or zlib not found: no target kgroup::direct")
 endif()
+
+set(parts prometheus)
+set(libraries prometheus-cpp::core)
+foreach(part library IN ZIP_LISTS parts libraries)
+    add_library(kgroup_${part} INTERFACE)
+    set_target_properties(kgroup_${part} PROPERTIES EXPORT_NAME ${part})
+    target_sources(kgroup_${part} INTERFACE FILE_SET HEADERS BASE_DIRS "${kgroup_include_dir}" FILES ${kgroup_${part}_headers})
+    target_link_libraries(kgroup_${part} INTERFACE kgroup)
+    if(TARGET ${library})
+        add_library(kgroup::${part} ALIAS kgroup_${part})
+        target_link_libraries(kgroup_${part} INTERFACE "$<BUILD_INTERFACE:${library}>" "$<INSTALL_INTERFACE:${library}>")
+    else()
+        message(STATUS "${part}-cpp not found: no target kgroup::${part}")
+    endif()
+endforeach()

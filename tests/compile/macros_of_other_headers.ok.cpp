@@ -68,6 +68,11 @@
 #include <utility>
 #include <variant>
 #include <vector>
+#if __has_include(<prometheus/collectable.h>)
+#include <prometheus/client_metric.h>
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+#endif
 
 // <windows.h>, as it is without NOMINMAX
 #define min(a, b) (((a) < (b)) ? (a) : (b))
@@ -139,6 +144,9 @@
     <lz4frame.h>) && __has_include(<snappy.h>) && __has_include(<zlib.h>) && __has_include(<zstd.h>)
 #include <kgroup/app/direct_consumer_app.hpp>
 #include <kgroup/direct.hpp>
+#endif
+#if __has_include(<prometheus/collectable.h>)
+#include <kgroup/prometheus.hpp>
 #endif
 
 #if !defined(min) || !defined(max) || !defined(small)
