@@ -203,19 +203,17 @@ public:
                 held.push_back(each.where);
             }
         }
-        std::vector<topic_partition> released; // an eager assignment replaces the one before
-        if (!cooperative) {
-            partition_set const still{held.begin(), held.end()};
-            std::ranges::set_difference(held_back_, still, std::back_inserter(released));
+        if (!cooperative) { // it replaces the one before
+            leave_paused({held_back_.begin(), held_back_.end()});
         }
         hold_back(held);
+        release(positions);
         if (cooperative) {
             complain(rdkafka_error{rd_kafka_incremental_assign(handle_->get(), list.get())},
                      "incremental_assign");
         } else {
             complain(rd_kafka_assign(handle_->get(), list.get()), "assign");
         }
-        let_go(released);
     }
 
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
@@ -233,13 +231,13 @@ public:
             for (auto const& each : partitions) {
                 retire(each);
             }
-            let_go(partitions);
+            leave_paused(partitions);
         } else {
             complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
             for (auto const& each : sources_) {
                 each.second->retire();
             }
-            let_go({held_back_.begin(), held_back_.end()});
+            leave_paused({held_back_.begin(), held_back_.end()});
         }
     }
 
@@ -450,28 +448,43 @@ private:
 
     // Partitions whose start is not known: paused in librdkafka, whose flag outlasts an assignment
     // and has to be taken back.
+    //
+    // The two calls for it wait without a limit for an answer of librdkafka's main thread, and
+    // librdkafka drops the answer if that thread stops or pauses the partition at that moment. So
+    // the flag stays when a partition goes away, and is taken back before it is assigned again.
     void hold_back(std::vector<topic_partition> const& partitions) {
         if (!partitions.empty()) {
-            held_back_.insert(partitions.begin(), partitions.end());
-            for (auto const& each : partitions) { // one that is not known cannot be paused
-                rdkafka_queue const known{rd_kafka_queue_get_partition(
-                    handle_->get(), each.topic.c_str(), each.partition)};
+            for (auto const& partition : partitions) {
+                left_paused_.erase(partition);
+                held_back_.insert(partition);
             }
-            auto const list = as_list(partitions);
+            auto const list = as_list_of_known(partitions);
             complain(rd_kafka_pause_partitions(handle_->get(), list.get()), "pause");
             complain_of_each(*list, "pause");
         }
     }
-    void let_go(std::vector<topic_partition> const& partitions) {
-        std::vector<topic_partition> held;
-        for (auto const& each : partitions) {
-            unsought_.erase(each);
-            if (held_back_.erase(each) != 0) {
-                held.push_back(each);
+    void leave_paused(std::vector<topic_partition> const& partitions) {
+        for (auto const& partition : partitions) {
+            unsought_.erase(partition);
+            if (held_back_.erase(partition) != 0) {
+                left_paused_.insert(partition);
             }
         }
-        if (!held.empty()) {
-            auto const list = as_list(held);
+    }
+    // Before they are assigned.
+    void release(std::vector<start_position> const& positions) {
+        std::vector<topic_partition> paused;
+        for (auto const& position : positions) {
+            if (position.start != start_position::unknown &&
+                left_paused_.erase(position.where) != 0) {
+                paused.push_back(position.where);
+            }
+        }
+        resume(paused);
+    }
+    void resume(std::vector<topic_partition> const& partitions) {
+        if (!partitions.empty()) {
+            auto const list = as_list_of_known(partitions);
             complain(rd_kafka_resume_partitions(handle_->get(), list.get()), "resume");
             complain_of_each(*list, "resume");
         }
@@ -497,7 +510,11 @@ private:
                 sought.emplace_back(list->elems[i].topic, list->elems[i].partition);
             }
         }
-        let_go(sought);
+        for (auto const& partition : sought) {
+            unsought_.erase(partition);
+            held_back_.erase(partition);
+        }
+        resume(sought);
     }
 
     static rdkafka_partitions as_list(std::vector<topic_partition> const& partitions) {
@@ -506,6 +523,14 @@ private:
             rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
         }
         return list;
+    }
+    // One that librdkafka does not know is neither paused nor resumed.
+    rdkafka_partitions as_list_of_known(std::vector<topic_partition> const& partitions) const {
+        for (auto const& partition : partitions) {
+            rdkafka_queue const known{rd_kafka_queue_get_partition(
+                handle_->get(), partition.topic.c_str(), partition.partition)};
+        }
+        return as_list(partitions);
     }
     void complain_of_each(rd_kafka_topic_partition_list_t const& list, char const* what) {
         for (int i = 0; i != list.cnt; ++i) {
@@ -721,7 +746,8 @@ private:
     // Claims' starts wait for these two, and for nobody's questions.
     std::shared_ptr<blocking_calls> lookups_ = std::make_shared<blocking_calls>();
     std::shared_ptr<blocking_calls> log_questions_ = std::make_shared<blocking_calls>();
-    partition_set held_back_; // paused, because it is not known where they begin
+    partition_set held_back_;   // paused, because it is not known where they begin
+    partition_set left_paused_; // so they were when they went away
     std::map<topic_partition, std::int64_t> unsought_; // of these: known, and to be read from there
     clock::time_point seek_again_at_{};
     std::map<topic_partition, std::shared_ptr<rdkafka_source>>
