@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+
+// What a direct group does that another does not. The lane runs the tests of tests/kafka, too; each
+// member checks at its end that no record came by librdkafka.
+
+#include <kgroup/direct.hpp>
+#include <kgroup/error.hpp>
+#include <kgroup/event.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kafka.hpp"
+#include "member.hpp"
+
+namespace direct_tests {
+namespace {
+
+using namespace kgroup::tests;
+using kgroup::event_kind;
+
+std::vector<std::int64_t> ascending(std::int64_t first, std::int64_t end) {
+    std::vector<std::int64_t> result;
+    for (auto next = first; next != end; ++next) {
+        result.push_back(next);
+    }
+    return result;
+}
+
+void goes_on_where_it_stopped(kgroup::config given, kafka& brokers, std::string const& topic) {
+    constexpr std::int32_t partitions = 6;
+    std::vector<std::string> const values(100, "value");
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        brokers.produce_values(topic, partition, values);
+    }
+    {
+        received records;
+        member one{given, receive_into(records)};
+        REQUIRE(eventually([&] { return records.count() == 600; }));
+        for (std::int32_t partition = 0; partition != partitions; ++partition) {
+            CHECK(records.offsets(partition) == ascending(0, 100));
+        }
+        CHECK(one.stats().records_direct == 600);
+        one.stop();
+        REQUIRE(one.ends_within(20s));
+        CHECK_FALSE(one.error());
+    }
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        CHECK(brokers.committed(given.group_id, topic, partition) == 100);
+        brokers.produce_values(topic, partition, values);
+    }
+    received records;
+    member first{given, receive_into(records)};
+    member second{given, receive_into(records)};
+    REQUIRE(eventually([&] { return first.claims() == 3 && second.claims() == 3; }));
+    REQUIRE(eventually([&] { return records.count() >= 600; }));
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        brokers.produce_values(topic, partition, {"last"});
+    }
+    REQUIRE(eventually([&] { return records.count() >= 606; }));
+    CHECK(first.count(event_kind::client_error) == 0); // no pause was lost
+    CHECK(second.count(event_kind::client_error) == 0);
+}
+
+TEST_CASE("direct: every protocol divides, commits and goes on where it stopped") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(6);
+    auto given = brokers.member_of_new_group(topic);
+    SUBCASE("range") {}
+    SUBCASE("cooperative-sticky") {
+        if (rd_kafka_version() < 0x020a0000) {
+            return;
+        }
+        given.assignors = {kgroup::assignor::cooperative_sticky};
+    }
+    SUBCASE("consumer") {
+        if (rd_kafka_version() < 0x020c0000) {
+            return;
+        }
+        given.protocol = kgroup::group_protocol::consumer;
+        given.properties.erase("session.timeout.ms");
+        given.properties.erase("heartbeat.interval.ms");
+    }
+    goes_on_where_it_stopped(given, brokers, topic);
+}
+
+TEST_CASE("direct: librdkafka sends no fetch while it holds the partitions") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(3);
+    auto given = brokers.member_of_new_group(topic);
+    given.properties["debug"] = "fetch,protocol";
+    given.properties["log_level"] = "7";
+    received records;
+    {
+        member one{given, receive_into(records)};
+        brokers.produce_values(topic, 1, {"a", "b", "c"});
+        REQUIRE(eventually([&] { return records.count() == 3; }));
+        member another{brokers.member_of(given.group_id, {topic}), receive_into(records)};
+        REQUIRE(eventually([&] { return another.claims() != 0; }));
+        brokers.produce_values(topic, 0, {"d"});
+        brokers.produce_values(topic, 2, {"e"});
+        REQUIRE(eventually([&] { return records.count() >= 5; }));
+        for (auto const& each : one.events()) {
+            CHECK(each.text.find("Sent FetchRequest") == std::string::npos);
+        }
+        CHECK(one.said().find("Sent ") != std::string::npos); // others are seen
+    }
+}
+
+TEST_CASE("direct: a group is handed over at its start by a property, which is named") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(1);
+    brokers.produce_values(topic, 0, {"a", "b"});
+    auto given = brokers.member_of_new_group(topic);
+    given.properties["test.mock.num.brokers"] = "1"; // which has none of the topics
+    received records;
+    member one{given, receive_into(records)};
+    one.may_be_handed_over();
+    REQUIRE(eventually([&] { return one.count(event_kind::handed_over) == 1; }));
+    auto const told = one.last(event_kind::handed_over);
+    CHECK(told->text.find("test.mock.num.brokers") != std::string::npos);
+    CHECK_FALSE(told->where);
+}
+
+TEST_CASE("direct: too many partitions are none") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(4);
+    auto given = brokers.member_of_new_group(topic);
+    given.expected_partitions = 1;
+    received records;
+    member one{given, receive_into(records)};
+    REQUIRE(eventually([&] { return one.claims() == 4; }));
+    brokers.produce_values(topic, 3, {"a"});
+    REQUIRE(eventually([&] { return records.count() == 1; }));
+    CHECK(one.count(event_kind::too_many_partitions) == 0);
+}
+
+TEST_CASE("direct: a paused claim goes on where it was") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(1);
+    received records;
+    member one{brokers.member_of_new_group(topic), receive_into(records)};
+    brokers.produce_values(topic, 0, {"a"});
+    REQUIRE(eventually([&] { return records.count() == 1; }));
+    one.pause_all();
+    brokers.produce_values(topic, 0, {"b", "c"});
+    one.resume_all();
+    REQUIRE(eventually([&] { return records.count() == 3; }));
+    CHECK(records.offsets(0) == ascending(0, 3));
+}
+
+} // namespace
+} // namespace direct_tests
