@@ -23,7 +23,7 @@ endmacro()
 function(kafka_codec name package header)
     cmake_parse_arguments(PARSE_ARGV 3 arg "" "" "LIBRARIES;TARGETS")
     set(found "")
-    find_kafka_codec_target(${arg_TARGETS})
+    find_kafka_codec_target(${arg_TARGETS} KafkaCodecs::${name}) # the last is of an earlier call
     if(NOT found)
         find_package(${package} CONFIG QUIET GLOBAL)
         find_kafka_codec_target(${arg_TARGETS})

@@ -1,10 +1,10 @@
-# Headers, CMake package (with the finders it needs) and pkg-config file. Nothing here depends on the architecture.
+# Headers, CMake package (with the finders it needs) and pkg-config files. Nothing here depends on the architecture.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(KGROUP_INSTALL_CMAKEDIR "${CMAKE_INSTALL_DATADIR}/cmake/kgroup" CACHE STRING "Where the CMake package is installed")
-set(KGROUP_INSTALL_PKGCONFIGDIR "${CMAKE_INSTALL_DATADIR}/pkgconfig" CACHE STRING "Where kgroup.pc is installed")
+set(KGROUP_INSTALL_PKGCONFIGDIR "${CMAKE_INSTALL_DATADIR}/pkgconfig" CACHE STRING "Where kgroup.pc and kgroup-direct.pc are installed")
 mark_as_advanced(KGROUP_INSTALL_CMAKEDIR KGROUP_INSTALL_PKGCONFIGDIR)
 
 install(TARGETS kgroup EXPORT kgroup-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
@@ -27,12 +27,14 @@ install(FILES
     cmake/FindKafkaCodecs.cmake
     DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
 
-# The file says where it is, so that an installed tree may be moved.
+# The files say where they are, so that an installed tree may be moved.
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
     BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${KGROUP_INSTALL_PKGCONFIGDIR}" OUTPUT_VARIABLE kgroup_prefix_from_pkgconfigdir)
 set(prefix "\${pcfiledir}/${kgroup_prefix_from_pkgconfigdir}")
 cmake_path(APPEND includedir "\${prefix}" "${CMAKE_INSTALL_INCLUDEDIR}")
 set(version "${PROJECT_VERSION}")
 set(description "${PROJECT_DESCRIPTION}")
-configure_file(cmake/kgroup.pc.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup.pc" @ONLY)
-install(FILES "${CMAKE_CURRENT_BINARY_DIR}/cmake/kgroup.pc" DESTINATION "${KGROUP_INSTALL_PKGCONFIGDIR}")
+foreach(name IN ITEMS kgroup kgroup-direct)
+    configure_file(cmake/${name}.pc.in "${CMAKE_CURRENT_BINARY_DIR}/cmake/${name}.pc" @ONLY)
+    install(FILES "${CMAKE_CURRENT_BINARY_DIR}/cmake/${name}.pc" DESTINATION "${KGROUP_INSTALL_PKGCONFIGDIR}")
+endforeach()
