@@ -132,6 +132,21 @@ TEST_CASE("direct: a group is handed over at its start by a property, which is n
     CHECK_FALSE(told->where);
 }
 
+TEST_CASE("direct: a broker that says 'out of range' of an offset in its log is not believed") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic();
+    brokers.produce_values(topic, 0, {"one", "two"});
+    received records;
+    member one{brokers.member_of_new_group(topic), receive_into(records)};
+    REQUIRE(eventually([&] { return records.count() == 2; }));
+    brokers.embedded().fail(kgroup::testing::embedded_cluster::request::fetch,
+                            RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, 3);
+    brokers.produce_values(topic, 0, {"three"});
+    REQUIRE(eventually([&] { return records.count() == 3; }));
+    CHECK(records.offsets(0) == ascending(0, 3));
+    CHECK_MESSAGE(one.count(event_kind::position_reset) == 0, one.said());
+}
+
 TEST_CASE("direct: too many partitions are none") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic(4);

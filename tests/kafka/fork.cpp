@@ -44,7 +44,7 @@ struct keeping_handler {
     std::atomic<int>& received;
     asio::awaitable<void> consume_claim(kgroup::session& in, kgroup::claim& of) {
         auto const kept = co_await of.messages().async_receive();
-        of.mark(*kept, "with a text");
+        of.mark(kept.value(), "with a text");
         ++received;
         co_await in.async_wait_stopping();
         while (auto const next = co_await of.messages().async_receive()) {

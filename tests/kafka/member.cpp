@@ -94,6 +94,7 @@ hooks receive_into(received& to) {
 struct member::running {
     running(config given, hooks with, int threads)
         : handler{std::move(with)},
+          checks_way(direct && !given.properties.contains("security.protocol")),
           group(std::in_place, context, reporting(std::move(given))) {
         group->async_run(handler, [this](std::exception_ptr e) {
             failure = e;
@@ -129,8 +130,8 @@ struct member::running {
     std::future<void> completion = completed.get_future();
     std::optional<asio::io_context> context_storage{std::in_place};
     asio::io_context& context = *context_storage;
+    std::atomic<bool> checks_way; // that records came
     std::optional<tested_group> group;
-    std::atomic<bool> checks_way{direct};
     std::vector<std::thread> pool;
 };
 

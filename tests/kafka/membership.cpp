@@ -230,7 +230,8 @@ TEST_CASE(
             // Commits 3 and leaves.
             member first{given, {.consume_claim = [](auto&, auto& claim) -> asio::awaitable<void> {
                              for (int i = 0; i != 3; ++i) {
-                                 claim.mark(*co_await claim.messages().async_receive());
+                                 auto const next = co_await claim.messages().async_receive();
+                                 claim.mark(next.value());
                              }
                              while (auto const next = co_await claim.messages().async_receive()) {
                              }

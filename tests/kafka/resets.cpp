@@ -74,7 +74,9 @@ TEST_CASE("resets: told for each partition at once, with latest too, and not onc
     member one{log.given, receive_into(records)};
     REQUIRE(eventually([&] { return told(one).size() == 2; }));
     for (auto const& [partition, text] : told(one)) {
-        CHECK(text == "offset 2 is not in the log; reading goes on at the end of the log");
+        CHECK(text == (direct
+                           ? "offset 2 is not in the log; reading goes on at 10"
+                           : "offset 2 is not in the log; reading goes on at the end of the log"));
     }
     CHECK(records.count() == 0);
     REQUIRE(eventually([&] { // what is produced before the end was asked for is not read
@@ -107,6 +109,9 @@ TEST_CASE("resets: told once with earliest, where the next record follows at onc
 
 TEST_CASE("resets: told whatever the user wants to see of librdkafka's log, which shows what it "
           "showed before") {
+    if (direct) {
+        return skip("librdkafka resets nothing");
+    }
     for (auto const& [level, lines] :
          std::map<std::string, std::size_t>{{"3", 0}, {"4", 1}, {"6", 1}}) {
         CAPTURE(level);

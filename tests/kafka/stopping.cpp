@@ -175,7 +175,7 @@ TEST_CASE(
     member one{given,
                {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                    auto const first = co_await claim.messages().async_receive();
-                   claim.mark(*first);
+                   claim.mark(first.value());
                    ++marked;
                    while (auto const next = co_await claim.messages().async_receive()) {
                        co_await pause_for(1ms);
@@ -356,7 +356,7 @@ TEST_CASE(
                    while (!wake) {
                        co_await pause_for(10ms);
                    }
-                   CHECK(record->value() == "record");
+                   CHECK(record.value().value() == "record");
                    claim.mark(*record);
                    over = true;
                }}};

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kafka.hpp"
@@ -142,7 +143,8 @@ TEST_CASE(
     member one{given, {.consume_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
                    std::vector<kgroup::message> held;
                    while (held.size() != 10) {
-                       held.push_back(std::move(*co_await of.messages().async_receive()));
+                       auto next = co_await of.messages().async_receive();
+                       held.push_back(std::move(next.value()));
                    }
                    for (std::size_t i = 10; i-- != 0;) {
                        if (i != 4) {

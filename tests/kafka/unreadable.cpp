@@ -69,6 +69,9 @@ TEST_CASE("unreadable: the run ends with the place, and neither delivers nor com
 
 TEST_CASE("unreadable: a format that is not known, in one answer with good batches before and "
           "behind it") {
+    if (direct) {
+        return skip("the end of the mock's log is behind the first batch");
+    }
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic();
     raw_producer{brokers.brokers()}.produce(topic, 0,

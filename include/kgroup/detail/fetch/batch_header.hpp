@@ -52,7 +52,7 @@ constexpr std::string_view to_string(damage value) noexcept {
     case damage::unknown_codec:
         return "unknown codec";
     case damage::too_large:
-        return "decompressed records are too large";
+        return "records are too large";
     case damage::no_memory:
         return "no memory to decompress";
     case damage::record:
