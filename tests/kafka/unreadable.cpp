@@ -5,7 +5,16 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "kafka.hpp"
@@ -24,7 +33,7 @@ namespace {
 std::vector<std::string> ten() { return std::vector<std::string>(10, "value"); }
 
 struct damage {
-    char const* name;
+    std::string name;
     raw_batch batch;
     std::map<std::string, std::string> properties{};
 };
@@ -36,6 +45,9 @@ std::vector<damage> damages() {
             {"a codec that is none", {.values = ten(), .codec = 7}},
             {"a checksum", {.values = ten(), .crc_error = 0xffff}, {{"check.crcs", "true"}}}};
 }
+
+/// At one librdkafka stays, inside of the other it reads on (until 2.13.1).
+std::vector<damage> two_damages() { return {damages().front(), damages().back()}; }
 
 /// What is received is marked; the end of the claim is what it returns at.
 hooks mark_into(received& records) { return receive_into(records); }
@@ -152,4 +164,256 @@ TEST_CASE("unreadable: a handler that is slow to end is given nothing that librd
     CHECK(one.error() == errc::record_unreadable);
     CHECK(highest == 9);
     CHECK(brokers.committed(given.group_id, topic, 0) == 10);
+}
+
+namespace {
+
+/// A group of its own over a log of ten records, ten that cannot be read and ten behind them.
+struct damaged_log {
+    damaged_log(kafka& cluster, damage const& with)
+        : brokers(cluster),
+          topic(cluster.create_topic()),
+          given(cluster.member_of_new_group(topic)),
+          batch(with.batch) {
+        given.properties.insert(with.properties.begin(), with.properties.end());
+    }
+
+    void write() {
+        brokers.produce_values(topic, 0, ten());
+        raw_producer{brokers.brokers()}.produce(topic, 0, {batch});
+        brokers.produce_values(topic, 0, ten());
+    }
+    /// Whether more than the ten records wait for the only claim.
+    bool is_fetched_by(member& one, std::size_t beside = 0) const {
+        auto const claims = one.group().state().claims;
+        return claims.size() == 1 && claims.front().records_waiting > 10 + beside;
+    }
+    std::optional<std::int64_t> committed() { return brokers.committed(given.group_id, topic, 0); }
+
+    kafka& brokers;
+    std::string topic;
+    kgroup::config given;
+    raw_batch batch;
+};
+
+std::vector<std::int64_t> offsets_between(std::int64_t first, std::int64_t end) {
+    std::vector<std::int64_t> offsets;
+    for (; first < end; ++first) {
+        offsets.push_back(first);
+    }
+    return offsets;
+}
+
+struct pause_form {
+    std::string name;
+    std::function<void(tested_group&, kgroup::topic_partition const&)> pause;
+    std::function<void(tested_group&, kgroup::topic_partition const&)> resume;
+};
+
+std::vector<pause_form> pause_forms() {
+    return {{"by partition", [](auto& group, auto const& where) { group.pause({where}); },
+             [](auto& group, auto const& where) { group.resume({where}); }},
+            {"by topic", [](auto& group, auto const& where) { group.pause(where.topic); },
+             [](auto& group, auto const& where) { group.resume(where.topic); }},
+            {"all", [](auto& group, auto const&) { group.pause_all(); },
+             [](auto& group, auto const&) { group.resume_all(); }}};
+}
+
+} // namespace
+
+TEST_CASE("unreadable: a claim that is paused while the damage comes ends there when resumed") {
+    struct paused_reader {
+        paused_reader(kafka& brokers, damage const& damaged_by, pause_form with)
+            : name(damaged_by.name + ", " + with.name),
+              form(std::move(with)),
+              log(brokers, damaged_by) {
+            // Where librdkafka goes when it has read nonsense.
+            log.given.initial_offset = kgroup::offset_reset::latest;
+            one.emplace(log.given, mark_into(records));
+        }
+
+        std::string name;
+        pause_form form;
+        damaged_log log;
+        received records{};
+        std::optional<member> one{};
+    };
+    kafka brokers{kafka::kind::embedded};
+    std::deque<paused_reader> readers; // side by side: joining is what takes long
+    for (auto const& kind : two_damages()) {
+        for (auto const& form : pause_forms()) {
+            readers.emplace_back(brokers, kind, form);
+        }
+    }
+    for (auto& reader : readers) {
+        CAPTURE(reader.name);
+        REQUIRE(eventually([&] { return reader.one->claims() == 1; }));
+        reader.form.pause(reader.one->group(), {reader.log.topic, 0});
+        reader.log.write();
+    }
+    for (auto& reader : readers) {
+        CAPTURE(reader.name);
+        REQUIRE(eventually([&] { return reader.log.is_fetched_by(*reader.one); }));
+        brokers.produce_values(reader.log.topic, 0, ten());
+    }
+    for (auto& reader : readers) {
+        CAPTURE(reader.name);
+        if (reader.log.batch.crc_error != 0) { // these come, or the damage again and again
+            REQUIRE(eventually([&] { return reader.log.is_fetched_by(*reader.one, 10); }));
+        }
+        CHECK(reader.records.count() == 0);
+        reader.form.resume(reader.one->group(), {reader.log.topic, 0});
+        REQUIRE(reader.one->ends_within(30s));
+        CHECK(reader.one->error() == errc::record_unreadable);
+        CHECK(reader.records.offsets(0) == offsets_between(0, 10));
+        CHECK(reader.log.committed() == 10);
+    }
+}
+
+TEST_CASE("unreadable: pausing and resuming behind the damage lets nothing through") {
+    kafka brokers{kafka::kind::embedded};
+    for (auto const& kind : two_damages()) {
+        CAPTURE(kind.name);
+        damaged_log log{brokers, kind};
+        log.write();
+        received records;
+        tested_group* group = nullptr;
+        std::atomic<bool> group_is_known{false};
+        std::atomic<int> turns{0};
+        auto const take = [&](kgroup::claim& of) {
+            while (auto const next = of.messages().try_receive()) {
+                records.add(*next);
+                of.mark(*next);
+            }
+        };
+        member one{
+            log.given,
+            {.consume_claim = [&](kgroup::session& in, kgroup::claim& of) -> asio::awaitable<void> {
+                while (!in.stopping() || !group_is_known) {
+                    take(of);
+                    co_await pause_for(10ms);
+                }
+                for (auto const& form : pause_forms()) {
+                    form.pause(*group, {log.topic, 0});
+                    brokers.produce_values(log.topic, 0, ten());
+                    take(of);
+                    form.resume(*group, {log.topic, 0});
+                    for (int i = 0; i != 30; ++i, ++turns) {
+                        take(of);
+                        co_await pause_for(10ms);
+                    }
+                }
+            }}};
+        group = &one.group();
+        group_is_known = true;
+        REQUIRE(one.ends_within(30s));
+        CHECK(turns == 90);
+        CHECK(one.error() == errc::record_unreadable);
+        CHECK(records.offsets(0) == offsets_between(0, 10));
+        CHECK(log.committed() == 10);
+    }
+}
+
+namespace {
+
+/// Where a session that begins anew starts in a damaged log, and what comes of it.
+struct new_start {
+    std::string name;
+    std::optional<std::int64_t> offset; // as setup has it; unset: where the marks are, at 5
+    std::vector<std::int64_t> received;
+    std::int64_t committed;
+    bool fails = true;
+};
+
+std::vector<new_start> new_starts() {
+    return {{"where the marks are", std::nullopt, offsets_between(5, 10), 10},
+            {"before them", 2, offsets_between(2, 10), 10},
+            {"at the damage", 10, {}, 10},
+            {"inside it", 15, {}, 15},
+            {"behind it, as the user's who knows of it", 20, offsets_between(20, 30), 30, false}};
+}
+
+/// Its first session ends when it may, and has received nothing; the second reads.
+class restarted_reader {
+public:
+    restarted_reader(kafka& brokers, damage const& kind, std::optional<std::int64_t> start)
+        : log(brokers, kind),
+          start_(start) {
+        log.write();
+        one.emplace(log.given,
+                    hooks{.consume_claim = [this](kgroup::session& in,
+                                                  kgroup::claim& of) { return consume(in, of); },
+                          .setup = [this](kgroup::session& in) { return set_up(in); }});
+    }
+
+    damaged_log log;
+    received records;
+    std::atomic<int> sessions{0};
+    std::atomic<bool> go_on{false};
+    std::optional<member> one;
+
+private:
+    asio::awaitable<void> set_up(kgroup::session& in) {
+        if (++sessions == 1) {
+            in.start_at({log.topic, 0}, 0);
+        } else if (start_) {
+            in.start_at({log.topic, 0}, *start_);
+        }
+        co_return;
+    }
+    asio::awaitable<void> consume(kgroup::session& in, kgroup::claim& of) {
+        if (sessions == 1) {
+            while (!go_on) {
+                co_await pause_for(10ms);
+            }
+            in.mark_offset({log.topic, 0}, 5);
+            co_return;
+        }
+        while (auto const next = co_await of.messages().async_receive()) {
+            records.add(*next);
+            of.mark(*next);
+        }
+    }
+
+    std::optional<std::int64_t> start_;
+};
+
+} // namespace
+
+TEST_CASE("unreadable: a session that begins anew while the damage is in the queue reads from its "
+          "start up to the damage") {
+    kafka brokers{kafka::kind::embedded};
+    auto const kinds = two_damages();
+    struct tried {
+        damage const& kind;
+        new_start expected;
+        std::unique_ptr<restarted_reader> reader;
+    };
+    std::vector<tried> all;
+    for (auto const& kind : kinds) {
+        for (auto const& start : new_starts()) {
+            auto reader = std::make_unique<restarted_reader>(brokers, kind, start.offset);
+            all.push_back({kind, start, std::move(reader)});
+        }
+    }
+    for (auto const& [kind, expected, reader] : all) {
+        CAPTURE(kind.name);
+        REQUIRE(eventually([&] { return reader->log.is_fetched_by(*reader->one); }));
+        reader->go_on = true;
+    }
+    for (auto const& [kind, expected, reader] : all) {
+        CAPTURE(kind.name);
+        CAPTURE(expected.name);
+        if (!expected.fails) {
+            REQUIRE(
+                eventually([&] { return reader->records.count() == expected.received.size(); }));
+            reader->one->stop();
+        }
+        REQUIRE(reader->one->ends_within(30s));
+        CHECK(reader->one->error() ==
+              (expected.fails ? make_error_code(errc::record_unreadable) : std::error_code{}));
+        CHECK(reader->sessions == 2);
+        CHECK(reader->records.offsets(0) == expected.received);
+        CHECK(reader->log.committed() == expected.committed);
+    }
 }
