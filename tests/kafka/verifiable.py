@@ -411,6 +411,8 @@ class Settings:
     pause_ms: tuple[int, int] | None = None
     """(milliseconds, offset): the record of that offset pauses its partition so long."""
     threads: int = 1
+    app: bool = False
+    """It runs in a consumer_app."""
     java_poll_records: int = 20
     """Java's member has no handler to slow down: this many records between two commits do it instead."""
 
@@ -440,7 +442,8 @@ class Settings:
 
     def _ours(self, common: list[str], properties: dict[str, str]) -> list[str]:
         command = [str(built_program("verifiable_consumer")), *common, "--event-log", "--mode", self.mode,
-                   "--handler-delay-ms", "{}:{}".format(*self.handler_delay_ms), "--threads", str(self.threads)]
+                   "--handler-delay-ms", "{}:{}".format(*self.handler_delay_ms)]
+        command += ["--app"] if self.app else ["--threads", str(self.threads)]
         if self.await_ms is not None:
             command += ["--handler-await-ms", "{}@{}".format(*self.await_ms)]
         if self.block_ms is not None:

@@ -5,6 +5,7 @@
 // org.apache.kafka.tools.VerifiableConsumer; see --help for what is more. SIGTERM and SIGINT end it
 // in order, with status 0.
 
+#include <kgroup/app.hpp>
 #include <kgroup/kgroup.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -31,6 +32,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <list>
@@ -67,6 +69,7 @@ struct options {
     bool commits_itself = true;
     bool verbose = false;
     bool event_log = false;
+    bool app = false;
     std::int64_t max_messages = -1;
     int threads = 1;
     finishing mode = finishing::in_order;
@@ -392,8 +395,14 @@ class worker {
 public:
     worker(options const& given, teller& out) : given_(given), out_(out) {}
 
-    /// Who is to be stopped when there have been enough messages.
-    void stops(kgroup::consumer_group& group) { group_ = &group; }
+    /// The group or the application that it works in: it pauses and resumes partitions there, and
+    /// stops it when there have been enough messages.
+    template <typename Owner>
+    void works_in(Owner& owner) {
+        pause_ = [&owner](auto const& where) { owner.pause({&where, 1}); };
+        resume_ = [&owner](auto const& where) { owner.resume({&where, 1}); };
+        stop_ = [&owner] { owner.stop(); };
+    }
 
     asio::awaitable<void> setup(kgroup::session& session) {
         own(session, session.claims());
@@ -554,7 +563,7 @@ private:
     // From the line on no record of the partition follows, until the one that says that it is
     // resumed.
     void pause(kgroup::topic_partition const& where, asio::any_io_executor const& executor) {
-        group_->pause({&where, 1});
+        pause_(where);
         out_.tell("partitions_paused", as_json(std::vector{where}));
         asio::co_spawn(executor, resume_later(where), asio::detached);
     }
@@ -563,14 +572,14 @@ private:
         asio::steady_timer timer{co_await asio::this_coro::executor, given_.pauses.time};
         co_await timer.async_wait(asio::use_awaitable);
         out_.tell("partitions_resumed", as_json(std::vector{where}));
-        group_->resume({&where, 1});
+        resume_(where);
     }
 
     // As many are handled as there are tickets.
     bool take_ticket() { return given_.max_messages < 0 || taken_++ < given_.max_messages; }
     void use_ticket() {
         if (++used_ == given_.max_messages) {
-            group_->stop();
+            stop_();
         }
     }
 
@@ -611,7 +620,9 @@ private:
 
     options const& given_;
     teller& out_;
-    kgroup::consumer_group* group_ = nullptr;
+    std::function<void(kgroup::topic_partition const&)> pause_;
+    std::function<void(kgroup::topic_partition const&)> resume_;
+    std::function<void()> stop_;
     std::shared_ptr<committer>
         commits_; // setup writes it before any claim, cleanup after all of them
     mutable std::mutex mutex_;
@@ -792,10 +803,13 @@ options parse(CLI::App& app, int argc, char** argv) {
                    "mark: one record at a time; ack: up to eight of a partition side by side")
         ->check(CLI::IsMember({"mark", "ack"}))
         ->capture_default_str();
-    app.add_option("--threads", given.threads, "how many run the handlers")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
+    auto* const threads = app.add_option("--threads", given.threads, "how many run the handlers")
+                              ->check(CLI::Range(1, 1024))
+                              ->capture_default_str();
     app.add_flag("--event-log", given.event_log, "tell each event of the group");
+    app.add_flag("--app", given.app,
+                 "run it in a consumer_app, which begins again after an error that may pass")
+        ->excludes(threads);
     app.add_option(
            "--property", properties,
            "KEY=VALUE, a field of kgroup::config or a property of librdkafka; may be repeated")
@@ -836,15 +850,20 @@ options parse(CLI::App& app, int argc, char** argv) {
     return given;
 }
 
-void run(options given) {
-    teller out;
-    if (given.event_log) {
-        given.group.on_event = [&out](kgroup::event const& what) { tell_event(out, what); };
-    }
+int run_app(options const& given, teller& out) {
+    kgroup::consumer_app<worker> app{{.group = given.group}, std::in_place, given, out};
+    app.handler().works_in(app);
+    out.tell("startup_complete");
+    auto const status = app.run();
+    out.tell("shutdown_complete");
+    return status;
+}
+
+void run_group(options const& given, teller& out) {
     asio::io_context context{given.threads};
     kgroup::consumer_group group{context, given.group};
     worker handler{given, out};
-    handler.stops(group);
+    handler.works_in(group);
 
     asio::signal_set signals{context, SIGTERM, SIGINT};
     signals.async_wait([&](std::error_code, int) { group.stop(); });
@@ -879,7 +898,14 @@ int main(int argc, char** argv) {
         return app.exit(error);
     }
     try {
-        run(std::move(given));
+        teller out;
+        if (given.event_log) {
+            given.group.on_event = [&out](kgroup::event const& told) { tell_event(out, told); };
+        }
+        if (given.app) {
+            return run_app(given, out);
+        }
+        run_group(given, out);
     } catch (std::exception const& error) {
         std::cerr << error.what() << '\n';
         return 1;
