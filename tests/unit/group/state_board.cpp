@@ -65,8 +65,8 @@ TEST_CASE("state_board: the phase is what the machine waits for") {
         CHECK(phase_of(at, joined, true) == group_phase::leaving);
     }
     CHECK(phase_of(step::backing_off, joined, false) == group_phase::backing_off);
+    CHECK(phase_of(step::awaiting_final_assignment, joined, true) == group_phase::leaving);
     CHECK(phase_of(step::leaving, joined, true) == group_phase::leaving);
-    CHECK(phase_of(step::closing, joined, true) == group_phase::leaving);
     CHECK(phase_of(step::finished, joined, true) == group_phase::stopped);
 }
 

@@ -294,7 +294,7 @@ private:
     // The loop.
 
     asio::awaitable<void> loop() {
-        while (machine_.at() != step::finished) {
+        while (machine_.current_step() != step::finished) {
             if (stop_asked_ && !std::exchange(stop_seen_, true)) {
                 close_within();
                 feed(machine::stop_requested{!client_.member_id().empty()});
@@ -304,10 +304,10 @@ private:
             on_time();
             advance();
             commit_if_due();
-            if (machine_.at() == step::finished) {
+            if (machine_.current_step() == step::finished) {
                 break;
             }
-            board_.enter(phase_of(machine_.at(), join_progress_now(), times_.closing()),
+            board_.enter(phase_of(machine_.current_step(), join_progress_now(), times_.closing()),
                          clock::now());
             if (inbox_.empty()) {
                 auto const until =
@@ -322,7 +322,7 @@ private:
     void feed(machine::event event) { inbox_.push_back(std::move(event)); }
 
     void advance() {
-        while (!inbox_.empty() && machine_.at() != step::finished) {
+        while (!inbox_.empty() && machine_.current_step() != step::finished) {
             auto const event = std::move(inbox_.front());
             inbox_.pop_front();
             advance(event);
@@ -357,7 +357,7 @@ private:
                 }
             }
         }
-        if (machine_.at() == step::closing && client_.closed()) {
+        if (machine_.current_step() == step::leaving && client_.closed()) {
             feed(machine::client_closed{});
         }
     }
@@ -374,7 +374,7 @@ private:
             feed(machine::backoff_over{});
         }
         if (deadlines_.take(deadline::close, now)) {
-            if (machine_.at() == step::closing) {
+            if (machine_.current_step() == step::leaving) {
                 reporter_.close_timed_out();
             }
             feed(machine::close_deadline_over{});
@@ -660,13 +660,13 @@ private:
 
     // What lasts as long as a step of the machine's.
     void end_steps() {
-        if (machine_.at() != step::looking_up) {
+        if (machine_.current_step() != step::looking_up) {
             follow(lookup_.abandon());
         }
-        if (machine_.at() != step::looking_up) {
+        if (machine_.current_step() != step::looking_up) {
             reporter_.offsets_not_needed();
         }
-        if (machine_.at() != step::setting_up) {
+        if (machine_.current_step() != step::setting_up) {
             reporter_.setup_resumed();
         }
     }
@@ -755,7 +755,7 @@ private:
         }
     }
 
-    void perform(machine::accept_unread const& action) {
+    void perform(machine::assign_without_reading const& action) {
         std::vector<start_position> positions;
         for (auto const& partition : action.assignment) {
             positions.push_back({partition, start_position::log_end, -1, {}});
@@ -819,7 +819,7 @@ private:
 
     void perform(machine::seal const& action) { session_.seal(action.claims); }
 
-    void perform(machine::drop_claims const& action) {
+    void perform(machine::forget_claims const& action) {
         times_.over();
         auto const dropped = session_.drop(action.claims);
         follow(lookup_.forget(action.claims, "the partition is not owned any more"));
@@ -840,7 +840,7 @@ private:
         session_.end(action.why);
     }
 
-    void perform(machine::report_orphan const& action) {
+    void perform(machine::report_exited_claim const& action) {
         watchdog_.claim_left(action.where, clock::now());
     }
 
@@ -856,7 +856,7 @@ private:
         }
         switch (action.how_long) {
         case limit::drain:
-            return deadlines_.set(deadline::step, machine_.at() == step::cleaning_up
+            return deadlines_.set(deadline::step, machine_.current_step() == step::cleaning_up
                                                       ? times_.cleanup(now)
                                                       : times_.drain(now));
         case limit::grace:
@@ -1078,11 +1078,11 @@ private:
         board_.look(now);
         look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
-        auto const undisturbed = machine_.at() == step::running && !brokers_.outage();
+        auto const undisturbed = machine_.current_step() == step::running && !brokers_.outage();
         watchdog_.look(session_.running(), now, undisturbed);
         if (auto* const hook = session_.hook()) {
             hook->remind();
-            if (machine_.at() == step::setting_up && hook->telling_is_due(now)) {
+            if (machine_.current_step() == step::setting_up && hook->telling_is_due(now)) {
                 reporter_.setup_stalled(hook_task::told_every);
             }
         }
@@ -1117,7 +1117,7 @@ private:
     }
 
     void watch_assignment(clock::time_point now) {
-        if (times_.closing() || machine_.at() != step::joining) {
+        if (times_.closing() || machine_.current_step() != step::joining) {
             return; // it is not awaited, or not yet: what there was is being given back
         }
         if (config_.protocol == group_protocol::consumer) {

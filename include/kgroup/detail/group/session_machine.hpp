@@ -16,33 +16,31 @@ namespace kgroup::detail {
 
 using partition_set = std::set<topic_partition>;
 
-/// What the group does when partitions are assigned, revoked or lost, a handler ends, or the run is
-/// stopped: events in, actions out. It knows no executor, no clock and no Kafka client; whoever
-/// drives it performs the actions in order, before the next event, and reports their outcomes as
-/// events.
+/// Decides what a group does when partitions are assigned, revoked or lost, a handler ends, or the
+/// run is stopped. Events go in, actions come out. It knows no executor, no clock and no Kafka
+/// client. The driver performs the actions in order, before the next event, and reports their
+/// outcomes as events.
 ///
 /// Four rules of librdkafka shape it (confluentinc/librdkafka, 2.0 to 2.16):
-/// - A rebalance may be answered later than it arrives, but each only once. An eager one that a
-/// newer one has overtaken is not
-///   answered any more: the answer to the old revocation would wipe out the new assignment.
-/// - Cooperative ones are differences to what is assigned already, so none may be left out: what an
-/// overtaken one added is
-///   never offered again, what it removed is not taken away by anything else, and an answer that
-///   adds what is there already, or removes what is not, is refused. Two revocations are answered
-///   at once, because the answer to the first would count as the answer to the second.
-/// - While one is unanswered nothing is delivered, also to the claims that stay; so answers must
-/// not wait longer than
-///   handlers need.
-/// - An assignment that is lost belongs to others already: a commit for it would move their offsets
-/// back. So does what
-///   a revocation took away, as soon as a newer rebalance overtakes it and does not give it back.
 ///
-/// Hence three sets: what the group has given, what the client has been told, and what has a claim.
-/// Rebalances change the first when they arrive; everything else brings the other two after it.
+/// - A rebalance may be answered late, but only once. An eager rebalance that a newer one has
+///   overtaken is not answered any more: the answer to the old revocation would undo the new
+///   assignment.
+/// - Cooperative rebalances are deltas: apply every one. librdkafka never sends an overtaken delta
+///   again, and refuses one that does not match. Two revocations are answered at once, because the
+///   answer to the first would count as the answer to the second.
+/// - While a rebalance is unanswered, nothing is delivered, also to the claims that stay. So an
+///   answer must not take longer than the handlers need.
+/// - A lost assignment may belong to others already, and a commit for it would move their offsets
+///   back. The same holds for revoked partitions as soon as a newer rebalance overtakes the
+///   revocation and does not give them back.
 ///
-/// A member may own ten thousand partitions. So what one of the sets has and another has not is
-/// kept, and not computed anew: an event costs as much as it changes, but for an eager rebalance
-/// and the end of a session, which change all.
+/// Hence three sets: assigned by the group, assigned in the client, with a claim. A rebalance
+/// changes the first at once. The other two follow.
+///
+/// A member may own ten thousand partitions. So the differences between the sets are kept, and not
+/// computed anew: an event costs as much as it changes. Only an eager rebalance and the end of a
+/// session change all.
 class session_machine {
 public:
     struct settings {
@@ -136,7 +134,7 @@ public:
         partition_set claims;
     };
     /// Answer an assignment that nobody will read.
-    struct accept_unread {
+    struct assign_without_reading {
         partition_set assignment;
         bool cooperative = false;
     };
@@ -175,14 +173,14 @@ public:
         partition_set claims;
     };
     /// Nothing of these is needed any more.
-    struct drop_claims {
+    struct forget_claims {
         partition_set claims;
     };
     struct end_session {
         end_reason why;
     };
     /// A handler has returned and its claim stays behind.
-    struct report_orphan {
+    struct report_exited_claim {
         topic_partition where;
     };
     /// A newer rebalance has overtaken an unanswered one.
@@ -203,40 +201,40 @@ public:
         bool cancelled_late = false; // with it: what was cancelled has a moment left to end
     };
 
-    using action =
-        std::variant<look_up, begin_session, start_claims, accept_unread, release_partitions,
-                     end_claims, cancel, abandon, clean_up, commit, seal, drop_claims, end_session,
-                     report_orphan, report_superseded, arm_deadline, disarm_deadline,
-                     hasten_deadline, start_backoff, close_client, finish, start_delayed>;
+    using action = std::variant<look_up, begin_session, start_claims, assign_without_reading,
+                                release_partitions, end_claims, cancel, abandon, clean_up, commit,
+                                seal, forget_claims, end_session, report_exited_claim,
+                                report_superseded, arm_deadline, disarm_deadline, hasten_deadline,
+                                start_backoff, close_client, finish, start_delayed>;
     using actions = std::vector<action>;
 
     /// Where the machine is: what it waits for.
     enum class step {
-        joining,     // no session, nothing assigned: for a rebalance
-        looking_up,  // for the start offsets
-        setting_up,  // for `setup`
-        running,     // for a rebalance or a handler's end
-        draining,    // for handlers that are to end
-        cleaning_up, // for `cleanup`
-        committing,  // for the commit at the end of claims
-        backing_off, // for the time between two sessions over the same assignment
-        leaving,     // for an assignment, to leave with: a member that waits for one sends no
-                     // LeaveGroup
-        closing,     // for the client
+        joining,                   // no session, nothing assigned: for a rebalance
+        looking_up,                // for the start offsets
+        setting_up,                // for `setup`
+        running,                   // for a rebalance or a handler's end
+        draining,                  // for handlers that are to end
+        cleaning_up,               // for `cleanup`
+        committing,                // for the commit at the end of claims
+        backing_off,               // for the time between two sessions over the same assignment
+        awaiting_final_assignment, // for an assignment, to leave with: a member that waits for one
+        // sends no LeaveGroup
+        leaving, // for the client
         finished,
     };
 
     session_machine() = default;
     explicit session_machine(settings given) : settings_(given) {}
 
-    step at() const noexcept { return step_; }
+    step current_step() const noexcept { return step_; }
     bool in_session() const noexcept { return session_; }
     partition_set const& claims() const noexcept { return claims_; }
 
-    actions handle(event const& what) {
+    actions handle(event const& input) {
         out_.clear();
-        if (step_ != step::finished || std::holds_alternative<interrupted>(what)) {
-            std::visit([this](auto const& each) { on(each); }, what);
+        if (step_ != step::finished || std::holds_alternative<interrupted>(input)) {
+            std::visit([this](auto const& told) { on(told); }, input);
         }
         return std::exchange(out_, {});
     }
@@ -250,60 +248,66 @@ private:
 
     // Rebalances.
 
-    void on(assigned const& what) { arrive({true, what.partitions, what.cooperative}, false); }
-    void on(revoked const& what) { arrive({false, what.partitions, what.cooperative}, what.lost); }
+    void on(assigned const& change) {
+        on_rebalance({true, change.partitions, change.cooperative}, false);
+    }
+    void on(revoked const& change) {
+        on_rebalance({false, change.partitions, change.cooperative}, change.lost);
+    }
 
-    void arrive(rebalance what, bool lost) {
+    void on_rebalance(rebalance change, bool lost) {
         if (unanswered_) {
             out_.push_back(report_superseded{});
         }
-        group_waits_ = !what.assignment && !lost;
-        if (armed_ && whole_) {
+        group_waits_ = !change.assignment && !lost;
+        if (armed_ && session_end_) {
             hasten();
         }
-        lose(given_away_by(what, lost), end_reason::lost);
-        if (!what.cooperative) {
-            replaced_ = owned_;
-            remove(given_, partition_set{given_});
-        } else if (!what.assignment) {
-            auto const taken = intersection(what.partitions, owned_);
-            replaced_.insert(taken.begin(), taken.end());
-            remove(given_, what.partitions);
+        lose(given_away_by(change, lost), end_reason::lost);
+        if (!change.cooperative) {
+            to_release_ = assigned_in_client_;
+            remove(assigned_by_group_, partition_set{assigned_by_group_});
+        } else if (!change.assignment) {
+            auto const taken = intersection(change.partitions, assigned_in_client_);
+            to_release_.insert(taken.begin(), taken.end());
+            remove(assigned_by_group_, change.partitions);
         }
-        if (what.assignment) {
-            add(given_, what.partitions);
+        if (change.assignment) {
+            add(assigned_by_group_, change.partitions);
         }
         // Eager rebalances replace a session; and one that is only being set up is cheap to
         // replace.
-        if (session_ && (!what.cooperative || step_ == step::setting_up)) {
+        if (session_ && (!change.cooperative || step_ == step::setting_up)) {
             auto const all_lost = claims_.empty() ? lost : all_claims_lost();
-            if (!taken_ || all_lost) {
-                taken_ = all_lost ? end_reason::lost : end_reason::revoked;
+            if (!replaced_by_ || all_lost) {
+                replaced_by_ = all_lost ? end_reason::lost : end_reason::revoked;
             }
         }
-        unanswered_ = std::move(what);
-        if (step_ == step::closing || step_ == step::leaving) {
+        unanswered_ = std::move(change);
+        if (step_ == step::leaving || step_ == step::awaiting_final_assignment) {
             auto const assignment = unanswered_->assignment;
             answer_unread();
-            if (assignment && step_ == step::leaving) {
+            if (assignment && step_ == step::awaiting_final_assignment) {
                 disarm();
                 close();
             }
             return;
         }
-        reconsider();
+        on_change();
     }
 
     // The claims that others may have from now on.
-    partition_set given_away_by(rebalance const& what, bool lost) const {
-        if (what.cooperative) {
-            auto gone = what.assignment ? difference(revoked_, what.partitions) : revoked_;
+    partition_set given_away_by(rebalance const& change, bool lost) const {
+        if (change.cooperative) {
+            auto gone = change.assignment ? difference(revoked_, change.partitions) : revoked_;
             if (lost) {
-                gone.merge(intersection(what.partitions, claims_));
+                gone.merge(intersection(change.partitions, claims_));
             }
             return gone;
         }
-        return what.assignment ? difference(claims_, what.partitions) : lost ? claims_ : revoked_;
+        return change.assignment ? difference(claims_, change.partitions)
+               : lost            ? claims_
+                                 : revoked_;
     }
 
     // Where ending goes on already, the handlers learn of it now, and the rest follows in its turn.
@@ -312,12 +316,12 @@ private:
         gone = difference(gone, lost_);
         lost_.insert(gone.begin(), gone.end());
         if (gone.empty() || (step_ != step::draining && step_ != step::cleaning_up &&
-                             step_ != step::committing && !whole_)) {
+                             step_ != step::committing && !session_end_)) {
             return;
         }
         auto const all = all_claims_lost();
-        if (whole_ && all) {
-            whole_ = why;
+        if (session_end_ && all) {
+            session_end_ = why;
         }
         out_.push_back(end_claims{gone, why, all});
         if (cancel_those(gone) && step_ == step::draining) {
@@ -341,27 +345,27 @@ private:
     partition_set take_over() {
         if (unanswered_ && !unanswered_->cooperative) {
             may_leave_ = true;
-            replaced_.clear();
-            remove(owned_, partition_set{owned_});
-            add(owned_, given_);
-            return owned_;
+            to_release_.clear();
+            remove(assigned_in_client_, partition_set{assigned_in_client_});
+            add(assigned_in_client_, assigned_by_group_);
+            return assigned_in_client_;
         }
         auto added = untold_;
-        add(owned_, added);
-        may_leave_ = may_leave_ || !owned_.empty();
+        add(assigned_in_client_, added);
+        may_leave_ = may_leave_ || !assigned_in_client_.empty();
         return added;
     }
 
     void release(bool cooperative) {
-        remove(owned_, replaced_);
-        may_leave_ = !owned_.empty();
-        out_.push_back(release_partitions{std::exchange(replaced_, {}), cooperative});
+        remove(assigned_in_client_, to_release_);
+        may_leave_ = !assigned_in_client_.empty();
+        out_.push_back(release_partitions{std::exchange(to_release_, {}), cooperative});
     }
 
     void answer_unread() {
         if (unanswered_->assignment) {
             auto assignment = take_over();
-            out_.push_back(accept_unread{std::move(assignment), unanswered_->cooperative});
+            out_.push_back(assign_without_reading{std::move(assignment), unanswered_->cooperative});
         } else {
             release(unanswered_->cooperative);
         }
@@ -371,17 +375,17 @@ private:
     // What next?
 
     // Something has changed, perhaps in the middle of something else.
-    void reconsider() {
+    void on_change() {
         switch (step_) {
         case step::joining:
         case step::looking_up:
         case step::running:
         case step::backing_off:
-            return settle();
+            return decide_next();
         case step::setting_up:
         case step::draining:
-            if (!whole_ && (must_end() || taken_claims() != ending_)) {
-                settle();
+            if (!session_end_ && (must_end() || taken_claims() != ending_)) {
+                decide_next();
             }
             return;
         case step::committing:
@@ -395,7 +399,7 @@ private:
     // of the others need not wait for the answer to learn of it.
     void end_rest() {
         auto const why = must_end();
-        if (!why || whole_ || rest_ended_) {
+        if (!why || session_end_ || rest_ended_) {
             return;
         }
         if (auto rest = difference(difference(claims_, ending_), lost_); !rest.empty()) {
@@ -405,7 +409,7 @@ private:
     }
 
     // A step is done. The one place that decides what follows.
-    void settle() {
+    void decide_next() {
         if (session_) {
             if (auto const why = must_end()) {
                 return drain(claims_, *why, true);
@@ -419,7 +423,7 @@ private:
         }
         auto const unread = !session_ && (stopping_ || failed_ || over_);
         if (unanswered_ && unanswered_->cooperative && unanswered_->assignment &&
-            !replaced_.empty()) {
+            !to_release_.empty()) {
             release(true); // a revocation it has overtaken
         }
         if (unanswered_ && (unread || !unanswered_->assignment)) {
@@ -449,10 +453,10 @@ private:
         if (failed_) {
             return end_reason::handler_failed;
         }
-        if (taken_) {
-            return taken_;
+        if (replaced_by_) {
+            return replaced_by_;
         }
-        if (!claims_.empty() && replaced_.size() >= claims_.size() &&
+        if (!claims_.empty() && to_release_.size() >= claims_.size() &&
             taken_claims().size() == claims_.size()) {
             return all_claims_lost() ? end_reason::lost : end_reason::revoked;
         }
@@ -465,7 +469,7 @@ private:
         return std::nullopt;
     }
 
-    partition_set taken_claims() const { return intersection(claims_, replaced_); }
+    partition_set taken_claims() const { return intersection(claims_, to_release_); }
 
     // The start of claims.
 
@@ -478,9 +482,9 @@ private:
         out_.push_back(look_up{starting_});
     }
 
-    void on(looked_up const& what) {
+    void on(looked_up const& outcome) {
         if (step_ == step::looking_up) {
-            auto const delayed = intersection(starting_, what.delayed);
+            auto const delayed = intersection(starting_, outcome.delayed);
             delayed_.insert(delayed.begin(), delayed.end());
             found_start();
         }
@@ -488,13 +492,13 @@ private:
 
     // Before the claims start, it only makes these start with the others. What is to end does not
     // start any more.
-    void on(start_found const& what) {
-        auto found = intersection(delayed_, what.partitions);
+    void on(start_found const& outcome) {
+        auto found = intersection(delayed_, outcome.partitions);
         delayed_ = difference(delayed_, found);
-        if (step_ == step::setting_up || whole_ || must_end()) {
+        if (step_ == step::setting_up || session_end_ || must_end()) {
             return;
         }
-        found = difference(difference(difference(found, ending_), replaced_), lost_);
+        found = difference(difference(difference(found, ending_), to_release_), lost_);
         if (!found.empty()) {
             handlers_.insert(found.begin(), found.end());
             out_.push_back(start_delayed{std::move(found)});
@@ -513,18 +517,18 @@ private:
         out_.push_back(begin_session{starting_});
     }
 
-    void on(setup_ended const& what) {
+    void on(setup_ended const& outcome) {
         if (step_ != step::setting_up) {
             return;
         }
         disarm();
-        failed_ = failed_ || what.failed;
-        if (whole_) {
+        failed_ = failed_ || outcome.failed;
+        if (session_end_) {
             return drained();
         }
         step_ = step::running;
         if (failed_) {
-            return settle();
+            return decide_next();
         }
         start();
     }
@@ -540,7 +544,7 @@ private:
         handlers_.insert(ready.begin(), ready.end());
         out_.push_back(start_claims{std::move(assignment), std::exchange(starting_, {}),
                                     cooperative, answers, std::move(delayed)});
-        settle();
+        decide_next();
     }
 
     // The end of claims.
@@ -548,7 +552,7 @@ private:
     void drain(partition_set claims, end_reason why, bool whole) {
         ending_ = std::move(claims);
         if (whole) {
-            whole_ = why;
+            session_end_ = why;
         }
         if (std::exchange(rest_ended_, std::nullopt) != why) {
             out_.push_back(end_claims{ending_, why, whole});
@@ -569,30 +573,30 @@ private:
         arm_drain();
     }
 
-    void on(claim_ended const& what) {
-        if (handlers_.erase(what.where) == 0) {
+    void on(claim_ended const& outcome) {
+        if (handlers_.erase(outcome.where) == 0) {
             return;
         }
-        cancelled_.erase(what.where);
-        awaited_.erase(what.where);
-        failed_ = failed_ || what.failed;
+        cancelled_.erase(outcome.where);
+        awaited_.erase(outcome.where);
+        failed_ = failed_ || outcome.failed;
         if (step_ == step::draining && awaited_.empty()) {
             disarm();
             return drained();
         }
-        auto const told = whole_ || taken_ || rest_ended_ || replaced_.contains(what.where) ||
-                          lost_.contains(what.where);
-        if (!what.failed) {
+        auto const told = session_end_ || replaced_by_ || rest_ended_ ||
+                          to_release_.contains(outcome.where) || lost_.contains(outcome.where);
+        if (!outcome.failed) {
             if (told) {
                 return; // nothing else has changed
             }
             if (settings_.keep_others) {
-                out_.push_back(report_orphan{what.where});
+                out_.push_back(report_exited_claim{outcome.where});
                 return;
             }
             exited_ = true;
         }
-        reconsider();
+        on_change();
     }
 
     void on(deadline_over) {
@@ -604,9 +608,9 @@ private:
             if (cancel_those(awaited_)) {
                 return arm(arm_deadline::limit::grace);
             }
-            for (auto const& each : awaited_) {
-                handlers_.erase(each);
-                cancelled_.erase(each);
+            for (auto const& partition : awaited_) {
+                handlers_.erase(partition);
+                cancelled_.erase(partition);
             }
             out_.push_back(abandon{std::exchange(awaited_, {})});
             return drained();
@@ -619,7 +623,7 @@ private:
             }
             out_.push_back(abandon{});
             return step_ == step::setting_up ? drained() : commit_ending();
-        case step::leaving:
+        case step::awaiting_final_assignment:
             return close();
         default:
             return;
@@ -627,7 +631,7 @@ private:
     }
 
     void drained() {
-        if (!whole_) {
+        if (!session_end_) {
             return commit_ending();
         }
         step_ = step::cleaning_up;
@@ -636,12 +640,12 @@ private:
         arm(arm_deadline::limit::drain);
     }
 
-    void on(cleanup_ended const& what) {
+    void on(cleanup_ended const& outcome) {
         if (step_ != step::cleaning_up) {
             return;
         }
         disarm();
-        failed_ = failed_ || what.failed;
+        failed_ = failed_ || outcome.failed;
         commit_ending();
     }
 
@@ -655,71 +659,71 @@ private:
 
     void on(committed) {
         if (step_ == step::committing) {
-            out_.push_back(drop_claims{ending_});
+            out_.push_back(forget_claims{ending_});
             dropped();
         }
     }
 
     void dropped() {
         remove(claims_, ending_);
-        for (auto const& each : std::exchange(ending_, {})) {
-            lost_.erase(each);
-            delayed_.erase(each);
+        for (auto const& partition : std::exchange(ending_, {})) {
+            lost_.erase(partition);
+            delayed_.erase(partition);
         }
-        if (whole_) {
+        if (session_end_) {
             session_ = false;
             over_ = settings_.once;
-            taken_.reset();
-            out_.push_back(end_session{*std::exchange(whole_, std::nullopt)});
+            replaced_by_.reset();
+            out_.push_back(end_session{*std::exchange(session_end_, std::nullopt)});
         }
-        settle();
+        decide_next();
     }
 
     // Between sessions, and the end.
 
     void on(backoff_over) {
         if (step_ == step::backing_off) {
-            look_for_start(given_);
+            look_for_start(assigned_by_group_);
         }
     }
 
-    void on(stop_requested const& what) {
+    void on(stop_requested const& request) {
         if (!stopping_) {
             stopping_ = true;
-            joined_ = what.joined;
-            reconsider();
+            joined_ = request.joined;
+            on_change();
         }
     }
 
     void on(failed) {
         failed_ = true;
-        reconsider();
+        on_change();
     }
 
     void on(fatal) {
         fatal_ = true;
-        if (step_ == step::leaving || step_ == step::closing) {
+        if (step_ == step::awaiting_final_assignment || step_ == step::leaving) {
             return finish_now();
         }
         lose(claims_, end_reason::group_failed);
-        reconsider();
+        on_change();
     }
 
     void leave() {
         if (joined_ && !may_leave_ && !over_ && !failed_) {
-            step_ = step::leaving;
+            step_ = step::awaiting_final_assignment;
             return arm(arm_deadline::limit::join);
         }
         close();
     }
 
     void close() {
-        step_ = step::closing;
+        step_ = step::leaving;
         out_.push_back(close_client{});
     }
 
     void on(client_closed) {
-        if (step_ == step::closing) {
+        if (step_ == step::leaving) {
             finish_now();
         }
     }
@@ -728,10 +732,10 @@ private:
         give_up(step_ == step::setting_up || step_ == step::cleaning_up);
     }
 
-    void on(interrupted const& what) {
+    void on(interrupted const& rest) {
         session_ = true;
-        claims_ = what.claims;
-        handlers_ = what.claims; // as far as it is known
+        claims_ = rest.claims;
+        handlers_ = rest.claims; // as far as it is known
         give_up(true);
     }
 
@@ -752,7 +756,7 @@ private:
             if (in_hook) {
                 out_.push_back(abandon{});
             }
-            out_.push_back(drop_claims{std::exchange(claims_, {})});
+            out_.push_back(forget_claims{std::exchange(claims_, {})});
             out_.push_back(end_session{end_reason::stopped});
             session_ = false;
         }
@@ -791,21 +795,21 @@ private:
 
     // One of the three sets is another: so are their differences.
     void add(partition_set& to, partition_set const& partitions) {
-        for (auto const& each : partitions) {
-            to.insert(each);
-            compare(each);
+        for (auto const& partition : partitions) {
+            to.insert(partition);
+            compare(partition);
         }
     }
     void remove(partition_set& from, partition_set const& partitions) {
-        for (auto const& each : partitions) {
-            from.erase(each);
-            compare(each);
+        for (auto const& partition : partitions) {
+            from.erase(partition);
+            compare(partition);
         }
     }
     void compare(topic_partition const& where) {
-        auto const given = given_.contains(where);
+        auto const given = assigned_by_group_.contains(where);
         auto const claimed = claims_.contains(where);
-        include(untold_, where, given && !owned_.contains(where));
+        include(untold_, where, given && !assigned_in_client_.contains(where));
         include(unclaimed_, where, given && !claimed);
         include(revoked_, where, claimed && !given);
     }
@@ -818,8 +822,8 @@ private:
     }
 
     bool all_lost(partition_set const& claims) const {
-        return std::ranges::all_of(claims,
-                                   [this](auto const& each) { return lost_.contains(each); });
+        return std::ranges::all_of(
+            claims, [this](auto const& partition) { return lost_.contains(partition); });
     }
 
     static partition_set intersection(partition_set const& left, partition_set const& right) {
@@ -827,18 +831,18 @@ private:
             return intersection(right, left);
         }
         partition_set both;
-        for (auto const& each : left) {
-            if (right.contains(each)) {
-                both.insert(both.end(), each);
+        for (auto const& partition : left) {
+            if (right.contains(partition)) {
+                both.insert(both.end(), partition);
             }
         }
         return both;
     }
     static partition_set difference(partition_set const& left, partition_set const& right) {
         partition_set rest;
-        for (auto const& each : left) {
-            if (!right.contains(each)) {
-                rest.insert(rest.end(), each);
+        for (auto const& partition : left) {
+            if (!right.contains(partition)) {
+                rest.insert(rest.end(), partition);
             }
         }
         return rest;
@@ -849,32 +853,32 @@ private:
     actions out_;
     std::optional<rebalance> unanswered_; // the newest
     bool group_waits_ = false;            // for its answer: it is a revocation, and not lost
-    partition_set given_;                 // by the group, after the newest rebalance
-    partition_set owned_;                 // what the client believes to be assigned
-    partition_set replaced_;              // of what is owned: revoked since, or assigned anew
-    partition_set claims_;                // with a claim in the session
-    partition_set untold_;                // given and not owned
-    partition_set unclaimed_;             // given and without a claim
-    partition_set revoked_;               // with a claim and not given
-    partition_set handlers_;              // whose handler runs
-    partition_set delayed_;   // of the claims: their start is not known yet, and no handler runs
-    partition_set cancelled_; // of the handlers
-    partition_set starting_;  // looked up now, or claims whose handlers start after `setup`
-    partition_set ending_;    // drained, cleaned up or committed now
-    partition_set awaited_;   // of these, in `draining`: whose handler runs
-    partition_set lost_;      // of the claims: others may have them
-    std::optional<end_reason> whole_;      // the session ends with `ending_`
-    std::optional<end_reason> taken_;      // an eager rebalance ends the session
-    std::optional<end_reason> rest_ended_; // while `ending_` is committed, the other claims were
-                                           // told that the session ends
+    partition_set assigned_by_group_;     // after the newest rebalance
+    partition_set assigned_in_client_;
+    partition_set to_release_; // assigned in the client, and revoked or assigned anew since
+    partition_set claims_;     // with a claim in the session
+    partition_set untold_;     // assigned by the group, not in the client
+    partition_set unclaimed_;  // assigned by the group, without a claim
+    partition_set revoked_;    // with a claim, not assigned by the group any more
+    partition_set handlers_;   // whose handler runs
+    partition_set delayed_;    // of the claims: their start is not known yet, and no handler runs
+    partition_set cancelled_;  // of the handlers
+    partition_set starting_;   // looked up now, or claims whose handlers start after `setup`
+    partition_set ending_;     // drained, cleaned up or committed now
+    partition_set awaited_;    // of these, in `draining`: whose handler runs
+    partition_set lost_;       // of the claims: others may have them
+    std::optional<end_reason> session_end_; // the session ends with `ending_`
+    std::optional<end_reason> replaced_by_; // an eager rebalance ends the session
+    std::optional<end_reason> rest_ended_;  // while `ending_` is committed, the other claims were
+                                            // told that the session ends
     bool session_ = false;
     bool armed_ = false; // the deadline
     bool hook_cancelled_ = false;
     bool exited_ = false; // a handler returned early; holds until the next session
     bool stopping_ = false;
     bool joined_ = false;    // when stopped: the group knows this member
-    bool may_leave_ = false; // something is owned, or an eager assignment of nothing: a cooperative
-                             // one's LeaveGroup is not sent
+    bool may_leave_ = false; // something is assigned in the client, or an eager assignment of
+                             // nothing: a cooperative one's LeaveGroup is not sent
     bool failed_ = false;
     bool fatal_ = false;
     bool over_ = false; // the one session has been

@@ -58,8 +58,8 @@ constexpr group_phase phase_of(session_machine::step at, join_progress progress,
         return closing ? group_phase::leaving : group_phase::rebalancing;
     case step::backing_off:
         return group_phase::backing_off;
+    case step::awaiting_final_assignment:
     case step::leaving:
-    case step::closing:
         return group_phase::leaving;
     case step::finished:
         break;
