@@ -2,55 +2,27 @@
 
 // Work that blocks or computes for long belongs on a pool of threads, not on the group's executor:
 // while a handler blocks, everything else on its thread waits, and when every thread of the
-// executor is blocked for max.poll.interval.ms, the group takes the partitions away. A handler that
-// awaits the pool may take as long as it likes.
+// executor is blocked for max.poll.interval.ms, the group takes the partitions away. for_each with
+// the pool's executor runs its function there; a kgroup::limit keeps the claims from queueing more
+// than the pool has threads for, and lets them take turns.
 //
 // Factorises some numbers, on a Kafka embedded in this process.
+// tests/group/examples/blocking_work.cpp tests the handler without threads.
 
-#include <kgroup/kgroup.hpp>
+#include "blocking_work.hpp"
+
 #include <kgroup/testing/embedded_cluster.hpp>
 
-#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/thread_pool.hpp>
-#include <asio/use_awaitable.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <iostream>
 #include <string>
 #include <vector>
-
-// Blocks the thread it runs on for some tenths of a second.
-asio::awaitable<std::uint64_t> smallest_factor(std::uint64_t number) {
-    for (std::uint64_t candidate = 2; candidate * candidate <= number; ++candidate) {
-        if (number % candidate == 0) {
-            co_return candidate;
-        }
-    }
-    co_return number;
-}
-
-struct factoriser {
-    asio::thread_pool& pool;
-    kgroup::consumer_group& group;
-    std::size_t left;
-
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
-        while (auto message = co_await claim.messages().async_receive()) {
-            auto const number = std::stoull(std::string{message->value()});
-            auto const factor =
-                co_await asio::co_spawn(pool, smallest_factor(number), asio::use_awaitable);
-            // Here it is the executor's thread again: `left` needs no lock.
-            std::cout << number << " = " << factor << " * " << number / factor << std::endl;
-            claim.mark(*message);
-            if (--left == 0) {
-                group.stop();
-            }
-        }
-    }
-};
 
 int main() try {
     kgroup::testing::embedded_cluster cluster;
@@ -64,14 +36,23 @@ int main() try {
         }
     }
 
-    asio::thread_pool pool;
+    constexpr std::size_t threads = 4;
+    asio::thread_pool pool{threads};
     asio::io_context context;
     kgroup::consumer_group group{context,
                                  {.brokers = cluster.brokers(),
                                   .group_id = "factorisers",
                                   .topics = {"numbers"},
                                   .initial_offset = kgroup::offset_reset::earliest}};
-    factoriser handler{pool, group, produced};
+    std::atomic<std::size_t> left{produced};
+    examples::factoriser handler{
+        pool.get_executor(), threads, [&](std::uint64_t number, std::uint64_t factor) {
+            std::cout << std::to_string(number) + " = " + std::to_string(factor) + " * " +
+                             std::to_string(number / factor) + "\n";
+            if (--left == 0) {
+                group.stop();
+            }
+        }};
     std::exception_ptr failure;
     group.async_run(handler, [&](std::exception_ptr error) { failure = error; });
     context.run();

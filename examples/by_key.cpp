@@ -4,63 +4,18 @@
 // for its next attempt, only that customer waits.
 //
 // Books some orders on a Kafka embedded in this process; the warehouse is slow, and fails at times.
+// tests/group/examples/by_key.cpp tests the service in virtual time.
 
-#include <kgroup/for_each.hpp>
-#include <kgroup/kgroup.hpp>
+#include "by_key.hpp"
+
 #include <kgroup/testing/embedded_cluster.hpp>
-#include <kgroup/timer.hpp>
 
-#include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
-#include <asio/this_coro.hpp>
 
-#include <chrono>
 #include <cstddef>
 #include <exception>
-#include <functional>
 #include <iostream>
-#include <map>
-#include <stdexcept>
 #include <string>
-#include <string_view>
-#include <vector>
-
-using namespace std::chrono_literals;
-
-// Takes a while for each order, and refuses each order of a customer's once when it is busy.
-struct slow_warehouse {
-    asio::awaitable<void> book(std::string customer, std::string order, bool busy) {
-        kgroup::timer work{co_await asio::this_coro::executor};
-        work.expires_after(20ms);
-        co_await work.async_wait();
-        if (busy) {
-            throw std::runtime_error{"the warehouse is busy"};
-        }
-        booked[customer].push_back(order);
-    }
-
-    std::map<std::string, std::vector<std::string>> booked{};
-};
-
-struct order_service {
-    slow_warehouse& warehouse;
-    std::function<void()> after_each;
-
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
-        auto book = [this](kgroup::message const& message,
-                           kgroup::attempt const& attempt) -> asio::awaitable<void> {
-            auto const busy = message.key() == "bob" && attempt.number() == 1;
-            co_await warehouse.book(std::string{message.key()}, std::string{message.value()}, busy);
-            after_each();
-        };
-        co_await kgroup::for_each(
-            claim,
-            {.order = kgroup::order::by_key,
-             .in_flight = 100,
-             .retry = {.attempts = 5, .backoff = {.initial = 50ms, .max = 5s}}},
-            book);
-    }
-};
 
 int main() try {
     constexpr std::size_t orders = 60;
@@ -78,13 +33,13 @@ int main() try {
                                   .group_id = "orders",
                                   .topics = {"orders"},
                                   .initial_offset = kgroup::offset_reset::earliest}};
-    slow_warehouse warehouse;
+    examples::slow_warehouse warehouse;
     std::size_t left = orders;
-    order_service service{warehouse, [&] {
-                              if (--left == 0) {
-                                  group.stop();
-                              }
-                          }};
+    examples::booking_service service{warehouse, [&] {
+                                          if (--left == 0) {
+                                              group.stop();
+                                          }
+                                      }};
     std::exception_ptr failure;
     group.async_run(service, [&](std::exception_ptr error) { failure = error; });
     context.run();

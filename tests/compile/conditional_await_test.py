@@ -118,7 +118,7 @@ class ConditionalAwait(unittest.TestCase):
 
     def test_nothing_shown_is_written_so(self):
         awaits = 0
-        shown = {path: path.read_text() for path in [*sorted((TOP / "examples").glob("*.cpp")), *sorted((TOP / "benchmarks" / "arms").glob("*.cpp")),
+        shown = {path: path.read_text() for path in [*sorted((TOP / "examples").rglob("*.[ch]pp")), *sorted((TOP / "benchmarks" / "arms").glob("*.cpp")),
                                                      *sorted((TOP / "include").rglob("*.[hi]pp"))]}
         for page in [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]:
             shown[page] = "\n;\n".join(re.findall(r"^```cpp\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))

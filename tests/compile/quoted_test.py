@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
-PROGRAMS = [*sorted((TOP / "examples").glob("*.cpp")), *sorted((TOP / "tests").rglob("*.cpp"))]
+PROGRAMS = [*sorted((TOP / "examples").glob("*.[ch]pp")), *sorted((TOP / "tests").rglob("*.cpp"))]
 
 
 def words(text: str) -> str:
