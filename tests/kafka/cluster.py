@@ -25,6 +25,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import select
 import shutil
 import signal
@@ -530,6 +531,11 @@ class Cluster(Brokers):
 
     def resume(self, node: int = 1) -> None:
         self._require(node).send(signal.SIGCONT)
+
+    def fill_disk(self, node: int = 1) -> None:
+        """No file of the node can grow any more, as on a full disk. The node's next start finds room."""
+        _, most = resource.prlimit(pid := self._require(node).pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
 
     def running(self, node: int = 1) -> bool:
         return self._process(node) is not None

@@ -130,6 +130,32 @@ class LettersAwayTest(DeadLetters):
         for kind in ("claims_lost", "handler_failed", "handler_cancelled", "claim_stalled", "record_skipped"):
             self.assertEqual(0, consumer.events[kind], kind)
 
+    def test_they_wait_while_the_disk_of_their_broker_is_full(self) -> None:
+        cluster = Cluster()
+        self.addCleanup(cluster.stop)
+        cluster.start()
+        topic, group, letters = self.topic(PARTITIONS), self.unique("group"), self.unique("letters")
+        cluster.create_topic(letters, PARTITIONS)
+        consumer = self.consumer(topic, group, (cluster.addresses, letters), "--poison-every", "100")
+        self.kafka.produce(topic, 1000)
+        consumer.wait_for(lambda: len(consumer.letters) == 10, 30, "the first letters")
+
+        cluster.close()
+        cluster.fill_disk()
+        self.kafka.produce(topic, 1000, first=1000)
+        consumer.wait_for(lambda: consumer.events["dead_letter_held"] > 0, 30, "a letter is held")
+        self.assertFalse(cluster.running())  # a broker that cannot write gives up
+        self.assertEqual(10, len(consumer.letters))
+        cluster.stop(1, keep_data=True)
+        cluster.start(1)
+        consumer.wait_for(lambda: len(consumer.letters) == 20, 90, "all letters")
+        self.wait_committed(topic, group, 30)
+        self.assertEqual(0, consumer.stop())
+        self.assertEqual(20, sum(end for _, end in cluster.log_ends(letters).values()))  # each once
+        self.assertEqual(1980, len(consumer.done))
+        for kind in ("claims_lost", "handler_failed", "delivery_failed", "record_skipped"):
+            self.assertEqual(0, consumer.events[kind], kind)
+
     @staticmethod
     def share_done(consumer: Consumer, load: scenario.Load) -> float:
         """How much of what was produced meanwhile was done."""
