@@ -24,6 +24,7 @@ struct arm_options {
     int64_t messages;         // 0: until SIGTERM
     int64_t spin_rounds;
     int64_t sample_interval; // a sample each so many records
+    size_t value_size;       // of what is produced; 0: the arm consumes
     int32_t partitions;
     size_t property_count;
     struct arm_property properties[arm_property_limit];
@@ -92,6 +93,8 @@ static inline struct arm_options arm_parse(int argc, char** argv)
             options.messages = strtoll(value, NULL, 10);
         else if (strcmp(name, "--partitions") == 0)
             options.partitions = (int32_t)strtol(value, NULL, 10);
+        else if (strcmp(name, "--size") == 0)
+            options.value_size = strtoul(value, NULL, 10);
         else if (strcmp(name, "--spin") == 0)
             options.spin_rounds = strtoll(value, NULL, 10);
         else if (strcmp(name, "--property") == 0) {
@@ -106,8 +109,9 @@ static inline struct arm_options arm_parse(int argc, char** argv)
         } else
             arm_fail("unknown option", name);
     }
-    if (options.brokers == NULL || options.topic == NULL || options.group == NULL || options.partitions <= 0)
-        arm_fail("needed", "--brokers --topic --group --partitions");
+    if (options.brokers == NULL || options.topic == NULL || options.partitions <= 0 ||
+        (options.group == NULL && options.value_size < record_header_size))
+        arm_fail("needed", "--brokers --topic --partitions, and --group or --size");
     return options;
 }
 
@@ -166,6 +170,21 @@ static inline void arm_write_samples(struct arm_options const* options, struct a
         fwrite(tallies[index].samples, sizeof(struct arm_sample), tallies[index].sample_count, file);
     if (fclose(file) != 0)
         arm_fail("cannot write", options->samples_path);
+}
+
+// A value to produce, all of it text.
+static inline char* arm_value_of(struct arm_options const* options)
+{
+    char* const value = (char*)malloc(options->value_size);
+    for (size_t index = 0; index < options->value_size; ++index)
+        value[index] = (char)('a' + index % 23);
+    return value;
+}
+
+// Makes it the value of a record: as little as tells records apart, because the client is what is measured.
+static inline void arm_number_value(char* value, int64_t number)
+{
+    memcpy(value + sizeof number, &number, sizeof number);
 }
 
 static inline void arm_print_assigned(size_t partitions)

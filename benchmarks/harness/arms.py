@@ -28,25 +28,26 @@ class Arm:
     words: tuple[str, ...]  # the command, within the toolchain's folder of programs
     allocators: tuple[str, ...]
     libraries: tuple[str, ...]
+    producing: tuple[str, ...] = ()  # the command that produces; none: it only consumes
 
 
-def _native(name: str, *words: str, libraries: tuple[str, ...] = (INSTALLED, NEWEST)) -> Arm:
-    return Arm(name, "native", words, ("glibc", "mimalloc"), libraries)
+def _native(name: str, *words: str, libraries: tuple[str, ...] = (INSTALLED, NEWEST), producing: tuple[str, ...] = ()) -> Arm:
+    return Arm(name, "native", words, ("glibc", "mimalloc"), libraries, producing)
 
 
 ARMS = [
-    _native("kgroup", "kgroup_arm", "--mode", "record"),
+    _native("kgroup", "kgroup_arm", "--mode", "record", producing=("kgroup_produce_arm",)),
     _native("kgroup-batch", "kgroup_arm", "--mode", "batch"),
     _native("kgroup-pool", "kgroup_arm", "--mode", "pool"),
     _native("kgroup-direct", "kgroup_direct_arm", "--mode", "record"),
     _native("kgroup-direct-batch", "kgroup_direct_arm", "--mode", "batch"),
     _native("kgroup-direct-pool", "kgroup_direct_arm", "--mode", "pool"),
-    _native("bare-poll", "bare_arm", "--mode", "poll"),
+    _native("bare-poll", "bare_arm", "--mode", "poll", producing=("bare_produce_arm",)),
     _native("bare-split", "bare_arm", "--mode", "split"),
     _native("bare-batch", "bare_arm", "--mode", "batch"),
     _native("rdkafkacpp", "rdkafkacpp_arm", libraries=(INSTALLED,)),
-    Arm("sarama", "go", ("sarama",), (OWN,), (NONE,)),
-    Arm("franz-go", "go", ("franz-go",), (OWN,), (NONE,)),
+    Arm("sarama", "go", ("sarama",), (OWN,), (NONE,), ("sarama-produce",)),
+    Arm("franz-go", "go", ("franz-go",), (OWN,), (NONE,), ("franz-go-produce",)),
     Arm("java", "java", (), (OWN,), (NONE,)),
     Arm("rust-rdkafka", "rust", ("rust-rdkafka-arm",), ("glibc", "mimalloc"), (BUNDLED,)),
     Arm("confluent-python", "python", (), ("glibc",), (BUNDLED,)),
@@ -143,7 +144,8 @@ class Programs:
 
     def _prepare_go(self, log: Path) -> None:
         _need("go")
-        _run(["go", "build", "-mod=readonly", "-o", str(self._build / "go") + "/", "./sarama", "./franz-go"], log,
+        _run(["go", "build", "-mod=readonly", "-o", str(self._build / "go") + "/", "./sarama", "./franz-go",
+              "./sarama-produce", "./franz-go-produce"], log,
              cwd=FOLDER / "arms" / "go")
 
     def _prepare_java(self, log: Path) -> None:
@@ -165,21 +167,24 @@ class Programs:
             _run([sys.executable, "-m", "venv", str(folder)], log)
         _run([str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)], log)
 
-    def has(self, arm: Arm) -> None:
-        """Raises Missing when the arm is not to be had."""
+    def has(self, arm: Arm, consuming: bool = True, producing: bool = True) -> None:
+        """Raises Missing when the arm's programs of these kinds are not to be had."""
         if arm.toolchain == "native":
-            self.build(arm.words[0])
+            for words, wanted in ((arm.words, consuming), (arm.producing, producing)):
+                if words and wanted:
+                    self.build(words[0])
         else:
             self.prepare(arm.toolchain)
 
-    def command(self, arm: Arm) -> list[str]:
+    def command(self, arm: Arm, produces: bool = False) -> list[str]:
         if arm.toolchain == "java":
             folder = self._build / "java"
             return ["java", "-Xmx1g", "-cp", f"{folder / 'java-arm-1.jar'}:{folder / 'libs'}/*", "kgroup.benchmarks.Arm"]
         if arm.toolchain == "python":
             return [str(self._build / "python" / "bin" / "python"), str(FOLDER / "arms" / "confluent-python" / "arm.py")]
         folder = {"native": self._programs, "go": self._build / "go", "rust": self._build / "rust" / "release"}[arm.toolchain]
-        return [str(folder / arm.words[0]), *arm.words[1:]]
+        program, *options = arm.producing if produces else arm.words
+        return [str(folder / program), *options]
 
     def allocator(self) -> str:
         """mimalloc's shared library, by the name under which it is preloaded."""

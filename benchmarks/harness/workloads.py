@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .arms import Programs, Variant
+from .arms import Arm, Programs, Variant
 from .figures import Spread, largest_gaps, percentile, slope
 from .kafka import Kafka, Topic, TopicKind
 from .processes import ArmFailed, Member, Used
@@ -50,19 +50,30 @@ class Bench:
 
     def start(self, topic: Topic, group: str, *, messages: int = 0, samples: int = 0, spin_us: float = 0) -> Member:
         """A member of the group; `messages` 0 reads until it is terminated; a sample each `samples` records, 0: none."""
-        command = [*self._programs.command(self.variant.arm), "--brokers", self.kafka.brokers, "--topic", topic.name,
-                   "--group", group, "--partitions", str(topic.partitions), "--messages", str(messages)]
+        command = [*self._command(topic, messages), "--group", group]
         path = self._folder / f"samples-{len(self._members)}"
         if samples:
             path.unlink(missing_ok=True)
             command += ["--samples", str(path), "--sample-interval", str(samples)]
         if spin_us:
             command += ["--spin", str(int(spin_us * self._rounds_per_us))]
+        member = self._start(command)
+        self._samples[member] = path
+        return member
+
+    def produce(self, topic: Topic, *, messages: int, size: int) -> Member:
+        """A producer of so many records, the same number in each partition."""
+        return self._start([*self._command(topic, messages, produces=True), "--size", str(size)])
+
+    def _command(self, topic: Topic, messages: int, produces: bool = False) -> list[str]:
+        return [*self._programs.command(self.variant.arm, produces), "--brokers", self.kafka.brokers, "--topic", topic.name,
+                "--partitions", str(topic.partitions), "--messages", str(messages)]
+
+    def _start(self, command: list[str]) -> Member:
         for setting in self._properties:
             command += ["--property", setting]
         member = Member(self._programs.launcher, command, self._programs.environment(self.variant))
         self._members.append(member)
-        self._samples[member] = path
         return member
 
     def pace(self, topic: Topic, rate: int, records: int) -> subprocess.Popen:
@@ -144,6 +155,22 @@ def drain(bench: Bench, kind: TopicKind, spin_us: float = 0) -> dict:
     check_read(result, topic.records, topic.bytes, topic.checksum)
     bench.kafka.check_committed(topic, group)
     return drained(result, used, member.started_unix_ns)
+
+
+def produced(bench: Bench, partitions: int, size: int, records: int) -> dict:
+    """One producer writes to a new topic, from its first record to the acknowledgement of the last."""
+    kept = "retention.bytes=50000000,segment.bytes=50000000"  # the disk need not hold all runs
+    topic = bench.kafka.fresh(TopicKind(partitions, size, 0, config=kept))
+    producer = bench.produce(topic, messages=records, size=size)
+    producer.wait_for_event("assigned", JOIN_BOUND)
+    bench.check_allocator(producer)
+    result, used = producer.wait(60 + records / 10_000)
+    ends = bench.kafka.offsets(topic, bench.kafka.group())[1]
+    if result["msgs"] != records or ends != [records // partitions] * partitions:
+        raise ArmFailed(f"{result['msgs']} records of {records} acknowledged, the logs end at {ends}")
+    figures = drained(result, used, producer.started_unix_ns)
+    del figures["start_ms"]
+    return figures
 
 
 def paced(bench: Bench, rate: int, seconds: float, partitions: int) -> dict:
@@ -312,9 +339,11 @@ class Workload:
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     most_rounds: int | None = None
+    produces: bool = False
 
-    def takes(self, arm: str) -> bool:
-        return arm not in self.without and (not self.only or arm in self.only)
+    def takes(self, arm: Arm) -> bool:
+        return (arm.name not in self.without and (not self.only or arm.name in self.only)
+                and (not self.produces or bool(arm.producing)))
 
 
 THROUGHPUT = ("msgs_per_s", "cpu_ns_per_msg", "peak_rss_mib")
@@ -330,6 +359,10 @@ def _draining(partitions: int, size: int, records: int, compression: str = "none
 def _draining_one_of(partitions: int, size: int, records: int):
     # A multiple of what the arms count in: none of their claims has the share that it expects.
     return lambda bench, scale: drain(bench, TopicKind(partitions, size, evenly(records * scale, 1536), filled=1))
+
+
+def _producing(partitions: int, size: int, records: int):
+    return lambda bench, scale: produced(bench, partitions, size, evenly(records * scale, partitions))
 
 
 def _paced(rate: int, partitions: int):
@@ -368,6 +401,10 @@ WORKLOADS = [
              _draining(6, 100, 3_000_000), THROUGHPUT, brokers=3),
     Workload("cpu-20us", "300,000 records of 100 B, 6 partitions, 20 µs of CPU in the handler",
              _draining(6, 100, 300_000, spin_us=20), THROUGHPUT, without=PYTHON),
+    Workload("produce-100B", "3 M records of 100 B to 6 partitions, from the first to the acknowledgement of the last",
+             _producing(6, 100, 3_000_000), THROUGHPUT, produces=True),
+    Workload("produce-1KiB", "1 M records of 1 KiB to 6 partitions, from the first to the acknowledgement of the last",
+             _producing(6, 1024, 1_000_000), THROUGHPUT, produces=True),
     Workload("rest", "resident memory of a member at rest with 1 and with 1,000 empty partitions",
              lambda bench, _: at_rest(bench), ("rss_1_mib", "rss_1000_mib", "kib_per_claim"), most_rounds=2),
     Workload("soak", "10 minutes at 50,000 records/s with 10 µs of CPU a record: resident memory from second to second",

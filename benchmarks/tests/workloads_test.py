@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.arms import Arm, Variant
 from harness.kafka import Kafka, Topic
 from harness.processes import ArmFailed, Member
-from harness.workloads import Bench, Sample, TopicKind, check_complete, check_read, drain
+from harness.workloads import Bench, Sample, TopicKind, check_complete, check_read, drain, produced
 
 FOLDER = Path(__file__).resolve().parent.parent
 TOPIC = Topic("filled", 2, 1000, 100_000, "00000000000000ff")
@@ -27,7 +27,7 @@ class ScriptedPrograms:
         self._script = folder / "arm.py"
         self._script.write_text(script)
 
-    def command(self, _arm) -> list[str]:
+    def command(self, _arm, _produces=False) -> list[str]:
         return [sys.executable, str(self._script)]
 
     def environment(self, _variant) -> dict[str, str]:
@@ -42,6 +42,9 @@ class ScriptedKafka(Kafka):
         self._committed = committed
 
     def filled(self, _kind) -> Topic:
+        return TOPIC
+
+    def fresh(self, _kind) -> Topic:
         return TOPIC
 
     def group(self) -> str:
@@ -60,17 +63,22 @@ def arm_that_prints(result: dict, exit_status: int = 0) -> str:
     """)
 
 
-class Draining(unittest.TestCase):
+class Scripted(unittest.TestCase):
     def setUp(self):
         self._folder = tempfile.TemporaryDirectory()
         self.addCleanup(self._folder.cleanup)
 
-    def drained(self, script: str, committed: tuple[int, int] = (500, 500)) -> dict:
+    def bench(self, script: str, committed: tuple[int, int] = (500, 500)) -> Bench:
         folder = Path(self._folder.name)
         bench = Bench(ScriptedPrograms(folder, script), ScriptedKafka(list(committed)),
                       Variant(Arm("scripted", "python", (), ("own",), ("none",)), "own", "none"), 1.0, folder)
         self.addCleanup(bench.close)
-        return drain(bench, TopicKind(2, 100, 1000))
+        return bench
+
+
+class Draining(Scripted):
+    def drained(self, script: str, committed: tuple[int, int] = (500, 500)) -> dict:
+        return drain(self.bench(script, committed), TopicKind(2, 100, 1000))
 
     def test_an_honest_arm_passes_with_its_figures(self):
         row = self.drained(arm_that_prints(HONEST))
@@ -101,6 +109,22 @@ class Draining(unittest.TestCase):
     def test_an_arm_that_never_joins_is_caught(self):
         with self.assertRaisesRegex(ArmFailed, "no 'assigned'.*cannot connect"):
             self.drained("import sys; sys.exit('cannot connect')")
+
+
+class Producing(Scripted):
+    """The logs of ScriptedKafka end at 500."""
+
+    def test_an_honest_arm_passes_with_its_figures(self):
+        row = produced(self.bench(arm_that_prints(HONEST)), 2, 100, 1000)
+        self.assertEqual((row["msgs"], row["seconds"], row["msgs_per_s"]), (1000, 0.5, 2000))
+
+    def test_an_arm_whose_records_are_not_all_acknowledged_is_caught(self):
+        with self.assertRaisesRegex(ArmFailed, "999 records of 1000"):
+            produced(self.bench(arm_that_prints({**HONEST, "msgs": 999})), 2, 100, 1000)
+
+    def test_an_arm_whose_records_are_not_in_the_logs_is_caught(self):
+        with self.assertRaisesRegex(ArmFailed, "the logs end at"):
+            produced(self.bench(arm_that_prints({**HONEST, "msgs": 1200})), 2, 100, 1200)
 
 
 class Launching(unittest.TestCase):

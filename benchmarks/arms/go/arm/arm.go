@@ -2,6 +2,7 @@
 package arm
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -31,6 +32,7 @@ type Options struct {
 	Partitions     int
 	Spin           int64
 	SampleInterval int64
+	Size           int // of a value that is produced; 0: the arm consumes
 }
 
 func Parse() Options {
@@ -43,9 +45,10 @@ func Parse() Options {
 	flag.Int64Var(&options.Messages, "messages", 0, "records to read; 0: until SIGTERM")
 	flag.IntVar(&options.Partitions, "partitions", 0, "of the topic")
 	flag.Int64Var(&options.Spin, "spin", 0, "rounds of work a record")
+	flag.IntVar(&options.Size, "size", 0, "of a value, for arms that produce")
 	flag.Parse()
-	if options.Brokers == "" || options.Topic == "" || options.Group == "" || options.Partitions <= 0 {
-		fmt.Fprintln(os.Stderr, "needed: --brokers --topic --group --partitions")
+	if options.Brokers == "" || options.Topic == "" || options.Partitions <= 0 || (options.Group == "" && options.Size < 16) {
+		fmt.Fprintln(os.Stderr, "needed: --brokers --topic --partitions, and --group or --size")
 		os.Exit(2)
 	}
 	return options
@@ -128,6 +131,29 @@ func (t *Tally) Take(value []byte, partition int32, offset int64) {
 	if t.spin != 0 {
 		t.spun += spin(uint64(offset), t.spin)
 	}
+}
+
+// Values makes the values of an arm that produces, each in memory of its own: clients in Go keep it until it is acknowledged.
+type Values struct{ text []byte }
+
+func NewValues(options Options) Values {
+	text := make([]byte, options.Size)
+	for index := range text {
+		text[index] = byte('a' + index%23)
+	}
+	return Values{text}
+}
+
+// Make is as little as tells records apart.
+func (v Values) Make(number int64) []byte {
+	value := bytes.Clone(v.text)
+	binary.LittleEndian.PutUint64(value[8:], uint64(number))
+	return value
+}
+
+// PrintProduced prints the result of an arm that produces.
+func PrintProduced(client string, options Options, acknowledged, first, last int64) {
+	PrintResult(client, []*Tally{{Messages: acknowledged, bytes: acknowledged * int64(options.Size), first: first, last: last}})
 }
 
 // Context ends at SIGTERM.
