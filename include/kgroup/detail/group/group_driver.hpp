@@ -9,9 +9,7 @@
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
-#include <kgroup/detail/group/assignment_watch.hpp>
 #include <kgroup/detail/group/backoff.hpp>
-#include <kgroup/detail/group/broker_watch.hpp>
 #include <kgroup/detail/group/claim_reports.hpp>
 #include <kgroup/detail/group/claim_task.hpp>
 #include <kgroup/detail/group/claim_watchdog.hpp>
@@ -23,10 +21,12 @@
 #include <kgroup/detail/group/group_driver_base.hpp>
 #include <kgroup/detail/group/group_mail.hpp>
 #include <kgroup/detail/group/hook_task.hpp>
+#include <kgroup/detail/group/membership_watch.hpp>
 #include <kgroup/detail/group/missing_topics.hpp>
 #include <kgroup/detail/group/offset_committer.hpp>
 #include <kgroup/detail/group/offset_lookup.hpp>
 #include <kgroup/detail/group/offset_queries.hpp>
+#include <kgroup/detail/group/outage_watch.hpp>
 #include <kgroup/detail/group/paused_partitions.hpp>
 #include <kgroup/detail/group/position_resets.hpp>
 #include <kgroup/detail/group/rebalance_timing.hpp>
@@ -130,7 +130,7 @@ public:
         client_.check_topics(topics);
         mail_.tell([this, topics = std::move(topics)] {
             if (!times_.closing() && !stop_asked_) {
-                topics_ = topics;
+                membership_.subscribed(topics);
                 subscription_changed_ = true;
                 client_.subscribe(topics);
             }
@@ -177,7 +177,7 @@ public:
                     }
                 });
                 client_started_ = true;
-                assignment_.begin(clock::now());
+                membership_.without_assignment(clock::now());
                 board_.look(clock::now());
                 deadlines_.set(deadline::tick, clock::now());
                 schedule_commit();
@@ -245,7 +245,7 @@ private:
     using machine = session_machine;
     using step = session_machine::step;
     using deadline = deadline_table::deadline;
-    using question = broker_questions::kind;
+    using question = membership_watch::question;
 
     static asio::awaitable<std::vector<offset_for_time>>
     offsets_for_times(std::shared_ptr<group_driver> self, std::vector<topic_partition> partitions,
@@ -307,8 +307,9 @@ private:
             if (machine_.current_step() == step::finished) {
                 break;
             }
-            board_.enter(phase_of(machine_.current_step(), join_progress_now(), times_.closing()),
-                         clock::now());
+            board_.enter(
+                phase_of(machine_.current_step(), membership_.progress(), times_.closing()),
+                clock::now());
             if (inbox_.empty()) {
                 auto const until =
                     deadlines_.nearest({lookup_.due(), tokens_.due(), committer_.due()});
@@ -424,8 +425,7 @@ private:
     void note(machine::assigned const& rebalance) {
         answered();
         subscription_changed_ = false;
-        end_wait_for_assignment(event_reporter::list(rebalance.partitions));
-        has_joined_ = true;
+        membership_.assigned(event_reporter::list(rebalance.partitions));
         board_.join(client_.member_id(), client_.generation_id());
         end_what_names_no_place((clock::time_point::max)(), "an assignment has arrived");
         if (reporter_.lasts(event_kind::topic_missing) ||
@@ -444,7 +444,7 @@ private:
             answered();
         }
         if (rebalance.lost || !rebalance.cooperative) { // after others no assignment need follow
-            assignment_.begin(clock::now());
+            membership_.without_assignment(clock::now());
         }
     }
 
@@ -478,7 +478,7 @@ private:
     }
 
     void on_client(client_offsets& answer) {
-        if (brokers_.answers_look_up(answer.id, answer.error)) {
+        if (membership_.look_up_shows_broker(answer.id, answer.error)) {
             answered();
         }
         follow(lookup_.answer(answer, clock::now()));
@@ -527,7 +527,7 @@ private:
     }
 
     void on_client(client_commit& answer) {
-        if (brokers_.answers_commit(answer.id, answer.error)) {
+        if (membership_.commit_shows_broker(answer.id, answer.error)) {
             answered();
         }
         committer_.answer(clock::now(), answer, session_.state().get());
@@ -548,8 +548,7 @@ private:
     }
 
     void on_client(client_ends& answer) {
-        if (!questions_.answer(question::log_ends, answer.id) &&
-            !questions_.answer(question::topics, answer.id)) {
+        if (!membership_.take(answer)) {
             return;
         }
         auto const now = clock::now();
@@ -563,11 +562,7 @@ private:
     }
 
     void on_client(client_coordinator& answer) {
-        if (!questions_.answer(question::coordinator, answer.id)) {
-            return;
-        }
-        coordinator_ = answer;
-        if (is_answer_of_broker(answer.error)) {
+        if (membership_.take(answer) && is_answer_of_broker(answer.error)) {
             answered();
         }
     }
@@ -585,14 +580,13 @@ private:
 
     void on_client(client_notice& notice) {
         if (notice.what.kind == event_kind::brokers_unreachable) {
-            if (!brokers_.unreachable(clock::now(), last_commit_, lookup_.last_id())) {
+            if (!membership_.unreachable(clock::now(), last_commit_, lookup_.last_id())) {
                 return;
             }
-            questions_.forget(); // their answers may be older
             watchdog_.outage_began(session_.running());
         }
         if (notice.what.kind == event_kind::authentication_failed) {
-            brokers_.refused(clock::now());
+            membership_.refused(clock::now());
         }
         if (notice.what.kind == event_kind::topic_missing && notice.what.where) {
             missing_topics_.miss(notice.what.where->topic, notice.log_ends, session_.state().get());
@@ -611,7 +605,7 @@ private:
     void fail_fatally(std::error_code ec, std::string const& text) {
         std::string remedy{remedy_of(ec)};
         if (ec == make_error_code(kafka_errc::invalid_regular_expression)) {
-            for (auto const& topic : topics_) {
+            for (auto const& topic : membership_.topics()) {
                 remedy += topic.starts_with('^') ? " '" + topic + "'" : "";
             }
         }
@@ -642,15 +636,7 @@ private:
     }
 
     // A broker has answered.
-    void answered() {
-        auto const ended = brokers_.answered(clock::now());
-        if (ended.reachable) {
-            reporter_.brokers_reachable();
-        }
-        if (ended.accepted && !tokens_.fails()) {
-            reporter_.member_accepted();
-        }
-    }
+    void answered() { membership_.answered(clock::now(), tokens_.fails()); }
 
     // Something shows that there is such a topic.
     void found_topic(std::string const& topic) {
@@ -996,7 +982,7 @@ private:
         if (flaw) {
             auto const retry_in = tokens_.fail(clock::now());
             reporter_.authentication_failed(flaw->error, flaw->reason, retry_in);
-        } else if (tokens_.succeed() && !brokers_.refusal()) {
+        } else if (tokens_.succeed() && !membership_.refusal()) {
             reporter_.token_given();
         }
     }
@@ -1078,7 +1064,7 @@ private:
         board_.look(now);
         look_for_missing_topics();
         // While it is, something else is the reason that nothing comes.
-        auto const undisturbed = machine_.current_step() == step::running && !brokers_.outage();
+        auto const undisturbed = machine_.current_step() == step::running && !membership_.outage();
         watchdog_.look(session_.running(), now, undisturbed);
         if (auto* const hook = session_.hook()) {
             hook->remind();
@@ -1098,7 +1084,7 @@ private:
 
     // The client's debug log is followed for some seconds before something is told, for its words.
     void listen(clock::time_point now, bool undisturbed) {
-        auto const wanted = assignment_.tells_soon(now) || lookup_.tells_soon(now) ||
+        auto const wanted = membership_.tells_soon(now) || lookup_.tells_soon(now) ||
                             (undisturbed && watchdog_.tells_soon(session_.running(), now));
         if (wanted != std::exchange(listening_, wanted)) {
             client_.listen(wanted);
@@ -1117,101 +1103,31 @@ private:
     }
 
     void watch_assignment(clock::time_point now) {
-        if (times_.closing() || machine_.current_step() != step::joining) {
-            return; // it is not awaited, or not yet: what there was is being given back
+        // Else none is awaited, or not yet: what there was is being given back.
+        if (!times_.closing() && machine_.current_step() == step::joining) {
+            membership_.look(now, client_.member_id(), client_.generation_id(),
+                             [this] { return log_words(std::nullopt); });
         }
-        if (config_.protocol == group_protocol::consumer) {
-            // Who has an epoch has been answered: its share is empty, of which librdkafka does not
-            // tell. Nor does it tell that such a member has to join again.
-            if (client_.generation_id() > 0) {
-                end_wait_for_assignment("this member's share is empty");
-            } else {
-                assignment_.begin(now);
-            }
-        } else if (!has_joined_) {
-            has_joined_ = !client_.member_id().empty(); // which the coordinator has given it
-        }
-        if (assignment_.telling_is_due(now)) {
-            auto const joined =
-                config_.protocol != group_protocol::consumer && !client_.member_id().empty();
-            auto const reason = reason_of_wait(brokers_.outage(), coordinator_, joined,
-                                               reporter_.lasting(event_kind::topic_missing));
-            reporter_.no_assignment(coordinator_ ? coordinator_->error : std::error_code{},
-                                    now - *assignment_.since(), reason, log_words(std::nullopt));
-        }
-    }
-
-    void end_wait_for_assignment(std::string const& text) {
-        assignment_.end();
-        reporter_.assignment_received(text);
-    }
-
-    join_progress join_progress_now() const {
-        if (!assignment_.since()) {
-            return join_progress::joined;
-        }
-        if (brokers_.outage() || (coordinator_ && !coordinator_->broker_known)) {
-            return join_progress::no_broker;
-        }
-        if (coordinator_ && !is_answer_of_broker(coordinator_->error)) {
-            return join_progress::no_coordinator;
-        }
-        return coordinator_ || has_joined_ ? join_progress::joining : join_progress::no_broker;
     }
 
     // Whether they are there, and what there is to read.
     void ask_brokers(clock::time_point now) {
-        auto const due = brokers_.questions_due(now);
-        auto const assignment_due = assignment_.question_is_due(now);
+        auto const& running = session_.running();
         try {
-            if (!questions_.open(question::coordinator) &&
-                (due.outage || due.refusal || assignment_due)) {
-                client_.ask_coordinator(questions_.ask(question::coordinator), some_partition(),
-                                        question_timeout);
-            }
-            if (!questions_.open(question::log_ends)) {
-                auto quiet = watchdog_.claims_to_ask(session_.running(), now, due.outage);
-                if (!quiet.empty()) {
-                    client_.find_ends(questions_.ask(question::log_ends), std::move(quiet),
-                                      question_timeout);
-                }
-            }
-            if (!questions_.open(question::topics) && now >= next_topics_) {
-                next_topics_ = now + ask_topics_after;
-                auto topics = topics_in_trouble();
-                if (!topics.empty()) {
-                    client_.find_ends(questions_.ask(question::topics), std::move(topics),
-                                      question_timeout);
+            auto due = membership_.questions_due(
+                now, running.empty() ? nullptr : &running.begin()->first,
+                [&](bool outage) { return watchdog_.claims_to_ask(running, now, outage); });
+            for (auto& request : due) {
+                if (request.kind == question::coordinator) {
+                    client_.ask_coordinator(request.id, request.partitions.front(),
+                                            question_timeout);
+                } else {
+                    client_.find_ends(request.id, std::move(request.partitions), question_timeout);
                 }
             }
         } catch (...) { // out of memory or threads: again at the next time
-            questions_.forget();
+            membership_.forget_questions();
         }
-    }
-
-    // A partition of each topic that is missing, or cannot be read, as a whole.
-    std::vector<topic_partition> topics_in_trouble() const {
-        std::vector<topic_partition> topics;
-        for (auto const kind : {event_kind::topic_missing, event_kind::partition_error}) {
-            for (auto const& known : reporter_.lasting(kind)) {
-                if (known.newest.where && known.newest.where->partition < 0) {
-                    topics.emplace_back(known.newest.where->topic, 0);
-                }
-            }
-        }
-        return topics;
-    }
-
-    topic_partition some_partition() const {
-        if (auto const& running = session_.running(); !running.empty()) {
-            return running.begin()->first;
-        }
-        for (auto const& topic : topics_) {
-            if (!topic.starts_with('^')) {
-                return {topic, 0};
-            }
-        }
-        return {"__consumer_offsets", 0};
     }
 
     // The end.
@@ -1279,7 +1195,6 @@ private:
     static constexpr auto last_grace = std::chrono::milliseconds{500};
     // What nobody has told again for so long is taken to be over, where nobody tells its end.
     static constexpr auto silence = std::chrono::seconds{30};
-    static constexpr auto ask_topics_after = std::chrono::seconds{10};
     static constexpr auto question_timeout = std::chrono::milliseconds{4000};
     static constexpr auto request_timeout = std::chrono::milliseconds{10000};
 
@@ -1307,16 +1222,10 @@ private:
     missing_topics missing_topics_;
     position_resets resets_;
     state_board board_{config_.group_id, config_.protocol};
-    std::vector<std::string> topics_ = config_.topics;
-    assignment_watch assignment_;
-    bool has_joined_ = false; // the coordinator has let it, some time
-    bool listening_ = false;  // to the client's debug log
-    broker_watch brokers_;
-    broker_questions questions_;
+    membership_watch membership_{reporter_, config_.protocol, config_.topics};
+    bool listening_ = false;            // to the client's debug log
     bool subscription_changed_ = false; // since the last rebalance
     std::uint64_t last_commit_ = 0;
-    std::optional<client_coordinator> coordinator_; // its last answer
-    clock::time_point next_topics_{};
     std::exception_ptr failure_;
     end_reason last_end_ = end_reason::running;
     bool client_started_ = false;
