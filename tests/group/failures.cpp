@@ -147,9 +147,9 @@ TEST_CASE_FIXTURE(
     CHECK(count(event_kind::handler_returned) == 1);
     CHECK(last(event_kind::handler_returned).where == t0);
     CHECK(last(event_kind::session_ended).text == "claim_exited");
-    advance(249ms);
+    advance(230ms);
     CHECK(handler.setups == 1);
-    advance(1ms);
+    advance(20ms);
     CHECK(handler.setups == 2);
     CHECK(said() == lines{"look up t[0] t[1]", "> offsets", "seek t[0]@1", "seek t[1]@0",
                           "commit t[0]=2", "> committed"});
