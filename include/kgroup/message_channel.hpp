@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -186,8 +187,7 @@ public:
     template <
         asio::completion_token_for<void(std::error_code, std::optional<message>)> CompletionToken>
     auto async_receive(CompletionToken&& token) {
-        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
-                                       async_receive(), std::forward<CompletionToken>(token));
+        return spawn(async_receive(), std::forward<CompletionToken>(token));
     }
 
     /// Waits for the next message, for as long as `limit` at most. A message that arrives at the
@@ -202,9 +202,7 @@ public:
     template <
         asio::completion_token_for<void(std::error_code, std::optional<message>)> CompletionToken>
     auto async_receive_for(std::chrono::nanoseconds limit, CompletionToken&& token) {
-        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
-                                       async_receive_for(limit),
-                                       std::forward<CompletionToken>(token));
+        return spawn(async_receive_for(limit), std::forward<CompletionToken>(token));
     }
 
     /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most
@@ -217,9 +215,7 @@ public:
     /// message_batch)`.
     template <asio::completion_token_for<void(std::error_code, message_batch)> CompletionToken>
     auto async_receive_available(std::size_t max, CompletionToken&& token) {
-        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
-                                       async_receive_available(max),
-                                       std::forward<CompletionToken>(token));
+        return spawn(async_receive_available(max), std::forward<CompletionToken>(token));
     }
 
     /// Waits until a batch is complete, and takes it: so many messages, so many bytes, or so long
@@ -245,8 +241,7 @@ public:
     /// message_batch)`.
     template <asio::completion_token_for<void(std::error_code, message_batch)> CompletionToken>
     auto async_collect(collect_limits limits, CompletionToken&& token) {
-        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
-                                       async_collect(limits), std::forward<CompletionToken>(token));
+        return spawn(async_collect(limits), std::forward<CompletionToken>(token));
     }
 
     /// The next message if one is at hand or waits in the partition's queue; otherwise nullopt,
@@ -261,8 +256,7 @@ public:
     /// The same with a completion token. Completion signature: `void(std::error_code)`.
     template <asio::completion_token_for<void(std::error_code)> CompletionToken>
     auto async_wait(CompletionToken&& token) {
-        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
-                                       async_wait(), std::forward<CompletionToken>(token));
+        return spawn(async_wait(), std::forward<CompletionToken>(token));
     }
 
     /// Whether the claim has ended: nothing will be delivered any more. Any thread.
@@ -296,6 +290,35 @@ private:
     detail::record_block* drain(std::size_t capacity, std::int64_t expected);
     std::size_t next_fill() const noexcept;
     void fill();
+
+    // While a receive runs by itself, for a completion handler.
+    class spawned_receive {
+    public:
+        explicit spawned_receive(detail::partition_state& of) : state_(of.shared_from_this()) {
+            state_->begin_receive();
+        }
+        spawned_receive(spawned_receive&&) noexcept = default;
+        ~spawned_receive() {
+            if (state_) {
+                state_->end_receive();
+            }
+        }
+        void let_go() noexcept {
+            if (auto const state = std::exchange(state_, nullptr)) {
+                state->end_receive();
+                state->tell_kept();
+            }
+        }
+
+    private:
+        std::shared_ptr<detail::partition_state> state_;
+    };
+    template <typename Result, typename CompletionToken>
+    auto spawn(asio::awaitable<Result> receiving, CompletionToken&& token) {
+        return detail::async_operation(state_.strand(), asio::enable_total_cancellation(),
+                                       std::move(receiving), std::forward<CompletionToken>(token),
+                                       [this] { return spawned_receive{state_}; });
+    }
 
     // While a batch is collected. (Of a lambda in a coroutine that is compiled apart, g++ 12
     // warns.)

@@ -25,40 +25,69 @@ using namespace kgroup::tests;
 using kgroup::claim;
 using kgroup::session;
 
-TEST_CASE("a receive gives the end of its claim, and never the cancellation that comes with it") {
-    struct listening_handler {
-        std::atomic<int> began{0};
-        std::atomic<int> ends{0};
-        std::atomic<int> cancelled{0};
+struct listening_handler {
+    std::atomic<int> began{0};
+    std::atomic<int> ends{0};
+    std::atomic<int> cancelled{0};
 
-        asio::awaitable<void> consume_claim(session&, claim& of) {
-            co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-            auto const form = began++ % 4;
-            auto& messages = of.messages();
-            try {
-                while (!messages.ended()) {
-                    if (form == 0) {
-                        static_cast<void>(co_await messages.async_receive());
-                    } else if (form == 1) {
-                        static_cast<void>(co_await messages.async_receive_for(1h));
-                    } else if (form == 2) {
-                        static_cast<void>(co_await messages.async_receive_available(3));
-                    } else {
-                        co_await messages.async_wait();
-                        static_cast<void>(messages.try_receive());
-                    }
-                }
-                if (co_await messages.async_receive()) {
-                    co_return;
-                }
-                co_await asio::post(
-                    asio::use_awaitable); // what it does at the end is not cancelled
-                ++ends;
-            } catch (std::system_error const&) {
-                ++cancelled;
-            }
+    static constexpr int forms = 10;
+    static asio::awaitable<void> receive(kgroup::message_channel& messages, int form) {
+        kgroup::collect_limits const limits{.records = 3, .within = 1h};
+        switch (form) {
+        case 0:
+            static_cast<void>(co_await messages.async_receive());
+            break;
+        case 1:
+            static_cast<void>(co_await messages.async_receive_for(1h));
+            break;
+        case 2:
+            static_cast<void>(co_await messages.async_receive_available(3));
+            break;
+        case 3:
+            static_cast<void>(co_await messages.async_collect(limits));
+            break;
+        case 4:
+            co_await messages.async_wait();
+            static_cast<void>(messages.try_receive());
+            break;
+        case 5:
+            static_cast<void>(co_await messages.async_receive(asio::use_awaitable));
+            break;
+        case 6:
+            static_cast<void>(co_await messages.async_receive_for(1h, asio::use_awaitable));
+            break;
+        case 7:
+            static_cast<void>(co_await messages.async_receive_available(3, asio::use_awaitable));
+            break;
+        case 8:
+            static_cast<void>(co_await messages.async_collect(limits, asio::use_awaitable));
+            break;
+        default:
+            co_await messages.async_wait(asio::use_awaitable);
+            static_cast<void>(messages.try_receive());
         }
-    };
+    }
+
+    asio::awaitable<void> consume_claim(session&, claim& of) {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        auto const form = began++ % forms;
+        auto& messages = of.messages();
+        try {
+            while (!messages.ended()) {
+                co_await receive(messages, form);
+            }
+            if (co_await messages.async_receive()) {
+                co_return;
+            }
+            co_await asio::post(asio::use_awaitable); // what it does at the end is not cancelled
+            ++ends;
+        } catch (std::system_error const&) {
+            ++cancelled;
+        }
+    }
+};
+
+TEST_CASE("a receive gives the end of its claim, and never the cancellation that comes with it") {
     constexpr int rounds = 2000;
     fake_cluster cluster;
     asio::thread_pool pool{4};

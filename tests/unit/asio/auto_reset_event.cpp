@@ -6,6 +6,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
@@ -198,6 +199,42 @@ TEST_CASE("auto_reset_event: no notification is lost between threads, on any kin
             std::this_thread::yield();
         }
         CHECK(done);
+    }
+}
+
+TEST_CASE("auto_reset_event: a total cancellation is kept while an operation tells what it would "
+          "say, and comes behind it if it was not told") {
+    for (bool const learned : {false, true}) {
+        asio::io_context context;
+        auto const at = auto_reset_event::make(context.get_executor());
+        std::vector<asio::cancellation_type> heard;
+        at->slot().assign([&](asio::cancellation_type type) { heard.push_back(type); });
+        at->begin_operation();
+        at->begin_operation();
+        at->cancel(asio::cancellation_type::total);
+        context.poll();
+        CHECK(heard.empty());
+        at->end_operation();
+        at->tell_kept();
+        context.restart();
+        context.poll();
+        CHECK(heard.empty()); // there is another
+        if (learned) {
+            at->told();
+        }
+        at->end_operation();
+        at->tell_kept();
+        context.restart();
+        context.poll();
+        CHECK(heard.size() == (learned ? 0 : 1));
+        at->begin_operation();
+        at->cancel(asio::cancellation_type::terminal); // says more than that
+        context.restart();
+        context.poll();
+        CHECK(heard.size() == (learned ? 1 : 2));
+        CHECK(heard.back() == asio::cancellation_type::terminal);
+        CHECK_FALSE(at->cancel_pending());
+        at->slot().clear();
     }
 }
 

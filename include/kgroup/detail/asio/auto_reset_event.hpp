@@ -141,6 +141,17 @@ public:
     /// the strand.
     void told() noexcept { told_ = true; }
 
+    /// An operation runs here by itself, from which who waits for it will learn that: until it is
+    /// over, a `total` cancellation is kept. Any thread.
+    void begin_operation() noexcept { operations_.fetch_add(1); }
+    void end_operation() noexcept { operations_.fetch_sub(1); }
+    /// What was kept meanwhile is told now, if who waited has not learned it.
+    void tell_kept() noexcept {
+        if (cancel_asked_.load() != 0) {
+            notify();
+        }
+    }
+
     /// Waits for `notify`. false: the deadline is over. Throws when cancelled. On the strand, one
     /// at a time; nothing can slip in between the caller's last look and the wait, because
     /// notifications arrive on the strand too.
@@ -283,6 +294,12 @@ private:
         using enum asio::cancellation_type;
         if (told_) {
             type &= ~total;
+        } else if ((type & total) != none && operations_.load() != 0) {
+            type &= ~total;
+            cancel_asked_.fetch_or(static_cast<unsigned>(total));
+            if (operations_.load() == 0) { // it may not have seen what was kept
+                notify();
+            }
         }
         if (type != none) {
             signal_.emit(type);
@@ -311,6 +328,7 @@ private:
         outcome_; // of the wait: set when it was cancelled, or there was no memory for it
     asio::cancellation_signal signal_;
     std::atomic<unsigned> cancel_asked_{0}; // types that are on their way to the strand
+    std::atomic<unsigned> operations_{0};   // that run here by themselves
     bool told_ = false;
     process_of_birth process_;
 };

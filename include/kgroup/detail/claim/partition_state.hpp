@@ -243,6 +243,12 @@ public:
     asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
     /// A receive gives the end: what the handler would be cancelled for otherwise. Claim's strand.
     void end_told() noexcept;
+    /// A receive runs by itself, for a completion handler: meanwhile the handler is not cancelled
+    /// for the end, which it will be given. Any thread.
+    void begin_receive() noexcept;
+    void end_receive() noexcept;
+    /// It is cancelled now, if it was not given the end.
+    void tell_kept() noexcept;
     void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
     bool waiting() const noexcept {
         auto const what = waits_for_.load(std::memory_order_relaxed);

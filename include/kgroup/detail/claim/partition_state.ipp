@@ -39,6 +39,12 @@ KGROUP_INLINE void partition_state::notify() noexcept { waiting_place_->notify()
 
 KGROUP_INLINE void partition_state::end_told() noexcept { waiting_place_->told(); }
 
+KGROUP_INLINE void partition_state::begin_receive() noexcept { waiting_place_->begin_operation(); }
+
+KGROUP_INLINE void partition_state::end_receive() noexcept { waiting_place_->end_operation(); }
+
+KGROUP_INLINE void partition_state::tell_kept() noexcept { waiting_place_->tell_kept(); }
+
 KGROUP_INLINE asio::cancellation_slot partition_state::cancellation_slot() noexcept {
     return waiting_place_->slot();
 }
