@@ -403,6 +403,42 @@ TEST_CASE("fetched_source: of a topic that was made again nothing old counts") {
     CHECK(of.observer->events.at(0).kind == kgroup::event_kind::topic_recreated);
 }
 
+TEST_CASE("fetched_source: marks of a log that is no more are not committed, from the moment on at "
+          "which that is known") {
+    fixture of;
+    of.answer(plain_batch(10, 4).bytes(), 10, 14);
+    CHECK(of.receive_all().size() == 4);
+    of.state->tracker().mark(14, of.state->tracker().epoch());
+    SUBCASE("truncated") {
+        of.tell(event_of::truncated, 14, 12);
+        CHECK(of.state->is_void(14)); // nobody asks for records
+        CHECK_FALSE(of.state->is_void(12));
+        of.tell(event_of::truncated, 12, 11);
+        CHECK(of.state->is_void(12));
+        CHECK(of.receive_all().empty());
+        CHECK(of.state->tracker().pending()->next == 11);
+        CHECK_FALSE(of.state->is_void(11));
+        CHECK_FALSE(of.state->is_void(100));
+    }
+    SUBCASE("made again") {
+        of.tell(event_of::topic_recreated, 14);
+        CHECK(of.state->is_void(1));
+        CHECK(of.receive_all().empty());
+        CHECK_FALSE(of.state->is_void(100));
+    }
+    SUBCASE("the claim ends first") {
+        of.tell(event_of::topic_recreated, 14);
+        of.source->close();
+        CHECK(of.state->is_void(14));
+    }
+    SUBCASE("and the run ends with it") {
+        of.tell(event_of::recreated_no_reset, 14);
+        CHECK(of.receive_all().empty());
+        CHECK(of.observer->failures.size() == 1);
+        CHECK(of.state->is_void(14));
+    }
+}
+
 TEST_CASE("fetched_source: a reset is told at once") {
     fixture of;
     of.answer(plain_batch(10, 1).bytes(), 10, 11);

@@ -693,6 +693,34 @@ TEST_CASE("offset_committer: the last commit keeps away from a topic that is mis
     CHECK_FALSE(ended.will_retry);
 }
 
+TEST_CASE("offset_committer: marks of a log that is no more are not committed, and that is told") {
+    committer_story story{1};
+    story.mark(0, 10);
+    story.claim(0).void_above(9);
+    auto const is_told = [&] {
+        auto const ended = story.outcome();
+        CHECK(ended.where == topic_partition{"t", 0});
+        CHECK(ended.error == kgroup::errc::offset_out_of_range);
+        CHECK_FALSE(ended.will_retry);
+    };
+    SUBCASE("at the end") {
+        story.finish({0});
+        CHECK(story.sent().empty());
+        is_told();
+        CHECK(story.finished());
+    }
+    SUBCASE("by a call") {
+        auto const waiter = story.call();
+        CHECK(story.sent().empty());
+        is_told();
+        REQUIRE(waiter->results.size() == 1);
+        CHECK(waiter->results[0].error == kgroup::errc::offset_out_of_range);
+        story.claim(0).void_above(10);
+        static_cast<void>(story.call());
+        CHECK(story.sent() == "0=10");
+    }
+}
+
 TEST_CASE("offset_committer: starts are committed at once, and it is told when each was tried") {
     committer_story story{3};
     story.mark(0, 100);

@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -336,6 +337,15 @@ public:
         position_.store(to, std::memory_order_relaxed);
     }
 
+    /// For the source, any thread: what is marked above `next` is of a log that is no more. It is
+    /// not committed.
+    void void_above(std::int64_t next) noexcept {
+        void_above_.store(next, std::memory_order_relaxed);
+    }
+    bool is_void(std::int64_t next) const noexcept {
+        return next > void_above_.load(std::memory_order_relaxed);
+    }
+
     /// Not all of these are the records that were to come next: ordinary after compaction and
     /// transactions, unless what lies between is no longer, or not yet, in the log.
     void explain_gaps(record_block& in) {
@@ -518,6 +528,7 @@ private:
     std::atomic<std::uint64_t> records_taken_{0};
     std::atomic<std::uint64_t> bytes_taken_{0};
     std::atomic<std::int64_t> collected_until_{-1};
+    std::atomic<std::int64_t> void_above_{(std::numeric_limits<std::int64_t>::max)()};
     std::int64_t behind_taken_ =
         -1; // where reading goes on when all that was taken is delivered; -1: at the next record
 };

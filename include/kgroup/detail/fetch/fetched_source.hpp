@@ -61,6 +61,8 @@ public:
         std::lock_guard const lock{mutex_};
         ticket_.store(ticket, std::memory_order_relaxed);
         drop_all(dropped);
+        cut_at(no_cut);
+        void_marks();
         wants_more_ = true;
         void_generation_.reset();
     }
@@ -113,14 +115,12 @@ public:
             return report(event_kind::client_error, severity::warning, event);
         case kind::position_reset:
             return requests_->on_position_reset(event.from, event.to);
-        case kind::truncated:
-            // What stands below is the same in both logs, and is still to be read.
-            cut_.store((std::min)(cut_.load(std::memory_order_relaxed), event.to),
-                       std::memory_order_relaxed);
+        case kind::truncated: // what stands below is the same in both logs, and is still to be read
+            cut_at((std::min)(cut_.load(std::memory_order_relaxed), event.to));
             break;
         case kind::topic_recreated:
             drop_all(dropped);
-            cut_.store(0, std::memory_order_relaxed); // also for what is being read
+            cut_at(0); // also for what is being read
             break;
         default:
             break;
@@ -130,6 +130,7 @@ public:
         }
         append().event = event;
         waiting_.fetch_add(1, std::memory_order_relaxed);
+        void_marks();
         state_.notify();
     }
 
@@ -244,7 +245,31 @@ private:
         }
         dropped.splice(dropped.end(), queue_);
         add_spare(reserve);
-        cut_.store(no_cut, std::memory_order_relaxed);
+    }
+    void cut_at(std::int64_t offset) noexcept { cut_.store(offset, std::memory_order_relaxed); }
+    // At once, and not when the claim comes to the event: what is marked of a log that is no more
+    // must not be committed meanwhile.
+    void void_marks() noexcept {
+        auto end = no_cut;
+        for (auto const& waiting : queue_) {
+            if (!waiting.records) {
+                end = (std::min)(end, end_of_same_log(waiting.event));
+            }
+        }
+        state_.void_above(end);
+    }
+    static std::int64_t end_of_same_log(fetch_event const& event) noexcept {
+        using kind = fetch_event::kind;
+        switch (event.type) {
+        case kind::truncated:
+        case kind::truncated_no_reset:
+            return event.to;
+        case kind::topic_recreated:
+        case kind::recreated_no_reset:
+            return 0;
+        default:
+            return no_cut;
+        }
     }
     // The generation is fetched again from where reading stopped.
     void drop_generation(std::uint64_t generation) noexcept {
@@ -398,7 +423,7 @@ private:
             report(recreated ? event_kind::topic_recreated : event_kind::log_truncated,
                    severity::error, event);
         }
-        event_over();
+        event_over(event);
         switch (event.type) {
         case kind::record_unreadable:
             fail(errc::record_unreadable, event);
@@ -425,20 +450,24 @@ private:
             return true;
         }
     }
-    void event_over() noexcept {
+    void event_over(fetch_event const& event) noexcept {
         std::lock_guard const lock{mutex_};
         if (queue_.empty() || queue_.front().records) { // dropped meanwhile
             return;
         }
         remove_first();
         waiting_.fetch_sub(1, std::memory_order_relaxed);
+        if (event.final()) {
+            return; // what is void stays so
+        }
         auto cut = no_cut;
         for (auto const& each : queue_) {
             if (!each.records && each.event.type == fetch_event::kind::truncated) {
                 cut = (std::min)(cut, each.event.to);
             }
         }
-        cut_.store(cut, std::memory_order_relaxed);
+        cut_at(cut);
+        void_marks();
     }
 
     void keep_batch() noexcept {

@@ -466,6 +466,10 @@ private:
                     where, make_error_code(kafka_errc::unknown_topic_or_partition));
                 continue;
             }
+            if (state->is_void(pending->next)) {
+                batch_->results.insert_or_assign(where, make_error_code(errc::offset_out_of_range));
+                continue;
+            }
             batch_->under_way.push_back({state, pending->next});
             request.offsets.push_back({where, pending->next, std::move(pending->metadata)});
         }
