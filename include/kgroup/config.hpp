@@ -71,15 +71,13 @@ struct config {
     /// in order.
     std::optional<std::chrono::system_clock::time_point> initial_time{};
     /// Whether `latest` and `none` take a partition without a committed offset for one that was
-    /// added later, which begins at its beginning, when the committed offsets say so: partition 0
-    /// of its topic has one, and the partition is above all of its topic that were read from (their
-    /// committed offset is above 0; as far as the highest that this member was assigned). That errs
-    /// where a partition never had one: its member died in the group's first second, or looked just
-    /// after another had committed its first start; its offset was deleted by hand; or the group
-    /// comes from a client that commits nothing for idle partitions and the idle ones are the last.
-    /// Then its log is handled from its beginning once, and nothing is lost. Off: only a partition
-    /// that was added while this member ran begins there. Each such start is an
-    /// `event_kind::start_chosen`.
+    /// added later, and begin at its beginning, when the committed offsets say so: the partitions
+    /// of its topic from 0 up to some index have one, and the partition is not among them. That
+    /// errs where a partition never had one: its member died in the group's first second, or looked
+    /// just after another had committed its first start; its offset was deleted by hand; or the
+    /// group comes from a client that commits nothing for idle partitions. Then its log is handled
+    /// from its beginning once, and nothing is lost. Off: only a partition that was added while
+    /// this member ran begins there. Each such start is an `event_kind::start_chosen`.
     bool infer_new_partitions = true;
     /// Makes the member static (KIP-345): it may be away for as long as the session timeout and
     /// finds its partitions again. Unique in the group; letters, digits, `.`, `_`, `-`; 249

@@ -191,7 +191,8 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("offset_lookup: a partition above all that have a committed offset was added later") {
+TEST_CASE("offset_lookup: a partition above those from 0 on that have a committed offset was "
+          "added later") {
     for (auto const reset : {offset_reset::latest, offset_reset::none}) {
         cluster one{{reset}};
         one.committed = {{0, 5}, {1, 0}};
@@ -200,6 +201,11 @@ TEST_CASE("offset_lookup: a partition above all that have a committed offset was
         SUBCASE("two of them") { one.begin({2, 3}); }
         SUBCASE("two, and where somebody else has begun the other is committed already") {
             one.committed[3] = 0;
+            one.begin({2, 3});
+        }
+        SUBCASE("a higher one has a committed offset, as in a group whose client commits nothing "
+                "for idle partitions") {
+            one.committed[3] = 5;
             one.begin({2, 3});
         }
         SUBCASE("and lower ones are part of an open transaction") {
@@ -212,12 +218,11 @@ TEST_CASE("offset_lookup: a partition above all that have a committed offset was
     }
 }
 
-TEST_CASE("offset_lookup: a partition without a committed offset that is not above the others was "
-          "there before") {
+TEST_CASE("offset_lookup: where partition 0 has no committed offset, no partition was added "
+          "later") {
     cluster one{{offset_reset::latest}};
     SUBCASE("none has one") {}
     SUBCASE("the first has none") { one.committed = {{1, 5}}; }
-    SUBCASE("a higher one was read from") { one.committed = {{0, 5}, {3, 5}}; }
     SUBCASE("what is below does not exist, as the embedded cluster says it") {
         one.committed_errors = {{0, no_partition}, {1, no_partition}};
     }

@@ -378,36 +378,29 @@ private:
         }
     }
 
-    // What the committed offsets say of a topic.
-    struct topic_offsets {
-        std::int32_t without =
-            (std::numeric_limits<std::int32_t>::max)(); // the lowest partition that has none
-        std::int32_t used = -1;                         // the highest that was read from: above 0
-    };
+    // Of each topic, the lowest partition that has no committed offset.
+    using first_without = std::map<std::string, std::int32_t>;
 
-    static std::map<std::string, topic_offsets> topics_of(client_offsets const& given) {
-        std::map<std::string, topic_offsets> topics;
+    static first_without topics_of(client_offsets const& given) {
+        first_without topics;
         for (auto const* const all : {&given.offsets, &given.lower}) {
             for (auto const& each : *all) {
-                auto& topic = topics[each.where.topic];
-                if (each.offset > 0) {
-                    topic.used = (std::max)(topic.used, each.where.partition);
-                } else if (each.offset < 0 &&
-                           (!each.error ||
-                            each.error ==
-                                make_error_code(kafka_errc::unknown_topic_or_partition))) {
-                    topic.without = (std::min)(topic.without, each.where.partition);
+                auto& without =
+                    topics.try_emplace(each.where.topic, (std::numeric_limits<std::int32_t>::max)())
+                        .first->second;
+                if (each.offset < 0 &&
+                    (!each.error ||
+                     each.error == make_error_code(kafka_errc::unknown_topic_or_partition))) {
+                    without = (std::min)(without, each.where.partition);
                 }
             }
         }
         return topics;
     }
 
-    // A partition without a committed offset. Other members of the group may commit where they
-    // start in a partition that was added as well, before this one asks: such a start is the
-    // beginning of a log, so that 0 says nothing of its age.
-    rule rule_for(topic_partition const& where,
-                  std::map<std::string, topic_offsets> const& topics) const {
+    // A partition without a committed offset. Where all below some index have one, it was added
+    // later, or nothing was to be read in it: then its beginning repeats records and loses none.
+    rule rule_for(topic_partition const& where, first_without const& topics) const {
         if (begun_.contains(where)) {
             return rule::again;
         }
@@ -415,9 +408,7 @@ private:
             count != partition_counts_.end() && where.partition >= count->second) {
             return rule::added_since;
         }
-        auto const& topic = topics.at(where.topic);
-        auto const is_above =
-            (std::min)(topic.without, where.partition) > 0 && where.partition > topic.used;
+        auto const is_above = (std::min)(topics.at(where.topic), where.partition) > 0;
         return settings_.infer_new_partitions && is_above ? rule::added_before : rule::end;
     }
 
