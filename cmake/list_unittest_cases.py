@@ -1,6 +1,7 @@
 """Prints the name of each Python unittest case in the *_test.py files of a folder, one a line.
 
-A file that cannot be imported is printed by its own name, so that running it shows the reason.
+The folder comes first; those behind it hold modules that its files import. A file that cannot be imported is printed by
+its own name, so that running it shows the reason.
 """
 
 import sys
@@ -15,5 +16,6 @@ def names(suite):
             yield item.id().removeprefix("unittest.loader._FailedTest.")
 
 
+sys.path[:0] = sys.argv[2:]
 for name in names(unittest.defaultTestLoader.discover(sys.argv[1], "*_test.py")):
     print(name)

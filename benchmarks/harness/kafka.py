@@ -11,7 +11,7 @@ from pathlib import Path
 from .arms import FOLDER, Programs
 from .processes import ArmFailed, run_tool
 
-sys.path.insert(0, str(FOLDER.parent / "tests" / "kafka"))
+sys.path.insert(0, str(FOLDER.parent / "tests" / "kafka" / "harness"))
 import cluster  # noqa: E402
 
 

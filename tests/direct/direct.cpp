@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// What a direct group does that another does not. The lane runs the tests of tests/kafka, too; each
-// member checks at its end that no record came by librdkafka.
+// What a direct group does that another does not. The lane runs the tests of tests/kafka/cases,
+// too; each member checks at its end that no record came by librdkafka.
 
 #include <kgroup/direct.hpp>
 #include <kgroup/error.hpp>

@@ -34,7 +34,7 @@ import org.apache.kafka.common.record.internal.RecordBatch;
  * Writes golden_bytes.hpp: requests, answers and batches as Kafka's own Java classes write them, and
  * the names of its errors.
  *
- * <pre>java -cp "$(python3 tests/kafka/cluster.py jars)/*" tests/unit/fetch/GoldenBytes.java |
+ * <pre>java -cp "$(python3 tests/kafka/harness/cluster.py jars)/*" tests/unit/fetch/GoldenBytes.java |
  *     clang-format --assume-filename=x.hpp > tests/unit/fetch/golden_bytes.hpp</pre>
  */
 public final class GoldenBytes {

@@ -145,7 +145,7 @@ class HealthServerTest(scenario.Scenario):
         types = dict(line.split()[2:4] for line in exposition.splitlines() if line.startswith("# TYPE "))
         names = {name for name, kind in types.items() if kind != "histogram"}
         names |= {name + "_bucket" for name, kind in types.items() if kind == "histogram"}
-        dashboard = json.loads((Path(__file__).resolve().parents[2] / "docs" / "grafana" / "kgroup.json").read_text())
+        dashboard = json.loads((Path(__file__).resolve().parents[3] / "docs" / "grafana" / "kgroup.json").read_text())
         queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
         queries += [variable["query"] for variable in dashboard["templating"]["list"]]
         asked = {name for query in queries for name in re.findall(r"\bkgroup_\w+", query)}

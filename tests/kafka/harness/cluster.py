@@ -77,7 +77,7 @@ def jars() -> Path:
 
     Maven fills it the first time. A folder that holds jars and no pom.xml (an unpacked Kafka's `libs`) is taken as it is.
     """
-    folder = Path(os.environ.get("KGROUP_KAFKA_JARS") or HERE.parent.parent / "build" / "kafka-jars").absolute()
+    folder = Path(os.environ.get("KGROUP_KAFKA_JARS") or HERE.parents[2] / "build" / "kafka-jars").absolute()
     if _holds_jars(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

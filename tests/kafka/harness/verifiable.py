@@ -70,7 +70,7 @@ class ClientMissing(Exception):
 
 def built_program(name: str) -> Path:
     """A program of this build: below $KGROUP_BUILD_DIR, or else the newest below the checkout's build folder."""
-    root = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parent.parent / "build")
+    root = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parents[2] / "build")
     found = [path for path in root.rglob(name) if path.is_file() and os.access(path, os.X_OK)]
     if not found:
         raise MemberFailed(f"no program {name} below {root}: build the target {name}, or set KGROUP_BUILD_DIR")
@@ -80,7 +80,7 @@ def built_program(name: str) -> Path:
 @functools.cache
 def go_members() -> Path:
     """The folder of the members in Go, below the build folder, with the sources as they are now."""
-    sources = HERE / "interop"
+    sources = HERE.parent / "scenarios" / "interop"
     if shutil.which("go") is None:
         raise ClientMissing("members in Go need Go, which is not installed")
     wanted = re.search(r"^go (\d+)\.(\d+)", (sources / "go.mod").read_text(), re.MULTILINE)
@@ -89,7 +89,7 @@ def go_members() -> Path:
     there = re.search(r"go(\d+)\.(\d+)", version.stdout)
     if not there or tuple(map(int, there.groups())) < tuple(map(int, wanted.groups())):
         raise ClientMissing(f"members in Go need {wanted[0]}: {(version.stdout + version.stderr).strip()}")
-    folder = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parent.parent / "build").absolute() / "interop"
+    folder = Path(os.environ.get("KGROUP_BUILD_DIR") or HERE.parents[2] / "build").absolute() / "interop"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test may be building them at this moment
