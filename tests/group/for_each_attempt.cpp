@@ -5,6 +5,7 @@
 #include <kgroup/timer.hpp>
 
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_state.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/this_coro.hpp>
@@ -17,10 +18,11 @@
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <vector>
 
-// What a function of `for_each` and `for_each_batch` knows of its attempt's time.
+// What a function of `for_each` and `for_each_batch` knows of its attempt, and when attempts end.
 
 namespace for_each_attempt_tests {
 
@@ -111,6 +113,86 @@ TEST_CASE("an attempt without a limit has one when its claim ends") {
             group.stop();
         }
     }
+}
+
+TEST_CASE("an attempt knows its number, whether it is the last, and the first failure") {
+    scripted_group group;
+    lines said;
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto function = [&](message const&, attempt const& current) {
+            auto line = std::to_string(current.number());
+            if (current.last()) {
+                line += " last";
+            }
+            if (auto const first = current.first_failure()) {
+                line += " after " + kgroup::detail::words_of(first).first;
+            }
+            said.push_back(line);
+            throw std::runtime_error{"failure " + std::to_string(current.number())};
+        };
+        co_await for_each(
+            claim, {.retry = {.attempts = 3, .backoff = {.initial = 1s}, .give_up = give_up::skip}},
+            function);
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.advance(1s);
+    group.advance(2s);
+    CHECK(said == lines{"1", "2 after failure 1", "3 last after failure 1"});
+    CHECK(group.count(event_kind::record_skipped) == 1);
+    group.stop();
+}
+
+TEST_CASE("give_up_after: no attempt begins later than that, however many are left") {
+    scripted_group group;
+    int attempts = 0;
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto function = [&](message const&) {
+            ++attempts;
+            throw std::runtime_error{"again"};
+        };
+        co_await for_each(claim,
+                          {.retry = {.attempts = 1000,
+                                     .backoff = {.initial = 10s, .factor = 1, .jitter = 0},
+                                     .give_up_after = 25s,
+                                     .give_up = give_up::skip}},
+                          function);
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.advance(10s);
+    CHECK(group.count(event_kind::record_skipped) == 0);
+    group.advance(10s);
+    CHECK(attempts == 3); // at 0, 10 and 20 s; the next would be at 30
+    CHECK(group.count(event_kind::record_skipped) == 1);
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 1);
+}
+
+TEST_CASE("each attempt begins with a fresh cancellation state, and the caller's is as before") {
+    scripted_group group;
+    lines said;
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto function = [&](message const& taken) -> asio::awaitable<void> {
+            if (taken.value() == "hides") {
+                co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+                co_await asio::this_coro::throw_if_cancelled(false);
+                co_return;
+            }
+            kgroup::timer wait{co_await asio::this_coro::executor};
+            wait.expires_after(24h);
+            co_await wait.async_wait();
+        };
+        co_await for_each(claim, {.retry = {.attempt_timeout = 10s, .give_up = give_up::skip}},
+                          function);
+        said.push_back(co_await asio::this_coro::throw_if_cancelled() ? "throws" : "hides");
+    };
+    group.cluster.add_records(t0, "hides", "waits");
+    group.run_over({t0});
+    group.advance(10s);
+    CHECK(group.last(event_kind::record_skipped).text.find("offset 1") != std::string::npos);
+    group.stop();
+    CHECK(said == lines{"throws"});
 }
 
 TEST_CASE("work that blocks on another executor hears of its cancellation by the token") {
