@@ -567,4 +567,48 @@ TEST_CASE("for_each tells what holds a claim up that makes no progress") {
     group.stop();
 }
 
+TEST_CASE(
+    "for_each: a context that goes in the middle takes all with it, and the limit's places are "
+    "others'") {
+    fake_cluster cluster;
+    cluster.add_records(t0, "runs", "done", "fails"); // the second worker is parked then
+    limit places{2};
+    int running = 0;
+    scripted_handler handler;
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto function = [&](message const& taken) -> asio::awaitable<void> {
+            if (taken.value() == "fails") {
+                throw std::runtime_error{"for now"};
+            }
+            if (taken.value() == "runs") {
+                ++running;
+                detail::timer wait{co_await asio::this_coro::executor,
+                                   detail::clock::time_point::max()};
+                co_await wait.async_wait(asio::use_awaitable);
+            }
+        };
+        co_await for_each(claim,
+                          {.order = order::unordered,
+                           .limit = &places,
+                           .retry = {.attempts = 2, .backoff = {.initial = 1h, .max = 1h}}},
+                          function);
+    };
+    for (int round = 1; round != 4; ++round) {
+        {
+            asio::io_context context;
+            fake_group group{context,
+                             {.brokers = cluster.brokers(),
+                              .group_id = "group",
+                              .topics = {"t"},
+                              .initial_offset = offset_reset::earliest}};
+            group.async_run(handler, [](std::exception_ptr) {});
+            cluster.assign({t0});
+            testing::run_ready(context);
+            CHECK(running == round);
+            CHECK(cluster.records_held() >= 2); // one that runs, and one that waits for its retry
+        }
+        CHECK(cluster.records_held() == 0);
+    }
+}
+
 } // namespace kgroup::tests

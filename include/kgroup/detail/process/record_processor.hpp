@@ -85,6 +85,7 @@ private:
     void cancel_running();
     void start_what_may();
     void release_workers();
+    void drop_idle_workers();
     std::optional<clock::time_point> next_deadline() const;
     void time_out_attempts(clock::time_point now);
     void tell_stall(clock::time_point now);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/process/record_copy.hpp>
 #include <kgroup/detail/process/record_processor.hpp>
 #include <kgroup/error.hpp>
@@ -37,8 +38,18 @@ KGROUP_INLINE record_processor::record_processor(claim& from, for_each_options c
 }
 
 KGROUP_INLINE record_processor::~record_processor() {
-    if (options_.limit && granted_.load() != 0) { // its context has gone with the run in the middle
+    if (!options_.limit) {
+        return;
+    }
+    // Its context may have gone with the run in the middle.
+    if (granted_.load() != 0) {
         options_.limit->give_back();
+    }
+    for (auto const* running = schedule_.running().front(); running;
+         running = running->place.next) {
+        if (!running->given_up) { // a dead letter has no place
+            options_.limit->give_back();
+        }
     }
 }
 
@@ -57,6 +68,9 @@ KGROUP_INLINE asio::awaitable<void> record_processor::run() {
 
 KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
     auto const self = shared_from_this();
+    // Nobody but this object knows the workers that are parked, and each of them keeps it: when the
+    // context goes with the run in the middle, they go with this frame.
+    scope_exit const over{[this] { drop_idle_workers(); }};
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     progress_ = clock::now();
@@ -163,6 +177,12 @@ KGROUP_INLINE void record_processor::release_workers() {
         auto& idle = *idle_workers_.back();
         idle_workers_.pop_back();
         idle.parked.resume({}, true);
+    }
+}
+
+KGROUP_INLINE void record_processor::drop_idle_workers() {
+    for (auto* const idle : std::exchange(idle_workers_, {})) {
+        idle->parked.drop();
     }
 }
 
