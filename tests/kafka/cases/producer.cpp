@@ -321,6 +321,22 @@ TEST_CASE("producer: a coroutine that enqueues waits for room, and for nothing e
     }
 }
 
+TEST_CASE(
+    "producer: sends that were made and are awaited later stand in the order of the awaiting") {
+    embedded_cluster cluster;
+    cluster.create_topic("t", 1);
+    producing one{cluster.brokers()};
+    auto const work = [&]() -> asio::awaitable<void> {
+        auto made_first = one.out->async_send({.topic = "t", .value = "made first"});
+        auto made_last = one.out->async_send({.topic = "t", .value = "made last"});
+        auto const where_last = co_await std::move(made_last);
+        auto const where_first = co_await std::move(made_first);
+        CHECK(where_last.offset == 0);
+        CHECK(where_first.offset == 1);
+    };
+    REQUIRE(one.run(work()));
+}
+
 TEST_CASE("producer: cancelled while it waits for room, a record is not taken, under way, the wait "
           "ends and the record may arrive") {
     embedded_cluster cluster;
