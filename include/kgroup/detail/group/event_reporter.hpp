@@ -10,6 +10,7 @@
 #include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/group/event_sink.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/group/token_schedule.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -52,8 +53,7 @@ public:
     void authentication_failed(std::error_code error, std::string const& reason,
                                std::chrono::milliseconds retry_in) {
         report({event_kind::authentication_failed, severity::error, std::nullopt, error,
-                reason + "; oauth_token_provider is asked again in " +
-                    std::to_string(retry_in.count()) + " ms"});
+                words_of_retry(reason, retry_in)});
     }
     void member_accepted() {
         recovered(event_kind::authentication_recovered, {}, "the brokers accept this member");

@@ -35,6 +35,7 @@
 #include <kgroup/detail/group/session_state.hpp>
 #include <kgroup/detail/group/state_board.hpp>
 #include <kgroup/detail/group/token_refresher.hpp>
+#include <kgroup/detail/group/token_schedule.hpp>
 #include <kgroup/detail/group/told_ownership.hpp>
 #include <kgroup/detail/group/user_tasks.hpp>
 #include <kgroup/end_reason.hpp>
@@ -976,7 +977,7 @@ private:
         auto flaw = tokens_.end(call);
         if (!flaw) {
             if (auto const error = client_.set_token(call.token)) {
-                flaw = {error, "the token cannot be used"};
+                flaw = refused_token(error);
             }
         }
         if (flaw) {

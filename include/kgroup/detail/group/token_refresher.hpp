@@ -3,10 +3,8 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/group/backoff.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/group/token_schedule.hpp>
 #include <kgroup/detail/group/user_task.hpp>
-#include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -16,8 +14,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
-#include <system_error>
 #include <utility>
 
 namespace kgroup::detail {
@@ -39,61 +35,39 @@ private:
     provider called_;
 };
 
-/// Decides when the token provider is called: when the client wants a token, one call at a time,
-/// and again after a while when a call has brought none. Knows no client and no clock.
+/// The calls of a group's token provider.
 class token_refresher {
 public:
-    struct flaw {
-        std::error_code error;
-        std::string reason;
-    };
-
     explicit token_refresher(token_task::provider called) : provider_(std::move(called)) {}
 
-    /// The client wants one. Whether the provider is to be called now.
-    bool wanted() const noexcept { return provider_ && !running_ && !retry_at_; }
+    /// The client wants a token. Whether the provider is to be called now.
+    bool wanted() const noexcept { return provider_ && schedule_.wanted(); }
     /// When it is to be called again.
-    std::optional<clock::time_point> due() const noexcept { return retry_at_; }
+    std::optional<clock::time_point> due() const noexcept { return schedule_.due(); }
 
     /// The call, to be started now.
     std::shared_ptr<token_task> begin(asio::any_io_executor const& executor,
                                       token_task::end_handler on_end) {
-        retry_at_.reset();
         running_ = std::make_shared<token_task>(provider_, executor, std::move(on_end));
+        schedule_.begin();
         return running_;
     }
 
     /// The call has ended. What is wrong with it; nullopt: the client is to be given the token.
-    std::optional<flaw> end(token_task const& call) {
+    std::optional<token_flaw> end(token_task const& call) {
         running_.reset();
-        if (call.failure) {
-            auto [text, error] = words_of(call.failure);
-            auto reason = words_beside(error, std::move(text));
-            return flaw{error, reason.empty() ? "oauth_token_provider has failed" : reason};
-        }
-        if (auto const reason = flaw_of(call.token); !reason.empty()) {
-            return flaw{{}, "the token cannot be used: " + reason};
-        }
-        return std::nullopt;
+        return flaw_of_call(call.failure, call.token);
     }
     /// The client has a token. true: the calls before have brought none.
-    bool succeed() noexcept {
-        retry_.reset();
-        return std::exchange(fails_, false);
-    }
+    bool succeed() noexcept { return schedule_.succeed(); }
     /// It has none. Returns after which time the provider is called again.
-    std::chrono::milliseconds fail(clock::time_point now) noexcept {
-        fails_ = true;
-        auto const delay = retry_.next();
-        retry_at_ = now + delay;
-        return delay;
-    }
+    std::chrono::milliseconds fail(clock::time_point now) noexcept { return schedule_.fail(now); }
     /// The last call has brought none.
-    bool fails() const noexcept { return fails_; }
+    bool fails() const noexcept { return schedule_.fails(); }
 
     /// None is wanted any more. The call that is under way; null: there is none.
     std::shared_ptr<token_task> stop() noexcept {
-        retry_at_.reset();
+        schedule_.stop();
         return std::exchange(running_, nullptr);
     }
     /// The provider is not kept, but by a call that lives on.
@@ -102,9 +76,7 @@ public:
 private:
     token_task::provider provider_;
     std::shared_ptr<token_task> running_;
-    std::optional<clock::time_point> retry_at_;
-    backoff retry_{std::chrono::seconds{1}, std::chrono::seconds{30}};
-    bool fails_ = false;
+    token_schedule schedule_;
 };
 
 } // namespace kgroup::detail

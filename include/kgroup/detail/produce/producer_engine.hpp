@@ -9,10 +9,10 @@
 #include <kgroup/detail/asio/typed_strand.hpp>
 #include <kgroup/detail/group/event_filter.hpp>
 #include <kgroup/detail/group/lasting_conditions.hpp>
+#include <kgroup/detail/group/token_schedule.hpp>
 #include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/delivery_epochs.hpp>
 #include <kgroup/detail/produce/operation.hpp>
-#include <kgroup/detail/produce/token_supply.hpp>
 #include <kgroup/detail/rdkafka/broker_enquiry.hpp>
 #include <kgroup/detail/rdkafka/producer_handle.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
@@ -253,7 +253,7 @@ private:
     bool fails_ = false;                   // since a fatal error no record was acknowledged
     bool outage_ = false;
     bool refused_ = false; // by the brokers
-    token_supply tokens_;
+    token_schedule tokens_;
 };
 
 } // namespace kgroup::detail

@@ -794,7 +794,7 @@ KGROUP_INLINE void producer_engine::look_around(told_events& told) {
         retired.assign(settled, retiring_.end());
         retiring_.erase(settled, retiring_.end());
     }
-    if (tokens_.is_due(now)) {
+    if (auto const due = tokens_.due(); due && *due <= now) {
         ask_for_token();
     }
     auto answered = false;
@@ -849,6 +849,7 @@ KGROUP_INLINE void producer_engine::look_at_stop(clock::time_point now, told_eve
 }
 
 KGROUP_INLINE void producer_engine::ask_for_token() {
+    tokens_.begin();
     struct asking {
         // Owns the function: it may outlive the producer.
         static asio::awaitable<oauth_token>
@@ -883,21 +884,18 @@ KGROUP_INLINE void producer_engine::take_token(std::exception_ptr failure,
         }
         to = current_;
     }
-    std::string why;
-    std::error_code code;
-    told_events told;
-    if (failure) {
-        std::tie(why, code) = words_of(failure);
-        why = words_beside(code, std::move(why));
-        why = why.empty() ? "oauth_token_provider has failed" : why;
-    } else if (why = flaw_of(token); !why.empty()) {
-        why = "the token cannot be used: " + why;
-    } else if (to && (code = set_token(to->handle->get(), token))) {
-        why = "the token cannot be used";
+    auto flaw = flaw_of_call(failure, token);
+    if (!flaw && to) {
+        if (auto const error = set_token(to->handle->get(), token)) {
+            flaw = refused_token(error);
+        }
     }
-    if (!why.empty()) {
-        told.push_back(tokens_.failed(std::move(why), code, clock::now()));
-    } else if (tokens_.succeeded() && !refused_) {
+    told_events told;
+    if (flaw) {
+        auto const retry_in = tokens_.fail(clock::now());
+        told.push_back({event_kind::authentication_failed, severity::error, std::nullopt,
+                        flaw->error, words_of_retry(flaw->reason, retry_in)});
+    } else if (tokens_.succeed() && !refused_) {
         told.push_back(
             about(event_kind::authentication_recovered, severity::info, "a token has been given"));
     }
