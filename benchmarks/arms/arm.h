@@ -25,6 +25,10 @@ struct arm_options {
     int64_t spin_rounds;
     int64_t sample_interval; // a sample each so many records
     size_t value_size;       // of what is produced; 0: the arm consumes
+    char const* order;       // of arms that process: "key" or "unordered"
+    int64_t wait_us;
+    int64_t in_flight;
+    int64_t window_ms;
     int32_t partitions;
     size_t property_count;
     struct arm_property properties[arm_property_limit];
@@ -71,6 +75,7 @@ static inline struct arm_options arm_parse(int argc, char** argv)
     struct arm_options options;
     memset(&options, 0, sizeof options);
     options.mode = "";
+    options.order = "";
     options.sample_interval = 1;
     for (int index = 1; index < argc; index += 2) {
         char const* const name = argv[index];
@@ -95,6 +100,14 @@ static inline struct arm_options arm_parse(int argc, char** argv)
             options.partitions = (int32_t)strtol(value, NULL, 10);
         else if (strcmp(name, "--size") == 0)
             options.value_size = strtoul(value, NULL, 10);
+        else if (strcmp(name, "--order") == 0)
+            options.order = value;
+        else if (strcmp(name, "--wait-us") == 0)
+            options.wait_us = strtoll(value, NULL, 10);
+        else if (strcmp(name, "--in-flight") == 0)
+            options.in_flight = strtoll(value, NULL, 10);
+        else if (strcmp(name, "--window-ms") == 0)
+            options.window_ms = strtoll(value, NULL, 10);
         else if (strcmp(name, "--spin") == 0)
             options.spin_rounds = strtoll(value, NULL, 10);
         else if (strcmp(name, "--property") == 0) {

@@ -13,6 +13,7 @@ from pathlib import Path
 from .figures import BUNDLED, NONE, OWN
 
 FOLDER = Path(__file__).resolve().parent.parent
+CONSUME, PRODUCE, PROCESS = "consume", "produce", "process"  # kinds of work
 INSTALLED = "installed"
 NEWEST = "newest"
 
@@ -25,32 +26,37 @@ class Missing(Exception):
 class Arm:
     name: str
     toolchain: str
-    words: tuple[str, ...]  # the command, within the toolchain's folder of programs
+    commands: dict[str, tuple[str, ...]]  # for each kind of work that it can: the command, within the toolchain's folder of programs
     allocators: tuple[str, ...]
     libraries: tuple[str, ...]
-    producing: tuple[str, ...] = ()  # the command that produces; none: it only consumes
 
 
-def _native(name: str, *words: str, libraries: tuple[str, ...] = (INSTALLED, NEWEST), producing: tuple[str, ...] = ()) -> Arm:
-    return Arm(name, "native", words, ("glibc", "mimalloc"), libraries, producing)
+def _native(name: str, *consume: str, libraries: tuple[str, ...] = (INSTALLED, NEWEST), **commands: tuple[str, ...]) -> Arm:
+    return Arm(name, "native", {CONSUME: consume, **commands} if consume else commands, ("glibc", "mimalloc"), libraries)
+
+
+def _other(name: str, toolchain: str, **commands: tuple[str, ...]) -> Arm:
+    return Arm(name, toolchain, commands, (OWN,), (NONE,))
 
 
 ARMS = [
-    _native("kgroup", "kgroup_arm", "--mode", "record", producing=("kgroup_produce_arm",)),
+    _native("kgroup", "kgroup_arm", "--mode", "record", produce=("kgroup_produce_arm",), process=("kgroup_process_arm", "--mode", "for_each")),
     _native("kgroup-batch", "kgroup_arm", "--mode", "batch"),
     _native("kgroup-pool", "kgroup_arm", "--mode", "pool"),
     _native("kgroup-direct", "kgroup_direct_arm", "--mode", "record"),
     _native("kgroup-direct-batch", "kgroup_direct_arm", "--mode", "batch"),
     _native("kgroup-direct-pool", "kgroup_direct_arm", "--mode", "pool"),
-    _native("bare-poll", "bare_arm", "--mode", "poll", producing=("bare_produce_arm",)),
+    _native("bare-poll", "bare_arm", "--mode", "poll", produce=("bare_produce_arm",)),
     _native("bare-split", "bare_arm", "--mode", "split"),
     _native("bare-batch", "bare_arm", "--mode", "batch"),
     _native("rdkafkacpp", "rdkafkacpp_arm", libraries=(INSTALLED,)),
-    Arm("sarama", "go", ("sarama",), (OWN,), (NONE,), ("sarama-produce",)),
-    Arm("franz-go", "go", ("franz-go",), (OWN,), (NONE,), ("franz-go-produce",)),
-    Arm("java", "java", (), (OWN,), (NONE,)),
-    Arm("rust-rdkafka", "rust", ("rust-rdkafka-arm",), ("glibc", "mimalloc"), (BUNDLED,)),
-    Arm("confluent-python", "python", (), ("glibc",), (BUNDLED,)),
+    _native("lane-map", process=("kgroup_process_arm", "--mode", "lane_map")),
+    _other("sarama", "go", consume=("sarama",), produce=("sarama-produce",)),
+    _other("franz-go", "go", consume=("franz-go",), produce=("franz-go-produce",)),
+    _other("java", "java", consume=("java-arm-1.jar", "kgroup.benchmarks.Arm")),
+    _other("parallel-consumer", "parallel-java", process=("parallel-java-arm-1.jar", "kgroup.benchmarks.ParallelArm")),
+    Arm("rust-rdkafka", "rust", {CONSUME: ("rust-rdkafka-arm",)}, ("glibc", "mimalloc"), (BUNDLED,)),
+    Arm("confluent-python", "python", {CONSUME: ("arm.py",)}, ("glibc",), (BUNDLED,)),
 ]
 BASELINE = "kgroup"
 
@@ -112,7 +118,8 @@ class Programs:
         """Raises Missing, each time the same, where it cannot be had."""
         if toolchain not in self._done:
             builders: dict[str, Callable[[Path], None]] = {
-                "native": self._prepare_native, "go": self._prepare_go, "java": self._prepare_java,
+                "native": self._prepare_native, "go": self._prepare_go, "java": lambda log: self._prepare_java("java", log),
+                "parallel-java": lambda log: self._prepare_java("parallel-java", log),
                 "rust": self._prepare_rust, "python": self._prepare_python,
             }
             log = self._build / f"{toolchain}.log"
@@ -148,11 +155,11 @@ class Programs:
               "./sarama-produce", "./franz-go-produce"], log,
              cwd=FOLDER / "arms" / "go")
 
-    def _prepare_java(self, log: Path) -> None:
+    def _prepare_java(self, name: str, log: Path) -> None:
         _need("java")
         _need("mvn")
-        _run(["mvn", "--batch-mode", "--quiet", "-f", str(FOLDER / "arms" / "java" / "pom.xml"), "package",
-              f"-Doutput={self._build / 'java'}"], log)
+        _run(["mvn", "--batch-mode", "--quiet", "-f", str(FOLDER / "arms" / name / "pom.xml"), "package",
+              f"-Doutput={self._build / name}"], log)
 
     def _prepare_rust(self, log: Path) -> None:
         _need("cargo")
@@ -167,23 +174,22 @@ class Programs:
             _run([sys.executable, "-m", "venv", str(folder)], log)
         _run([str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)], log)
 
-    def has(self, arm: Arm, consuming: bool = True, producing: bool = True) -> None:
-        """Raises Missing when the arm's programs of these kinds are not to be had."""
+    def has(self, arm: Arm, kinds: set[str]) -> None:
+        """Raises Missing when the arm's programs for these kinds of work are not to be had."""
         if arm.toolchain == "native":
-            for words, wanted in ((arm.words, consuming), (arm.producing, producing)):
-                if words and wanted:
-                    self.build(words[0])
+            for kind in sorted(kinds & arm.commands.keys()):
+                self.build(arm.commands[kind][0])
         else:
             self.prepare(arm.toolchain)
 
-    def command(self, arm: Arm, produces: bool = False) -> list[str]:
-        if arm.toolchain == "java":
-            folder = self._build / "java"
-            return ["java", "-Xmx1g", "-cp", f"{folder / 'java-arm-1.jar'}:{folder / 'libs'}/*", "kgroup.benchmarks.Arm"]
+    def command(self, arm: Arm, kind: str) -> list[str]:
+        program, *options = arm.commands[kind]
+        if arm.toolchain in ("java", "parallel-java"):
+            folder = self._build / arm.toolchain
+            return ["java", "-Xmx1g", "-cp", f"{folder / program}:{folder / 'libs'}/*", *options]
         if arm.toolchain == "python":
-            return [str(self._build / "python" / "bin" / "python"), str(FOLDER / "arms" / "confluent-python" / "arm.py")]
+            return [str(self._build / "python" / "bin" / "python"), str(FOLDER / "arms" / "confluent-python" / program)]
         folder = {"native": self._programs, "go": self._build / "go", "rust": self._build / "rust" / "release"}[arm.toolchain]
-        program, *options = arm.producing if produces else arm.words
         return [str(folder / program), *options]
 
     def allocator(self) -> str:

@@ -60,6 +60,21 @@ def ratios(rows: Iterable[Row], over: Key, under: Key, figure: Callable[[Row], f
             if over in values and values.get(under)]
 
 
+def ideal_rate(key_counts: Sequence[int], wait: float, in_flight: int, window: float, ordered: bool) -> float:
+    """Records a second of who looks ahead without a bound and needs no time of his own, over a window that begins with the first.
+
+    `wait` seconds are spent on each record, by `in_flight` at the same time; ordered, by one for each key. All that can be done in the
+    window can be done so (McNaughton's rule); when there is time for everything, it is done as soon as can be.
+    """
+    records = sum(key_counts)
+    longest = wait * max(records / in_flight, max(key_counts) if ordered else 1)
+    if longest <= window:
+        return records / longest
+    turns = window / wait
+    done = sum(min(count, turns) for count in key_counts) if ordered else records
+    return min(done, in_flight * turns) / window
+
+
 def largest_gaps(receipts: dict[int, list[int]], begin: int, end: int) -> dict[int, int]:
     """Partition -> the longest time between two receipts that overlaps [begin, end]; times in ns, in any order."""
     gaps = {}

@@ -23,6 +23,7 @@ class TopicKind:
     compression: str = "none"
     config: str = ""
     filled: int = 0  # in how many partitions the records are; 0: in all
+    keys: int = 0  # how many keys there are, by Zipf's law; a key's records are in one partition. 0: there are none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Topic:
     records: int
     bytes: int
     checksum: str
+    key_counts: tuple[int, ...] = ()
 
 
 class Kafka:
@@ -63,11 +65,12 @@ class Kafka:
     def _create(self, name: str, kind: TopicKind) -> Topic:
         command = [self._programs.tool("fill_topic"), "--brokers", self.brokers, "--topic", name,
                    "--partitions", str(kind.partitions), "--records", str(kind.records), "--size", str(kind.size),
-                   "--compression", kind.compression, "--filled", str(kind.filled)]
+                   "--compression", kind.compression, "--filled", str(kind.filled), "--keys", str(kind.keys)]
         if kind.config:
             command += ["--topic-config", kind.config]
         written = run_tool(command, bound=1800)
-        return Topic(name, kind.partitions, written["records"], written["bytes"], written["checksum"])
+        return Topic(name, kind.partitions, written["records"], written["bytes"], written["checksum"],
+                     tuple(written["key_counts"]))
 
     def filled(self, kind: TopicKind) -> Topic:
         """A topic of that kind, the same one each time."""

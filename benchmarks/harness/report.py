@@ -40,6 +40,8 @@ FIGURES = {
     "pause_ms": Figure("longest pause ms", digits=1),
     "pause_median_ms": Figure("a partition's median ms", digits=1, ratio=False),
     "duplicates": Figure("read twice", ratio=False),
+    "handled_per_s": Figure("k records/s", 1e-3, 1),
+    "of_ideal": Figure("of the ideal", digits=2, ratio=False),
     "scaling": Figure("two ÷ one", digits=2, ratio=False),
     "rss_1_mib": Figure("RSS MiB, 1 partition", digits=1, ratio=False),
     "rss_1000_mib": Figure("RSS MiB, 1,000 partitions", digits=1, ratio=False),

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from .arms import Arm, Programs, Variant
-from .figures import Spread, largest_gaps, percentile, slope
+from .arms import CONSUME, PROCESS, PRODUCE, Arm, Programs, Variant
+from .figures import Spread, ideal_rate, largest_gaps, percentile, slope
 from .kafka import Kafka, Topic, TopicKind
 from .processes import ArmFailed, Member, Used
 
@@ -50,7 +50,7 @@ class Bench:
 
     def start(self, topic: Topic, group: str, *, messages: int = 0, samples: int = 0, spin_us: float = 0) -> Member:
         """A member of the group; `messages` 0 reads until it is terminated; a sample each `samples` records, 0: none."""
-        command = [*self._command(topic, messages), "--group", group]
+        command = [*self._command(CONSUME, topic, messages), "--group", group]
         path = self._folder / f"samples-{len(self._members)}"
         if samples:
             path.unlink(missing_ok=True)
@@ -63,10 +63,15 @@ class Bench:
 
     def produce(self, topic: Topic, *, messages: int, size: int) -> Member:
         """A producer of so many records, the same number in each partition."""
-        return self._start([*self._command(topic, messages, produces=True), "--size", str(size)])
+        return self._start([*self._command(PRODUCE, topic, messages), "--size", str(size)])
 
-    def _command(self, topic: Topic, messages: int, produces: bool = False) -> list[str]:
-        return [*self._programs.command(self.variant.arm, produces), "--brokers", self.kafka.brokers, "--topic", topic.name,
+    def process(self, topic: Topic, group: str, *, ordered: bool, wait_us: int, in_flight: int, window_ms: int) -> Member:
+        """A member that waits on each record, many at a time; it ends with the topic or with the window."""
+        return self._start([*self._command(PROCESS, topic, topic.records), "--group", group, "--order", "key" if ordered else "unordered",
+                            "--wait-us", str(wait_us), "--in-flight", str(in_flight), "--window-ms", str(window_ms)])
+
+    def _command(self, kind: str, topic: Topic, messages: int) -> list[str]:
+        return [*self._programs.command(self.variant.arm, kind), "--brokers", self.kafka.brokers, "--topic", topic.name,
                 "--partitions", str(topic.partitions), "--messages", str(messages)]
 
     def _start(self, command: list[str]) -> Member:
@@ -170,6 +175,24 @@ def produced(bench: Bench, partitions: int, size: int, records: int) -> dict:
         raise ArmFailed(f"{result['msgs']} records of {records} acknowledged, the logs end at {ends}")
     figures = drained(result, used, producer.started_unix_ns)
     del figures["start_ms"]
+    return figures
+
+
+def processed(bench: Bench, kind: TopicKind, ordered: bool, wait_ms: int, in_flight: int) -> dict:
+    """One member works on a backlog, at most for the window; where `f` waits, its rate beside the ideal one."""
+    topic, group = bench.kafka.filled(kind), bench.kafka.group()
+    member = bench.process(topic, group, ordered=ordered, wait_us=wait_ms * 1000, in_flight=in_flight,
+                           window_ms=PROCESSING_SECONDS * 1000)
+    member.wait_for_event("assigned", JOIN_BOUND)
+    bench.check_allocator(member)
+    result, used = member.wait(60 + PROCESSING_SECONDS)  # it says itself when a key's order is broken
+    if not 0 < result["msgs"] <= topic.records:
+        raise ArmFailed(f"{result['msgs']} records of {topic.records} handled")
+    figures = drained(result, used, member.started_unix_ns)
+    figures["handled_per_s"] = figures.pop("msgs_per_s")
+    if wait_ms:
+        ideal = ideal_rate(topic.key_counts, wait_ms / 1000, in_flight, PROCESSING_SECONDS, ordered)
+        figures["of_ideal"] = round(figures["handled_per_s"] / ideal, 3)
     return figures
 
 
@@ -339,17 +362,17 @@ class Workload:
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     most_rounds: int | None = None
-    produces: bool = False
+    kind: str = CONSUME
 
     def takes(self, arm: Arm) -> bool:
-        return (arm.name not in self.without and (not self.only or arm.name in self.only)
-                and (not self.produces or bool(arm.producing)))
+        return arm.name not in self.without and (not self.only or arm.name in self.only) and self.kind in arm.commands
 
 
 THROUGHPUT = ("msgs_per_s", "cpu_ns_per_msg", "peak_rss_mib")
 DELAY = ("p50_us", "p99_us", "p999_us", "cpu_ns_per_msg", "peak_rss_mib")
 PYTHON = ("confluent-python",)
 PACED_SECONDS = 10
+PROCESSING_SECONDS = 20
 
 
 def _draining(partitions: int, size: int, records: int, compression: str = "none", spin_us: float = 0):
@@ -367,6 +390,17 @@ def _producing(partitions: int, size: int, records: int):
 
 def _paced(rate: int, partitions: int):
     return lambda bench, _: paced(bench, rate, PACED_SECONDS, partitions)
+
+
+def _processing(order: str, wait_ms: int, in_flight: int) -> Workload:
+    kind = TopicKind(8, 100, 400_000, keys=10_000)
+    waits = f"an f that waits {wait_ms} ms" if wait_ms else "an f that does nothing"
+    return Workload(
+        f"{order}-{wait_ms}ms-{in_flight}",
+        f"400,000 records of 100 B, 10,000 keys by Zipf's law, 8 partitions, {'by key' if order == 'key' else order}, "
+        f"{in_flight:,} in flight, {waits}: {PROCESSING_SECONDS} s at most",
+        lambda bench, scale: processed(bench, dataclasses.replace(kind, records=round(kind.records * scale)), order == "key", wait_ms, in_flight),
+        ("handled_per_s", *(("of_ideal",) if wait_ms else ()), "cpu_ns_per_msg", "peak_rss_mib"), kind=PROCESS)
 
 
 WORKLOADS = [
@@ -402,12 +436,13 @@ WORKLOADS = [
     Workload("cpu-20us", "300,000 records of 100 B, 6 partitions, 20 µs of CPU in the handler",
              _draining(6, 100, 300_000, spin_us=20), THROUGHPUT, without=PYTHON),
     Workload("produce-100B", "3 M records of 100 B to 6 partitions, from the first to the acknowledgement of the last",
-             _producing(6, 100, 3_000_000), THROUGHPUT, produces=True),
+             _producing(6, 100, 3_000_000), THROUGHPUT, kind=PRODUCE),
     Workload("produce-1KiB", "1 M records of 1 KiB to 6 partitions, from the first to the acknowledgement of the last",
-             _producing(6, 1024, 1_000_000), THROUGHPUT, produces=True),
+             _producing(6, 1024, 1_000_000), THROUGHPUT, kind=PRODUCE),
     Workload("rest", "resident memory of a member at rest with 1 and with 1,000 empty partitions",
              lambda bench, _: at_rest(bench), ("rss_1_mib", "rss_1000_mib", "kib_per_claim"), most_rounds=2),
     Workload("soak", "10 minutes at 50,000 records/s with 10 µs of CPU a record: resident memory from second to second",
              lambda bench, scale: soak(bench, 50_000, 600 * scale), ("rss_mib_per_hour", "cpu_ns_per_msg", "peak_rss_mib"),
              only=("kgroup", "kgroup-batch"), most_rounds=1),
+    *(_processing(order, wait_ms, in_flight) for order in ("key", "unordered") for wait_ms in (0, 1, 10, 100) for in_flight in (100, 1000)),
 ]

@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness.figures import OWN, Spread, largest_gaps, matching, percentile, ratios, slope
+from harness.figures import OWN, Spread, ideal_rate, largest_gaps, matching, percentile, ratios, slope
 
 
 def row(arm, allocator, round_number, rate, **more):
@@ -31,6 +31,21 @@ class Percentiles(unittest.TestCase):
     def test_one_slow_record_in_a_thousand_shows_at_the_99_9th_only_beyond_it(self):
         self.assertEqual(percentile([1] * 999 + [500], 0.999), 1)
         self.assertEqual(percentile([1] * 998 + [500, 500], 0.999), 500)
+
+
+class IdealRates(unittest.TestCase):
+    def test_is_bound_by_what_is_in_flight(self):
+        self.assertAlmostEqual(10_000, ideal_rate([1] * 1_000_000, wait=0.01, in_flight=100, window=20, ordered=True))
+        self.assertAlmostEqual(10_000, ideal_rate([1_000_000], wait=0.01, in_flight=100, window=20, ordered=False))
+
+    def test_by_key_is_bound_by_the_keys_that_have_more_than_there_is_time_for(self):
+        # 10 in the window of the first, and all of the others
+        self.assertAlmostEqual(15, ideal_rate([100, 2, 3], wait=0.1, in_flight=100, window=1, ordered=True))
+
+    def test_when_all_is_done_before_the_window_ends_it_is_the_rate_until_then(self):
+        self.assertAlmostEqual(8 / 0.5, ideal_rate([5, 3], wait=0.1, in_flight=100, window=20, ordered=True))
+        self.assertAlmostEqual(8 / 0.4, ideal_rate([5, 3], wait=0.1, in_flight=2, window=20, ordered=False))
+        self.assertAlmostEqual(8 / 0.1, ideal_rate([5, 3], wait=0.1, in_flight=100, window=20, ordered=False))
 
 
 class Medians(unittest.TestCase):

@@ -27,7 +27,7 @@ class ScriptedPrograms:
         self._script = folder / "arm.py"
         self._script.write_text(script)
 
-    def command(self, _arm, _produces=False) -> list[str]:
+    def command(self, _arm, _kind) -> list[str]:
         return [sys.executable, str(self._script)]
 
     def environment(self, _variant) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Scripted(unittest.TestCase):
     def bench(self, script: str, committed: tuple[int, int] = (500, 500)) -> Bench:
         folder = Path(self._folder.name)
         bench = Bench(ScriptedPrograms(folder, script), ScriptedKafka(list(committed)),
-                      Variant(Arm("scripted", "python", (), ("own",), ("none",)), "own", "none"), 1.0, folder)
+                      Variant(Arm("scripted", "python", {}, ("own",), ("none",)), "own", "none"), 1.0, folder)
         self.addCleanup(bench.close)
         return bench
 
@@ -132,7 +132,7 @@ class Launching(unittest.TestCase):
         ballast = bytearray(200 << 20)
         with tempfile.TemporaryDirectory() as folder:
             programs = ScriptedPrograms(Path(folder), arm_that_prints(HONEST))
-            member = Member(programs.launcher, programs.command(None), {})
+            member = Member(programs.launcher, programs.command(None, None), {})
             _, used = member.wait(30)
             member.kill()
         self.assertLess(used.peak_rss_kib, 100 << 10, f"beside {len(ballast) >> 20} MiB of ours")

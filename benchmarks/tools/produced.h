@@ -49,7 +49,8 @@ static inline struct produced produce_to(rd_kafka_t* producer, char const* topic
     return produced;
 }
 
-static inline void produce_one(rd_kafka_t* producer, struct produced* produced, int64_t intended_ns)
+static inline void produce_to_partition(rd_kafka_t* producer, struct produced* produced, int32_t partition, char const* key,
+                                        int64_t intended_ns)
 {
     int64_t const number = produced->records;
     size_t const tail = produced->value_size - record_header_size;
@@ -57,8 +58,8 @@ static inline void produce_one(rd_kafka_t* producer, struct produced* produced, 
     memcpy(produced->value + sizeof intended_ns, &number, sizeof number);
     memcpy(produced->value + record_header_size,
            produced->text + (uint64_t)number * 7919 % (text_size - produced->value_size), tail);
-    while (rd_kafka_produce(produced->topic, (int32_t)(number % produced->partitions), RD_KAFKA_MSG_F_COPY,
-                            produced->value, produced->value_size, NULL, 0, NULL) != 0) {
+    while (rd_kafka_produce(produced->topic, partition, RD_KAFKA_MSG_F_COPY, produced->value, produced->value_size, key,
+                            key != NULL ? strlen(key) : 0, NULL) != 0) {
         if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             fail("produce", rd_kafka_err2str(rd_kafka_last_error()));
         rd_kafka_poll(producer, 10);
@@ -66,6 +67,18 @@ static inline void produce_one(rd_kafka_t* producer, struct produced* produced, 
     ++produced->records;
     produced->bytes += (int64_t)produced->value_size;
     produced->checksum += record_checksum(produced->value, produced->value_size);
+}
+
+static inline void produce_one(rd_kafka_t* producer, struct produced* produced, int64_t intended_ns)
+{
+    produce_to_partition(producer, produced, (int32_t)(produced->records % produced->partitions), NULL, intended_ns);
+}
+
+static inline void produce_with_key(rd_kafka_t* producer, struct produced* produced, int key)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", key);
+    produce_to_partition(producer, produced, (int32_t)((uint32_t)key * 2654435761u % (uint32_t)produced->partitions), text, 0);
 }
 
 static inline void finish_producing(rd_kafka_t* producer, struct produced* produced)
