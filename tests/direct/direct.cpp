@@ -6,9 +6,11 @@
 #include <kgroup/direct.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
+#include <kgroup/testing/embedded_cluster.hpp>
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -130,6 +132,63 @@ TEST_CASE("direct: a group is handed over at its start by a property, which is n
     auto const told = one.last(event_kind::handed_over);
     CHECK(told->text.find("test.mock.num.brokers") != std::string::npos);
     CHECK_FALSE(told->where);
+}
+
+TEST_CASE("direct: a claim is handed over in the middle of its log, and no record is lost or comes "
+          "twice") {
+    constexpr std::int32_t partitions = 6;
+    constexpr std::int32_t other = 5; // alone with its broker
+    constexpr std::int64_t before = 2000;
+    kgroup::testing::embedded_cluster cluster{2};
+    cluster.create_topic("orders", partitions);
+    auto const produce = [&](std::int32_t partition, std::int64_t count) {
+        std::vector<kafka_record> const batch(20, kafka_record{.value = "value"});
+        for (; count != 0; count -= 20) {
+            cluster.produce("orders", partition, batch);
+        }
+    };
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        cluster.move_leader("orders", partition, partition == other ? 2 : 1);
+        produce(partition, before);
+    }
+    kgroup::config given{.brokers = cluster.brokers(),
+                         .group_id = unique("group"),
+                         .topics = {"orders"},
+                         .initial_offset = kgroup::offset_reset::earliest,
+                         .properties = {{"session.timeout.ms", "6000"}}};
+    received records;
+    std::atomic<std::int64_t> others{0};
+    member one{given,
+               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
+                   while (auto const next = co_await of.messages().async_receive()) {
+                       records.add(*next);
+                       of.mark(*next);
+                       if (of.partition() == other && ++others == before / 4) {
+                           cluster.fail(kgroup::testing::embedded_cluster::request::fetch,
+                                        RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, 1, 2);
+                       }
+                   }
+               }}};
+    one.may_be_handed_over();
+    REQUIRE(eventually([&] { return records.count() == partitions * before; }));
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        produce(partition, 100);
+    }
+    REQUIRE(eventually([&] { return records.count() >= partitions * (before + 100); }));
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        CHECK(records.offsets(partition) == ascending(0, before + 100));
+    }
+    REQUIRE_MESSAGE(one.count(event_kind::handed_over) == 1, one.said());
+    CHECK(one.last(event_kind::handed_over)->where == kgroup::topic_partition{"orders", other});
+    auto const way = one.stats();
+    CHECK(way.records_direct + way.records_handed_over == partitions * (before + 100));
+    CHECK(way.records_handed_over > 100); // so that it was in the middle
+    CHECK(way.records_handed_over <= before * 3 / 4 + 100);
+    one.stop();
+    REQUIRE(one.ends_within(20s));
+    for (std::int32_t partition = 0; partition != partitions; ++partition) {
+        CHECK(cluster.committed(given.group_id, "orders", partition) == before + 100);
+    }
 }
 
 TEST_CASE("direct: a broker that says 'out of range' of an offset in its log is not believed") {

@@ -204,17 +204,26 @@ public:
         check(rd_kafka_mock_broker_set_rtt(cluster_, broker, in_milliseconds(time)));
     }
 
-    /// The next requests of this kind, `times` of them, by whoever and to whichever broker, are not
+    /// The next requests of this kind, `times` of them, by whoever and to this broker, are not
     /// carried out and answered with this error; `RD_KAFKA_RESP_ERR__TRANSPORT`: the connection is
     /// closed. More errors may be queued behind. The cluster's own operations make requests too,
     /// and are not spared.
-    void fail(request kind, rd_kafka_resp_err_t error, std::size_t times = 1) {
+    void fail(request kind, rd_kafka_resp_err_t error, std::size_t times = 1,
+              std::int32_t broker = all_brokers) {
+        if (broker != all_brokers) {
+            for (; times != 0; --times) {
+                check(rd_kafka_mock_broker_push_request_error_rtts(
+                    cluster_, broker, static_cast<std::int16_t>(kind), std::size_t{1}, error, 0));
+            }
+            return;
+        }
         std::vector<rd_kafka_resp_err_t> const errors(times, error);
         rd_kafka_mock_push_request_errors_array(cluster_, static_cast<std::int16_t>(kind),
                                                 errors.size(), errors.data());
     }
 
-    /// Forgets the errors that `fail` has queued for this kind and that have not been answered yet.
+    /// Forgets the errors that `fail` has queued for this kind and all brokers, and that have not
+    /// been answered yet.
     void stop_failing(request kind) {
         rd_kafka_mock_clear_request_errors(cluster_, static_cast<std::int16_t>(kind));
     }

@@ -84,8 +84,8 @@ struct asked final : claim_requests {
     void on_position_reset(std::int64_t from, std::int64_t to) noexcept override {
         resets.emplace_back(from, to);
     }
-    void hand_over(std::int64_t from, std::string_view) noexcept override {
-        handed_over.push_back(from);
+    void hand_over(std::uint64_t, fetch_event const& why) noexcept override {
+        handed_over.push_back(why.from);
     }
     void hold_still() noexcept override { ++held_still; }
 };

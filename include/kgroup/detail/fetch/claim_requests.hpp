@@ -3,10 +3,10 @@
 #pragma once
 
 #include <kgroup/detail/fetch/batch_header.hpp>
+#include <kgroup/detail/fetch/partition_fetch.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace kgroup::detail::fetch {
 
@@ -27,9 +27,9 @@ public:
                                std::int64_t at) noexcept = 0;
     /// The log did not hold `from`: reading goes on at `to`.
     virtual void on_position_reset(std::int64_t from, std::int64_t to) noexcept = 0;
-    /// All up to `from`, an offset or an end of the log, was taken: librdkafka is to read from
-    /// there on.
-    virtual void hand_over(std::int64_t from, std::string_view reason) noexcept = 0;
+    /// All up to `why.from`, an offset or an end of the log, was taken: librdkafka is to read from
+    /// there on. Nothing comes of the source any more. Asked once.
+    virtual void hand_over(std::uint64_t ticket, fetch_event const& why) noexcept = 0;
     /// librdkafka has fetched, though it was held still.
     virtual void hold_still() noexcept = 0;
 };

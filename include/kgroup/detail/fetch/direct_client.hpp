@@ -8,6 +8,7 @@
 #include <kgroup/detail/fetch/claim_requests.hpp>
 #include <kgroup/detail/fetch/direct_properties.hpp>
 #include <kgroup/detail/fetch/direct_source.hpp>
+#include <kgroup/detail/fetch/fetch_event_text.hpp>
 #include <kgroup/detail/fetch/fetched_source.hpp>
 #include <kgroup/detail/fetch/fetcher.hpp>
 #include <kgroup/detail/fetch/fetcher_settings.hpp>
@@ -34,7 +35,6 @@
 #include <new>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -128,6 +128,7 @@ public:
         auto const& where = state->where();
         stop({where});
         auto claim = std::make_shared<owned_claim>(where, shared_);
+        claim->prepare();
         auto native = native_.open(state);
         auto fetched = shared_->fetches
                            ? std::make_shared<fetched_source>(
@@ -242,8 +243,8 @@ private:
     // From other threads to `poll`.
     struct hand_over {
         std::weak_ptr<owned_claim const> claim;
-        std::int64_t from;
-        std::string reason;
+        std::uint64_t ticket;
+        fetch_event why;
     };
     struct hold_still {
         std::weak_ptr<owned_claim const> claim;
@@ -285,16 +286,24 @@ private:
         void on_position_reset(std::int64_t from, std::int64_t to) noexcept override {
             tell([&] { return letter{client_event{client_position_reset{where, from, to}}}; });
         }
-        void hand_over(std::int64_t from, std::string_view reason) noexcept override {
-            tell([&] {
-                return letter{
-                    direct_client::hand_over{weak_from_this(), from, std::string{reason}}};
-            });
+        void hand_over(std::uint64_t of, fetch_event const& why) noexcept override {
+            if (auto ready = std::exchange(hand_over_letter, {}); !ready.empty()) {
+                auto& order = std::get<direct_client::hand_over>(ready.front());
+                order.ticket = of;
+                order.why = why;
+                shared->inbox.add(std::move(ready));
+            }
         }
         void hold_still() noexcept override {
             tell([&] { return letter{direct_client::hold_still{weak_from_this()}}; });
         }
 
+        /// What has to be told even if there is no memory: a claim that is not handed over stands
+        /// still.
+        void prepare() {
+            hand_over_letter.push_back(
+                direct_client::hand_over{weak_from_this(), 0, {fetch_event::kind::old_format}});
+        }
         template <typename Make>
         void tell(Make make) noexcept {
             try {
@@ -307,6 +316,8 @@ private:
         std::shared_ptr<shared_parts> const shared;
         std::shared_ptr<direct_client::source> source; // until the claim is over
         std::uint64_t ticket = 0;                      // 0: it is not read
+        std::int64_t began_at = 0;                     // with this ticket
+        prepared<letter> hand_over_letter;             // the claim's strand takes it
     };
 
     struct both_ended {
@@ -349,6 +360,7 @@ private:
             }
             auto& claim = *found->second;
             claim.ticket = ++last_ticket_;
+            claim.began_at = each.start;
             claim.source->fetched()->restart(claim.ticket);
             shared_->fetches->start(each.where, claim.ticket, each.start, -1,
                                     claim.source->fetched());
@@ -394,15 +406,17 @@ private:
             if (!claim) {
                 return std::nullopt;
             }
+            // Of what was begun behind a newer seek nothing was taken.
+            auto const from = order->ticket == claim->ticket ? order->why.from : claim->began_at;
             shared_->fetches->stop(claim->where);
             claim->ticket = 0;
             claim->source->hand_over();
-            native_.seek({{claim->where, order->from, -1, {}}});
+            native_.seek({{claim->where, from, -1, {}}});
             return client_notice{{event_kind::handed_over,
                                   severity::warning,
                                   claim->where,
                                   {},
-                                  "librdkafka reads on: " + order->reason}};
+                                  "librdkafka reads on: " + to_text(order->why)}};
         }
         auto const claim = find(std::get<hold_still>(what).claim);
         if (!claim || claim->source->handed_over()) {

@@ -9,6 +9,7 @@
 #include <kgroup/detail/fetch/claim_requests.hpp>
 #include <kgroup/detail/fetch/codecs.hpp>
 #include <kgroup/detail/fetch/fetch_errors.hpp>
+#include <kgroup/detail/fetch/fetch_event_text.hpp>
 #include <kgroup/detail/fetch/fetched_records.hpp>
 #include <kgroup/detail/fetch/kept_batches.hpp>
 #include <kgroup/detail/fetch/partition_reader.hpp>
@@ -375,6 +376,7 @@ private:
     bool begin_next(bool in_front) noexcept {
         for (;;) {
             fetch_event event{fetch_event::kind::useless_answer};
+            std::uint64_t ticket = 0;
             {
                 std::lock_guard const lock{mutex_};
                 if (queue_.empty()) {
@@ -392,8 +394,9 @@ private:
                     return false;
                 }
                 event = first.event;
+                ticket = ticket_.load(std::memory_order_relaxed);
             }
-            if (!carry_out(event)) {
+            if (!carry_out(ticket, event)) {
                 return false;
             }
         }
@@ -409,7 +412,7 @@ private:
     }
 
     /// false: nothing more is to be read now.
-    bool carry_out(fetch_event const& event) noexcept {
+    bool carry_out(std::uint64_t ticket, fetch_event const& event) noexcept {
         using kind = fetch_event::kind;
         if (event.type == kind::truncated || event.type == kind::topic_recreated) {
             auto const recreated = event.type == kind::topic_recreated;
@@ -436,11 +439,7 @@ private:
         case kind::old_format:
         case kind::unsupported:
             over_.store(true, std::memory_order_relaxed);
-            try {
-                requests_->hand_over(event.from, to_text(event));
-            } catch (std::bad_alloc const&) {
-                fail(std::make_error_code(std::errc::not_enough_memory), event);
-            }
+            requests_->hand_over(ticket, event);
             return false;
         case kind::failed:
             over_.store(true, std::memory_order_relaxed);
@@ -559,36 +558,6 @@ private:
         } catch (std::bad_alloc const&) { // nobody can be told
         }
     }
-    static std::string to_text(fetch_event const& event) {
-        using kind = fetch_event::kind;
-        auto const from = std::to_string(event.from);
-        auto const to = std::to_string(event.to);
-        switch (event.type) {
-        case kind::record_unreadable:
-            return "offset " + from + " cannot be read, and nothing behind it is: " +
-                   std::string{to_string(event.wrong)} +
-                   (event.wrong == damage::too_large ? " (receive.message.max.bytes)" : "");
-        case kind::out_of_range:
-            return "offset " + from + " is not in the log";
-        case kind::truncated:
-        case kind::truncated_no_reset:
-            return "records from offset " + to +
-                   " on were replaced by others; reading had got to offset " + from;
-        case kind::topic_recreated:
-        case kind::recreated_no_reset:
-            return "the topic was made again; reading had got to offset " + from +
-                   " of the one before";
-        case kind::old_format:
-            return "from offset " + from + " on records are in a format before Kafka 0.11";
-        case kind::useless_answer:
-            return "an answer brought nothing from offset " + from + " on; it is asked again";
-        case kind::unsupported:
-            return "the broker answers " + std::string{rule_of(event.code).name};
-        default:
-            return {};
-        }
-    }
-
     partition_state& state_; // which closes this before it goes
     isolation const level_;
     std::shared_ptr<claim_requests> const requests_;
