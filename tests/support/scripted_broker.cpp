@@ -423,8 +423,13 @@ std::string scripted_broker::metadata_body(scripted_request const& request,
     if (version >= 3) {
         out.int32(throttle);
     }
-    out.elements(cluster_.brokers.size());
-    for (auto const& broker : cluster_.brokers) {
+    auto const& brokers = cluster_.brokers;
+    out.elements(static_cast<std::size_t>(
+        std::count_if(brokers.begin(), brokers.end(), [](auto const& one) { return one.listed; })));
+    for (auto const& broker : brokers) {
+        if (!broker.listed) {
+            continue;
+        }
         out.int32(broker.id()).text(cluster_.advertised_host).int32(broker.port());
         out.nullable_text(std::nullopt).end_structure();
     }

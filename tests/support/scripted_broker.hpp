@@ -155,6 +155,7 @@ public:
 
     std::map<detail::fetch::api, detail::fetch::version_range> versions;
     bool knows_only_first_versions = false; // answers 35 to ApiVersions above 0
+    bool listed = true;                     // metadata names it
 
 private:
     friend class scripted_cluster;

@@ -56,19 +56,19 @@ TEST_CASE("answer_memory: who waits for a release is woken once, and never behin
     auto const memory = std::make_shared<answer_memory>(std::size_t{1} << 20);
     int wakes = 0;
     memory->on_release([&] { ++wakes; });
-    auto const partition = std::make_shared<partition_memory>();
+    auto const partition = std::make_shared<partition_memory>(memory);
     auto const hold = [&] {
-        return std::make_unique<held_records>(memory, partition, memory->copy("0123456789"), 10);
+        return std::make_unique<held_records>(partition, memory->copy("0123456789"), 10);
     };
     auto first = hold();
     auto second = hold();
-    CHECK(partition->held == 20);
+    CHECK(partition->held() == 20);
     first = nullptr;
-    CHECK(partition->held == 10);
+    CHECK(partition->held() == 10);
     CHECK(wakes == 0);
     memory->await_release();
     second = nullptr;
-    CHECK(partition->held == 0);
+    CHECK(partition->held() == 0);
     CHECK(wakes == 1);
     hold();
     CHECK(wakes == 1);
@@ -77,6 +77,26 @@ TEST_CASE("answer_memory: who waits for a release is woken once, and never behin
     hold();
     CHECK(wakes == 1);
     CHECK(memory->used() == 0);
+}
+
+TEST_CASE("answer_memory: what was decompressed counts, and its end wakes") {
+    auto const memory = std::make_shared<answer_memory>(std::size_t{1} << 20);
+    int wakes = 0;
+    memory->on_release([&] { ++wakes; });
+    partition_memory partition{memory};
+    partition.hold_decompressed(5000);
+    CHECK(partition.held() == 5000);
+    CHECK(memory->used() == 5000);
+    memory->await_release();
+    partition.let_go_of_decompressed(3000);
+    CHECK(memory->used() == 2000);
+    CHECK(wakes == 1);
+    memory->await_release();
+    memory->forget_release(); // nobody waits
+    partition.let_go_of_decompressed(2000);
+    CHECK(partition.held() == 0);
+    CHECK(memory->used() == 0);
+    CHECK(wakes == 1);
 }
 
 } // namespace

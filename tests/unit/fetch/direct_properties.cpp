@@ -73,6 +73,11 @@ TEST_CASE("direct_properties: the one that hands a group over is named") {
                   {"sasl.username", "u"},
                   {"sasl.password", "p"}}) == "security.protocol");
     CHECK(reason({{"test.mock.num.brokers", "1"}}) == "test.mock.num.brokers");
+    if (rd_kafka_version() >= 0x02020000) {
+        CHECK(reason({{"client.dns.lookup", "use_all_dns_ips"}}).empty());
+        CHECK(reason({{"client.dns.lookup", "resolve_canonical_bootstrap_servers_only"}}) ==
+              "client.dns.lookup");
+    }
 }
 
 TEST_CASE("direct_properties: one that is not known here hands over, too") {

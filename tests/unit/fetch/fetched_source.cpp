@@ -137,6 +137,7 @@ struct fixture {
         records.generation = generation;
         records.bytes = *kept;
         records.keep = kept;
+        records.memory = partition;
         records.position = position;
         records.next_offset = next_offset;
         records.high_watermark = 1000;
@@ -162,6 +163,8 @@ struct fixture {
     std::shared_ptr<told> observer = std::make_shared<told>();
     std::shared_ptr<asked> requests = std::make_shared<asked>();
     std::shared_ptr<partition_state> state;
+    std::shared_ptr<answer_memory> memory = std::make_shared<answer_memory>(std::size_t{1} << 20);
+    std::shared_ptr<partition_memory> partition = std::make_shared<partition_memory>(memory);
     std::shared_ptr<records_by_way> counted = std::make_shared<records_by_way>();
     std::shared_ptr<fetched_source> fetched = std::make_shared<fetched_source>(
         *state, fetched_source::settings{isolation::read_committed, 1 << 20}, requests);
@@ -228,13 +231,17 @@ TEST_CASE("fetched_source: what was decompressed lives as long as its messages, 
     auto made = plain_batch(10, 100);
     made.codec = codec::zstd;
     auto const answer = of.answer(made.bytes(), 10, 110);
-    auto const kept = of.receive();
+    auto kept = of.receive();
     of.receive_all();
     CHECK(answer.expired());
+    CHECK(of.memory->used() >= made.written_records().size()); // and counts
+    CHECK(of.partition->held() == of.memory->used());
     of.state->end(kgroup::end_reason::revoked);
     of.channel.reset();
     of.source->close();
     CHECK(kept->value() == "10");
+    kept.reset();
+    CHECK(of.memory->used() == 0);
 }
 
 TEST_CASE("fetched_source: blocks end within batches") {

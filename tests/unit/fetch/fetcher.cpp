@@ -685,6 +685,39 @@ TEST_CASE("fetcher: a broker that is away is tried again, and the others are ask
     }
 }
 
+TEST_CASE("fetcher: a broker that metadata does not name any more is left, and found again") {
+    fetcher_scene scene{3};
+    scene.settings.metadata_refresh_interval = 1s;
+    scene.cluster.make_topic("t", 3);
+    for (std::size_t i = 0; i != 3; ++i) {
+        scene.append("t", i, 2);
+        scene.start("t", static_cast<std::int32_t>(i));
+    }
+    auto const all_have = [&](std::size_t records) {
+        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
+                           [records](auto const& one) { return one.second->count() == records; });
+    };
+    REQUIRE(scene.until([&] { return all_have(2); }));
+    auto& leaving = scene.cluster.brokers[2];
+    leaving.listed = false;
+    scene.cluster.partition("t", 2).leader = 1;
+    scene.cluster.partition("t", 2).leader_epoch = 1;
+    REQUIRE(scene.until([&] { return leaving.open_connections() == 0; }, 5s));
+    leaving.go_down();
+    auto const told = scene.notices.size();
+    scene.append("t", 2, 2);
+    REQUIRE(scene.until([&] { return scene.sinks.at({"t", 2})->count() == 4; }));
+    scene.pass(30s);
+    CHECK(scene.notices.size() == told); // nobody tries to connect
+    leaving.come_up();
+    leaving.listed = true;
+    scene.cluster.partition("t", 2).leader = 2;
+    scene.cluster.partition("t", 2).leader_epoch = 2;
+    scene.append("t", 2, 2);
+    REQUIRE(scene.until([&] { return scene.sinks.at({"t", 2})->count() == 6; }));
+    CHECK(scene.sinks.at({"t", 2})->disorder == 0);
+}
+
 TEST_CASE("fetcher: a broker that closes each connection at once is not tried without end") {
     fetcher_scene scene;
     scene.cluster.make_topic("t", 1);

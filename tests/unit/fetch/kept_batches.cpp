@@ -39,7 +39,7 @@ TEST_CASE("kept_batches: the answer lives as long as the reader and all records"
     kept_batches batches;
     auto answer = std::make_shared<int>(1);
     std::weak_ptr const alive{answer};
-    auto const number = batches.keep({}, "", std::move(answer), {});
+    auto const number = batches.keep({}, "", std::move(answer), {}, nullptr);
     REQUIRE(number);
     batches.hold(*number, 3);
     batches.release(*number, 1);
@@ -55,7 +55,7 @@ TEST_CASE("kept_batches: many at a time, whose numbers are used again") {
     std::vector<std::uint32_t> numbers;
     for (int rounds = 0; rounds != 2; ++rounds) {
         for (auto const& each : bytes) {
-            numbers.push_back(*batches.keep({}, each.data(), nullptr, {}));
+            numbers.push_back(*batches.keep({}, each.data(), nullptr, {}, nullptr));
             CHECK(numbers.back() < 1024);
         }
         for (std::size_t i = 0; i != bytes.size(); ++i) {
@@ -74,7 +74,7 @@ TEST_CASE("kept_batches: what was decompressed goes with its batch, and its memo
     REQUIRE(buffer.reserve(1000));
     auto const capacity = buffer.capacity();
     auto const* const memory = buffer.view().data();
-    auto const number = batches.keep({}, memory, nullptr, std::move(buffer));
+    auto const number = batches.keep({}, memory, nullptr, std::move(buffer), nullptr);
     REQUIRE(number);
     CHECK(batches.spare_buffer().capacity() == 0);
     batches.release(*number, 1);
@@ -102,7 +102,7 @@ TEST_CASE("kept_batches: times and headers of a record are read where it stands"
     auto const found = find_batch(bytes);
     REQUIRE(found.state == found_batch::kind::whole);
     kept_batches batches;
-    auto const number = *batches.keep(found.header, found.records().data(), nullptr, {});
+    auto const number = *batches.keep(found.header, found.records().data(), nullptr, {}, nullptr);
     record_reader reader{found.header, found.records()};
     for (auto const& expected : made.records) {
         decoded_record record;

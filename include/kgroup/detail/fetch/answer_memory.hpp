@@ -96,8 +96,9 @@ public:
         release(size);
     }
     /// Somebody waits for less to be held, here or by a partition: `wake` is called by the next
-    /// release, on its thread.
+    /// release, on its thread; unless nobody does any more.
     void await_release() noexcept { awaited_.store(true, std::memory_order_seq_cst); }
+    void forget_release() noexcept { awaited_.store(false, std::memory_order_relaxed); }
     void released() noexcept {
         if (awaited_.load(std::memory_order_seq_cst) &&
             awaited_.exchange(false, std::memory_order_seq_cst)) {
@@ -162,32 +163,58 @@ private:
 
 inline answer_bytes::~answer_bytes() { from_->give_back(std::move(bytes_)); }
 
-/// What a partition holds of answers.
-struct partition_memory {
-    std::atomic<std::size_t> held{0};
+/// What a partition holds of the memory: parts of answers, and what was decompressed of them.
+///
+/// *Thread safety.* Safe.
+class partition_memory {
+public:
+    explicit partition_memory(std::shared_ptr<answer_memory> all) noexcept : all_(std::move(all)) {}
+    partition_memory(partition_memory const&) = delete;
+    partition_memory& operator=(partition_memory const&) = delete;
+
+    std::size_t held() const noexcept { return held_.load(std::memory_order_seq_cst); }
+
+    /// Of an answer, which counts by itself.
+    void hold_part(std::size_t bytes) noexcept {
+        held_.fetch_add(bytes, std::memory_order_relaxed);
+    }
+    void let_go_of_part(std::size_t bytes) noexcept {
+        held_.fetch_sub(bytes, std::memory_order_seq_cst);
+        all_->released();
+    }
+
+    void hold_decompressed(std::size_t bytes) noexcept {
+        all_->promise(bytes);
+        held_.fetch_add(bytes, std::memory_order_relaxed);
+    }
+    void let_go_of_decompressed(std::size_t bytes) noexcept {
+        held_.fetch_sub(bytes, std::memory_order_seq_cst);
+        all_->take_back(bytes);
+    }
+
+private:
+    std::shared_ptr<answer_memory> const all_;
+    std::atomic<std::size_t> held_{0};
 };
 
 /// A partition's part of an answer.
 class held_records {
 public:
-    held_records(std::shared_ptr<answer_memory> memory, std::shared_ptr<partition_memory> partition,
-                 std::shared_ptr<answer_bytes> bytes, std::size_t size) noexcept
-        : memory_(std::move(memory)),
-          partition_(std::move(partition)),
+    held_records(std::shared_ptr<partition_memory> partition, std::shared_ptr<answer_bytes> bytes,
+                 std::size_t size) noexcept
+        : partition_(std::move(partition)),
           bytes_(std::move(bytes)),
           size_(size) {
-        partition_->held.fetch_add(size_, std::memory_order_relaxed);
+        partition_->hold_part(size_);
     }
     held_records(held_records const&) = delete;
     held_records& operator=(held_records const&) = delete;
     ~held_records() {
         bytes_.reset();
-        partition_->held.fetch_sub(size_, std::memory_order_seq_cst);
-        memory_->released();
+        partition_->let_go_of_part(size_);
     }
 
 private:
-    std::shared_ptr<answer_memory> memory_;
     std::shared_ptr<partition_memory> partition_;
     std::shared_ptr<answer_bytes> bytes_;
     std::size_t size_;

@@ -38,7 +38,6 @@ inline constexpr property_rule property_rules[] = {
     {"metadata.broker.list", property_way::honoured},
     {"client.id", property_way::honoured},
     {"client.rack", property_way::honoured},
-    {"client.dns.lookup", property_way::honoured},
     {"broker.address.family", property_way::honoured},
     {"fetch.wait.max.ms", property_way::honoured},
     {"fetch.min.bytes", property_way::honoured},
@@ -54,7 +53,8 @@ inline constexpr property_rule property_rules[] = {
     {"check.crcs", property_way::honoured}, // always checked, and wrong ones are reported
 
     {"security.protocol", property_way::hands_over, "plaintext"},
-    {"ssl.", property_way::irrelevant}, // without that protocol
+    {"client.dns.lookup", property_way::hands_over, "use_all_dns_ips"}, // the other is Kerberos's
+    {"ssl.", property_way::irrelevant},                                 // without that protocol
     {"ssl_", property_way::irrelevant},
     {"enable.ssl.certificate.verification", property_way::irrelevant},
     {"sasl.", property_way::irrelevant},
@@ -254,8 +254,6 @@ inline fetcher_settings fetcher_settings_of(rd_kafka_conf_t const* conf, std::si
     made.address_family = family == "v4"   ? fetcher_settings::family::v4
                           : family == "v6" ? fetcher_settings::family::v6
                                            : fetcher_settings::family::any;
-    made.canonical_names =
-        property_of(conf, "client.dns.lookup") == "resolve_canonical_bootstrap_servers_only";
     return made;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/fetch/aborted_transactions.hpp>
+#include <kgroup/detail/fetch/answer_memory.hpp>
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 
 #include <cstdint>
@@ -17,9 +18,10 @@ struct fetched_records {
     std::uint64_t ticket = 0;         // of the `start` that it belongs to
     std::uint64_t generation = 0;     // to be handed back when the reader finds something
     std::shared_ptr<void const> keep; // the bytes live, and count as memory, as long as this
-    std::string_view bytes;           // the partition's batches; empty: only what follows is news
-    std::int64_t position = 0;        // where reading begins
-    std::int64_t next_offset = 0;     // where the next fetch goes on
+    std::shared_ptr<partition_memory> memory; // where what is decompressed counts
+    std::string_view bytes;       // the partition's batches; empty: only what follows is news
+    std::int64_t position = 0;    // where reading begins
+    std::int64_t next_offset = 0; // where the next fetch goes on
     std::int64_t high_watermark = -1;
     std::int64_t last_stable_offset = -1;
     std::int64_t log_start = -1;

@@ -473,7 +473,8 @@ private:
         auto decompressed = reader_.take_decompressed(batches_.spare_buffer());
         auto const in_answer = decompressed.size() == 0;
         batch_ = batches_.keep(reader_.header(), reader_.records().data(),
-                               in_answer ? current_.keep : nullptr, std::move(decompressed));
+                               in_answer ? current_.keep : nullptr, std::move(decompressed),
+                               in_answer ? nullptr : current_.memory);
         if (!batch_) {
             give_up(damage::no_memory, reader_.position());
         }
@@ -506,6 +507,7 @@ private:
         reading_ = false;
         auto const size = current_.bytes.size();
         current_.keep = nullptr;
+        current_.memory = nullptr;
         waiting_.fetch_sub(std::exchange(current_waiting_, 0), std::memory_order_relaxed);
         std::lock_guard const lock{mutex_};
         bytes_ -= size;

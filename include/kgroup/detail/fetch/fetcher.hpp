@@ -16,11 +16,13 @@
 #include <kgroup/detail/fetch/fetcher_settings.hpp>
 #include <kgroup/detail/fetch/leader_epoch_message.hpp>
 #include <kgroup/detail/fetch/list_offsets_message.hpp>
+#include <kgroup/detail/fetch/memory_shares.hpp>
 #include <kgroup/detail/fetch/metadata_message.hpp>
 #include <kgroup/detail/fetch/metadata_schedule.hpp>
 #include <kgroup/detail/fetch/name_lookup.hpp>
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 #include <kgroup/detail/fetch/partition_orders.hpp>
+#include <kgroup/detail/fetch/reconnect_delay.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -43,6 +45,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -82,6 +85,9 @@ public:
           notice_(std::move(notice)),
           event_(auto_reset_event::make(executor_)),
           memory_(std::make_shared<answer_memory>(settings_.buffer_bytes)),
+          shares_(settings_.buffer_bytes, static_cast<std::size_t>(settings_.partition_max_bytes),
+                  static_cast<std::size_t>(
+                      (std::min)(settings_.fetch_max_bytes, settings_.receive_message_max_bytes))),
           names_([event = event_] { event->notify(); }),
           metadata_(settings_.metadata_refresh_interval) {
         memory_->on_release([event = event_] { event->notify(); });
@@ -158,10 +164,11 @@ private:
 
     /// A partition that is fetched.
     struct member final : partition_fetch, std::enable_shared_from_this<member> {
-        member(topic_partition const& of, fetch_settings const& settings)
+        member(topic_partition const& of, fetch_settings const& settings,
+               std::shared_ptr<answer_memory> const& all)
             : partition_fetch(settings),
               name(of),
-              memory(std::make_shared<partition_memory>()) {}
+              memory(std::make_shared<partition_memory>(all)) {}
 
         topic_partition name;
         std::shared_ptr<partition_memory> memory;
@@ -204,10 +211,17 @@ private:
         time_point no_poll_before{};
         bool told = false; // that it is not reached
         broker_abilities abilities;
+        bool gone = false;  // metadata does not name it any more
         bool polls = false; // it is to be asked to fetch,
         bool other = false; // or something else
 
         lane& control() noexcept { return lanes[2]; }
+        /// Whether it failed, and is not tried again yet.
+        bool away(time_point at) const noexcept {
+            return failures != 0 && at < not_before &&
+                   std::none_of(lanes.begin(), lanes.end(),
+                                [](lane const& one) { return one.link != nullptr; });
+        }
     };
 
     // ---- Running
@@ -257,6 +271,7 @@ private:
         try {
             carry_out_orders(at);
             receive(at);
+            drop_gone_brokers(at);
             ask(at);
             return (std::min)(latest, (std::max)(next_time(at), at));
         } catch (std::exception const&) { // what was under way is lost, or asked again
@@ -349,7 +364,8 @@ private:
     void begin(std::shared_ptr<member>& found, topic_partition const& name,
                partition_orders::begin& from) {
         if (!found) {
-            auto added = std::make_shared<member>(name, fetch_settings{.reset = settings_.reset});
+            auto added =
+                std::make_shared<member>(name, fetch_settings{.reset = settings_.reset}, memory_);
             partitions_.emplace(name, added);
             try {
                 turns_.add(*added);
@@ -458,13 +474,10 @@ private:
         for (auto& asked : lost) {
             lose(asked, at);
         }
-        auto delay = settings_.reconnect_backoff;
-        for (int i = 0; i != from.failures && delay < settings_.reconnect_backoff_max; ++i) {
-            delay *= 2;
-        }
-        delay = (std::min)(delay, settings_.reconnect_backoff_max);
+        from.not_before =
+            at + reconnect_delay(settings_.reconnect_backoff, settings_.reconnect_backoff_max,
+                                 from.failures, static_cast<std::uint32_t>(random_()));
         from.failures = (std::min)(from.failures + 1, 30);
-        from.not_before = at + delay;
         if (end.was_ready && idle && end.type == notice_kind::disconnected) {
             return; // brokers close what is idle
         }
@@ -620,8 +633,9 @@ private:
                 }
                 batches = bytes->view();
             }
-            records.keep = std::make_shared<held_records>(memory_, of.memory, std::move(bytes),
-                                                          part.records.size());
+            records.keep =
+                std::make_shared<held_records>(of.memory, std::move(bytes), part.records.size());
+            records.memory = of.memory;
             auto const aborted = fetched_.aborted_of(part);
             records.aborted.assign(aborted.begin(), aborted.end());
         }
@@ -759,12 +773,18 @@ private:
         }
     }
     void take_brokers(time_point at) {
+        if (!cluster_.brokers.empty()) {
+            for (auto& [id, one] : brokers_) {
+                one.gone = true;
+            }
+        }
         for (auto const& told : cluster_.brokers) {
             if (told.id < 0 || told.port <= 0 || told.port > 65535 || told.host.empty()) {
                 continue;
             }
             broker_address address{std::string{told.host}, static_cast<std::uint16_t>(told.port)};
             auto const [place, added] = brokers_.try_emplace(told.id);
+            place->second.gone = false;
             if (added) {
                 place->second.id = told.id;
                 place->second.address = std::move(address);
@@ -778,9 +798,25 @@ private:
             }
         }
     }
+    /// Behind the answers: one of them may be of such a broker.
+    void drop_gone_brokers(time_point at) {
+        for (auto place = brokers_.begin(); place != brokers_.end();) {
+            auto& one = place->second;
+            if (!one.gone) {
+                ++place;
+                continue;
+            }
+            one.told = true; // it is no trouble
+            for (auto& way : one.lanes) {
+                leave(one, way, at);
+            }
+            place = brokers_.erase(place);
+        }
+    }
     /// Closes a connection that is not needed any more.
-    void leave(broker& of, lane& way, time_point at) noexcept {
+    void leave(broker& of, lane& way, time_point at) {
         if (way.link) {
+            closing_.reserve(closing_.size() + 1);
             way.link->close(notice_kind::disconnected, {}, "it moved");
             on_closed(of, way, at);
         }
@@ -809,26 +845,16 @@ private:
 
     /// Finds out which partitions may be fetched, and which brokers have to be asked.
     ///
-    /// Half of the memory is everybody's. When it is used up, partitions of which nothing is held
-    /// still have their shares of the other half: claims that sleep never stop others.
-    ///
-    /// @return whether only those are asked.
+    /// @return whether memory is scarce.
     bool prepare_partitions(time_point at) {
         for (auto& [id, one] : brokers_) {
             one.polls = one.other = false;
         }
-        auto const limit = memory_->limit();
-        auto const used = memory_->used();
-        bool const scarce =
-            used + (std::min)(limit / 8, static_cast<std::size_t>(settings_.partition_max_bytes)) >
-            limit / 2;
-        auto const most = (std::min)(limit / 2 / (std::max<std::size_t>)(partitions_.size(), 1),
-                                     2 * static_cast<std::size_t>(settings_.partition_max_bytes));
+        bool const scarce = shares_.scarce(memory_->used());
         bool refused = false;
         memory_->await_release();
         for (auto const& [name, one] : partitions_) {
-            auto const held = one->memory->held.load(std::memory_order_seq_cst);
-            bool const room = held == 0 || (!scarce && held < most);
+            bool const room = shares_.room(one->memory->held(), partitions_.size(), scarce);
             one->want(one->more && room);
             refused = refused || (one->more && !room);
             auto const target = one->target(at);
@@ -844,10 +870,17 @@ private:
                 react(*one, one->on_target_away(at));
                 continue;
             }
+            if (target != one->leader() && found->second.away(at)) {
+                react(*one, one->on_target_away(at)); // the leader has it, too
+                continue;
+            }
             if (auto const question = one->next(at, found->second.abilities)) {
                 (question->request == api::fetch ? found->second.polls : found->second.other) =
                     true;
             }
+        }
+        if (!refused) {
+            memory_->forget_release();
         }
         return scarce;
     }
@@ -925,7 +958,8 @@ private:
             if (!ids) {
                 version = (std::min)(*version, std::int16_t{12});
             }
-            auto const limits = limits_of(asked.partitions.size(), scarce);
+            auto const limits = shares_.of_request(asked.partitions.size(), partitions_.size(),
+                                                   memory_->used(), scarce);
             asked.scarce = scarce;
             asked.promised = limits.total;
             asked.sent = at;
@@ -979,28 +1013,6 @@ private:
             event_->notify();
         }
     }
-    struct byte_limits {
-        std::size_t total;
-        std::size_t partition;
-    };
-    byte_limits limits_of(std::size_t count, bool scarce) const noexcept {
-        auto const limit = memory_->limit();
-        auto const used = memory_->used();
-        auto most = static_cast<std::size_t>(settings_.partition_max_bytes);
-        std::size_t total;
-        // Half of what there is: while an answer is taken apart, there may be copies of its parts.
-        if (scarce) {
-            most = (std::min)(most, (std::max<std::size_t>)(limit / 4 / partitions_.size(), 1024));
-            total = most * count;
-        } else {
-            total = (std::min)(most * count, (limit / 2 - (std::min)(used, limit / 2)) / 2);
-        }
-        total = (std::min)({total, static_cast<std::size_t>(settings_.fetch_max_bytes),
-                            static_cast<std::size_t>(settings_.receive_message_max_bytes)});
-        total = (std::max<std::size_t>)(total, 1024);
-        return {total, (std::min)(most, total)};
-    }
-
     /// What is asked about what was taken; if there is no memory for it, that is lost.
     inquiry remember(api key, time_point at) {
         try {
@@ -1212,6 +1224,7 @@ private:
     fetcher_counters counters_;
     std::shared_ptr<auto_reset_event> event_;
     std::shared_ptr<answer_memory> memory_;
+    memory_shares shares_;
     partition_orders orders_;
     std::mutex mutex_;
     bool running_ = false;
@@ -1230,6 +1243,9 @@ private:
     std::deque<broker> bootstrap_;
     std::vector<std::shared_ptr<connection>> closing_; // of which something is still under way
     bool told_of_budget_ = false;
+    // Members that lost the same broker do not come back at the same time.
+    std::minstd_rand random_{static_cast<std::uint32_t>(clock::now().time_since_epoch().count() ^
+                                                        reinterpret_cast<std::uintptr_t>(this))};
 
     // Used again and again.
     std::string frame_;

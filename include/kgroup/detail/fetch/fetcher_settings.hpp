@@ -34,7 +34,6 @@ struct fetcher_settings {
     std::int32_t receive_message_max_bytes = 100'000'000;
     std::size_t buffer_bytes = 64 << 20; // the memory for answers, of all partitions together
     family address_family = family::any;
-    bool canonical_names = false; // client.dns.lookup: resolve_canonical_bootstrap_servers_only
 };
 
 /// What is told of brokers; what concerns a partition is told to its sink.

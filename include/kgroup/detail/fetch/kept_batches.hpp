@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/detail/fetch/answer_memory.hpp>
 #include <kgroup/detail/fetch/byte_buffer.hpp>
 #include <kgroup/detail/fetch/record_reader.hpp>
 
@@ -63,9 +64,10 @@ public:
     ///
     /// @param first where its records begin, in the answer or in what was decompressed.
     /// @param answer keeps the bytes alive, if they were not decompressed.
+    /// @param memory where they count, if they were.
     std::optional<std::uint32_t> keep(batch_header const& header, char const* first,
-                                      std::shared_ptr<void const> answer,
-                                      byte_buffer decompressed) noexcept {
+                                      std::shared_ptr<void const> answer, byte_buffer decompressed,
+                                      std::shared_ptr<partition_memory> memory) noexcept {
         auto const number = take_free();
         if (!number) {
             return std::nullopt;
@@ -75,6 +77,10 @@ public:
         kept.first = first;
         kept.answer = std::move(answer);
         kept.decompressed = std::move(decompressed);
+        kept.memory = std::move(memory);
+        if (kept.memory) {
+            kept.memory->hold_decompressed(kept.decompressed.capacity());
+        }
         kept.held.store(1, std::memory_order_relaxed);
         return number;
     }
@@ -89,6 +95,9 @@ public:
             return;
         }
         kept.answer = nullptr;
+        if (auto const memory = std::exchange(kept.memory, nullptr)) {
+            memory->let_go_of_decompressed(kept.decompressed.capacity());
+        }
         byte_buffer surplus = std::move(kept.decompressed); // freed behind the lock
         kept.decompressed = {};
         std::lock_guard const lock{mutex_};
@@ -112,6 +121,7 @@ private:
     struct batch {
         std::shared_ptr<void const> answer;
         byte_buffer decompressed;
+        std::shared_ptr<partition_memory> memory; // of what was decompressed
         char const* first = nullptr;
         batch_times times;
         std::atomic<std::uint32_t> held{0};
