@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,77 @@ TEST_CASE("direct: every protocol divides, commits and goes on where it stopped"
         given.properties.erase("heartbeat.interval.ms");
     }
     goes_on_where_it_stopped(given, brokers, topic);
+}
+
+TEST_CASE("direct: a topic that is made again while it is read goes on at its new beginning") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    auto given = brokers.member_of_new_group(topic);
+    SUBCASE("earliest") {}
+    SUBCASE("latest") {
+        received first;
+        member one{given, receive_into(first)}; // so that there is something committed
+        brokers.produce_values(topic, 0, {"first"});
+        REQUIRE(eventually([&] { return first.count() == 1; }));
+        given.initial_offset = kgroup::offset_reset::latest;
+    }
+    brokers.produce_values(topic, 0, std::vector<std::string>(5, "old"));
+    std::atomic<int> old_marks{0};
+    received records;
+    member one{given,
+               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
+                   std::optional<kgroup::message> old;
+                   while (auto next = co_await of.messages().async_receive()) {
+                       records.add(*next);
+                       of.mark(*next);
+                       if (next->value() == "old") {
+                           old = std::move(next);
+                       } else if (old) {
+                           of.mark(*old); // which would be above all that is new
+                           ++old_marks;
+                       }
+                   }
+               }}};
+    REQUIRE(eventually([&] { return records.count() == 5; }));
+    brokers.make_again(topic, 1);
+    brokers.produce_values(topic, 0, {"new", "new", "new"});
+    REQUIRE_MESSAGE(eventually([&] { return records.count() == 8; }), one.said());
+    auto const all = records.offsets(0);
+    CHECK(std::vector(all.begin() + 5, all.end()) == ascending(0, 3));
+    CHECK(old_marks == 3);
+    CHECK(one.count(event_kind::topic_recreated) == 1);
+    one.stop();
+    REQUIRE(one.ends_within(20s));
+    CHECK_MESSAGE(!one.error(), one.what());
+    CHECK(brokers.committed(given.group_id, topic, 0) == 3);
+}
+
+TEST_CASE("direct: with offset_reset::none a topic that is made again ends the group") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    brokers.produce_values(topic, 0, {"old"});
+    auto given = brokers.member_of_new_group(topic);
+    received records;
+    {
+        member one{given, receive_into(records)};
+        REQUIRE(eventually([&] { return records.count() == 1; }));
+    }
+    given.initial_offset = kgroup::offset_reset::none;
+    member one{given, receive_into(records)};
+    brokers.produce_values(topic, 0, {"old"});
+    REQUIRE(eventually([&] { return records.count() == 2; }));
+    brokers.make_again(topic, 1);
+    brokers.produce_values(topic, 0, {"new"});
+    REQUIRE(one.ends_within(30s));
+    CHECK(one.error() == kgroup::errc::offset_out_of_range);
+    CHECK_MESSAGE(one.what().find("was made again") != std::string::npos, one.what());
+    CHECK(records.count() == 2);
 }
 
 TEST_CASE("direct: librdkafka sends no fetch while it holds the partitions") {

@@ -155,6 +155,19 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     return name;
 }
 
+void kafka::make_again(std::string const& topic, std::int32_t partitions) {
+    auto* gone = rd_kafka_DeleteTopic_new(topic.c_str());
+    queue const answers{rd_kafka_queue_new(producer_.get())};
+    rd_kafka_DeleteTopics(producer_.get(), &gone, 1, nullptr, answers.get());
+    rd_kafka_DeleteTopic_destroy(gone);
+    auto const answer = answer_from(answers, "DeleteTopics");
+    std::size_t count = 0;
+    auto const* const* const results = rd_kafka_DeleteTopics_result_topics(
+        rd_kafka_event_DeleteTopics_result(answer.get()), &count);
+    check(rd_kafka_topic_result_error(results[0]), topic);
+    create_topic(topic, partitions);
+}
+
 // Created is not led: that takes some milliseconds more. The brokers are asked for all topics
 // first: librdkafka believes for minutes that one it asked for by name too early does not exist.
 void kafka::wait_until_led(std::string const& name, std::int32_t partitions) {

@@ -83,6 +83,9 @@ public:
         return create_topic(unique("topic"), partitions);
     }
 
+    /// Deletes a topic, and makes it again at once: the same name, and another log. Real Kafka.
+    void make_again(std::string const& topic, std::int32_t partitions);
+
     /// Appends these in this order; returns when the broker has them.
     void produce(std::string const& topic, std::int32_t partition,
                  std::vector<kafka_record> const& records);
