@@ -85,6 +85,7 @@ struct view {
     std::string state;
     std::string assignor;
     std::vector<member_row> members;
+    std::string members_hidden; // why they cannot be seen; empty: they are all there
     std::map<place, partition_row> partitions;
 
     std::int64_t lag() const {
@@ -139,6 +140,7 @@ public:
             }
         }
         read_offsets(now);
+        look_for_hidden_members(now);
         now.at = std::chrono::system_clock::now();
         auto const seconds = std::chrono::duration<double>(now.at - before_.at).count();
         for (auto& [where, row] : now.partitions) {
@@ -204,6 +206,20 @@ private:
             }
         }
         std::ranges::sort(now.members, {}, &member_row::id);
+    }
+
+    // A group of the new protocol is dead to the request that librdkafka has for the old one. One
+    // that is dead indeed has no offsets.
+    static void look_for_hidden_members(view& now) {
+        constexpr int describes_new_protocol = 0x020a0000;
+        auto const commits = [](auto const& row) { return row.second.committed >= 0; };
+        if (now.state == "Dead" && rd_kafka_version() < describes_new_protocol &&
+            std::ranges::any_of(now.partitions, commits)) {
+            now.state = "state not known";
+            now.members_hidden =
+                std::string{"its protocol is the new one (KIP-848), and librdkafka "} +
+                rd_kafka_version_str() + " cannot ask who its members are; 2.10 and newer can";
+        }
     }
 
     std::set<place> all_partitions() {
@@ -300,7 +316,10 @@ nlohmann::json json_of(view const& now, std::string const& group) {
     auto const offset = [](std::int64_t known) {
         return known < 0 ? nlohmann::json{} : nlohmann::json(known);
     };
-    auto members = nlohmann::json::array();
+    nlohmann::json members; // null: they cannot be seen
+    if (now.members_hidden.empty()) {
+        members = nlohmann::json::array();
+    }
     for (auto const& member : now.members) {
         members.push_back({{"id", member.id},
                            {"client", member.client},
@@ -317,10 +336,16 @@ nlohmann::json json_of(view const& now, std::string const& group) {
                               {"lag", offset(row.lag)},
                               {"rate", row.rate.value()}});
     }
-    return {{"group", group},           {"state", now.state},
-            {"assignor", now.assignor}, {"members", members},
-            {"partitions", partitions}, {"lag", now.lag()},
-            {"rate", now.rate()},       {"at", kgroup::detail::json_time(now.at)}};
+    return {{"group", group},
+            {"state", now.state},
+            {"assignor", now.assignor},
+            {"members", members},
+            {"partitions", partitions},
+            {"lag", now.lag()},
+            {"rate", now.rate()},
+            {"at", kgroup::detail::json_time(now.at)},
+            {"librdkafka", rd_kafka_version_str()},
+            {"members_hidden", now.members_hidden}};
 }
 
 std::string text_of(view const& now, std::string const& group, drain_progress const& progress) {
@@ -329,9 +354,11 @@ std::string text_of(view const& now, std::string const& group, drain_progress co
     if (!now.assignor.empty()) {
         out << ", " << now.assignor;
     }
-    out << "   " << now.members.size() << " members, " << now.partitions.size()
-        << " partitions, lag " << now.lag() << ", " << std::llround(now.rate())
-        << " records/s committed\n";
+    out << "   "
+        << (now.members_hidden.empty() ? std::to_string(now.members.size()) + " members"
+                                       : "members not known")
+        << ", " << now.partitions.size() << " partitions, lag " << now.lag() << ", "
+        << std::llround(now.rate()) << " records/s committed\n";
     if (now.lag() != 0) {
         constexpr int width = 50;
         auto const full = static_cast<int>(progress.done() * width);
@@ -354,9 +381,15 @@ std::string text_of(view const& now, std::string const& group, drain_progress co
             << where.first + "[" + std::to_string(where.second) + "]" << std::right << std::setw(13)
             << offset(row.committed) << std::setw(13) << offset(row.log_end) << std::setw(13)
             << offset(row.lag) << std::setw(11) << std::llround(row.rate.value()) << "  "
-            << (row.member.empty() ? "-" : row.member) << '\n';
+            << (!row.member.empty()          ? row.member
+                : now.members_hidden.empty() ? "-"
+                                             : "?")
+            << '\n';
     }
     out << '\n';
+    if (!now.members_hidden.empty()) {
+        out << "  The members are not shown: " << now.members_hidden << ".\n";
+    }
     for (auto const& member : now.members) {
         out << "  " << member.id << "  " << member.host << "  " << member.partitions.size()
             << " partitions\n";

@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 import scenario
-from verifiable import MemberFailed, built_program
+from verifiable import JAVA, MemberFailed, built_program
 
 
 class WatchTest(scenario.Scenario):
@@ -44,6 +44,26 @@ class WatchTest(scenario.Scenario):
         self.assertIn("0 members, 3 partitions, lag 300", text)
         self.assertIn("] 0 %, does not drain\n", text)
         self.assertIn(f"{topic}[2]", text)
+
+    def test_a_group_of_the_new_protocol(self) -> None:
+        topic = self.topic(3)
+        self.kafka.produce(topic, 300)
+        group = self.group(topic)
+        members = [group.start(client=JAVA, protocol="consumer"), group.start(client=JAVA, protocol="consumer")]
+        group.wait_shared(3, members)
+        group.wait_caught_up(3, 30)
+        seen = json.loads(self.look(group.name, "--json"))
+        self.assertEqual(300, sum(row["committed"] for row in seen["partitions"]))
+        text = self.look(group.name)
+        if [int(part) for part in seen["librdkafka"].split(".")[:2]] >= [2, 10]:
+            self.assertEqual(("Stable", ""), (seen["state"], seen["members_hidden"]))
+            self.assertEqual([1, 2], sorted(member["partitions"] for member in seen["members"]))
+            self.assertIn("2 members", text)
+        else:  # it says that it cannot see them, and not that there are none
+            self.assertEqual(("state not known", None), (seen["state"], seen["members"]))
+            self.assertIn("members not known, 3 partitions, lag 0", text)
+            self.assertIn("The members are not shown: its protocol is the new one (KIP-848)", text)
+        group.stop()
 
     def test_a_group_that_does_not_exist(self) -> None:
         seen = json.loads(self.look(self.unique("nobody"), "--json"))
