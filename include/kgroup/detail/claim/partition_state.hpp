@@ -15,7 +15,6 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 
 #include <algorithm>
@@ -263,9 +262,9 @@ public:
         return waits_for_.load(std::memory_order_relaxed) == wait_for::acks;
     }
 
-    /// How the handler is cancelled; only `terminal` when it has been told the end already. Any
-    /// thread.
-    asio::cancellation_slot cancellation_slot() noexcept;
+    /// Where the handler runs, and is cancelled.
+    std::shared_ptr<auto_reset_event> const& place() const noexcept { return waiting_place_; }
+    /// Cancels the handler; only `terminal` when it has been told the end already. Any thread.
     void cancel(asio::cancellation_type type) noexcept;
     /// The handler has not been told yet: there was no memory for it, if `notify` was called since.
     bool cancel_pending() const noexcept;

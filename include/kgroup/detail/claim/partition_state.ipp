@@ -8,7 +8,6 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 
 #include <atomic>
@@ -44,10 +43,6 @@ KGROUP_INLINE void partition_state::begin_receive() noexcept { waiting_place_->b
 KGROUP_INLINE void partition_state::end_receive() noexcept { waiting_place_->end_operation(); }
 
 KGROUP_INLINE void partition_state::tell_kept() noexcept { waiting_place_->tell_kept(); }
-
-KGROUP_INLINE asio::cancellation_slot partition_state::cancellation_slot() noexcept {
-    return waiting_place_->slot();
-}
 
 KGROUP_INLINE void partition_state::cancel(asio::cancellation_type type) noexcept {
     waiting_place_->cancel(type);

@@ -10,9 +10,7 @@
 #include <kgroup/handler.hpp>
 #include <kgroup/session.hpp>
 
-#include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 
 #include <cstddef>
@@ -42,8 +40,9 @@ public:
     claim_watch watch{clock::now()}; // group's strand, like the next
     std::uint64_t delivered = 0;     // at the last tick
 
-    asio::any_io_executor const& strand() const noexcept override { return state->strand(); }
-    asio::cancellation_slot slot() noexcept override { return state->cancellation_slot(); }
+    std::shared_ptr<auto_reset_event> const& place() const noexcept override {
+        return state->place();
+    }
     asio::awaitable<void> call() override { return handler_->consume_claim(*session_, claim_); }
     void leave() noexcept override {
         claim_.messages().drop_rest();

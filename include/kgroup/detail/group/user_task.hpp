@@ -7,7 +7,6 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
 
@@ -36,8 +35,8 @@ public:
     /// Whether it has failed, and not only given way to its cancellation.
     bool failed() const { return failure && !(gives_way() && is_abort(failure)); }
 
-    virtual asio::any_io_executor const& strand() const noexcept = 0;
-    virtual asio::cancellation_slot slot() noexcept = 0;
+    /// Where it runs, and is cancelled.
+    virtual std::shared_ptr<auto_reset_event> const& place() const noexcept = 0;
     /// On the strand.
     virtual asio::awaitable<void> call() = 0;
     /// There, when that is over.
@@ -76,8 +75,7 @@ public:
         : place_(auto_reset_event::make(executor)),
           on_end_(std::move(on_end)) {}
 
-    asio::any_io_executor const& strand() const noexcept override { return place_->strand(); }
-    asio::cancellation_slot slot() noexcept override { return place_->slot(); }
+    std::shared_ptr<auto_reset_event> const& place() const noexcept override { return place_; }
     void read() override { on_end_(static_cast<Task&>(*this)); }
 
     /// Tells what it could not be told when there was no memory.

@@ -9,7 +9,6 @@
 #include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 
 #include <exception>
 #include <memory>
@@ -31,8 +30,12 @@ public:
     /// `owner`: of this; it lives as long as the coroutine.
     void start(std::shared_ptr<void const> owner, std::shared_ptr<user_task> const& task) {
         try {
-            asio::co_spawn(task->strand(), carry(std::move(owner), *this, task),
-                           asio::bind_cancellation_slot(task->slot(), asio::detached));
+            auto const& place = task->place();
+            // Asio looks at the slot once more when the coroutine has ended and the task may be
+            // gone, so its place lives until then.
+            asio::co_spawn(
+                place->strand(), carry(std::move(owner), *this, task),
+                asio::bind_cancellation_slot(place->slot(), [place](std::exception_ptr const&) {}));
         } catch (...) {
             if (!task->began) { // no memory to begin it: that is how it ends
                 task->failure = std::current_exception();

@@ -862,16 +862,18 @@ KGROUP_INLINE void producer_engine::ask_for_token() {
         std::lock_guard const lock{mutex_};
         token_place_ = place;
     }
-    asio::co_spawn(place->strand(), asking::ask(config_.connection.oauth_token_provider),
-                   asio::bind_cancellation_slot(
-                       place->slot(),
-                       [weak = weak_from_this()](std::exception_ptr failure, oauth_token token) {
-                           if (auto const self = weak.lock()) {
-                               self->strand_.dispatch([self, failure, token = std::move(token)] {
-                                   self->take_token(failure, token);
-                               });
-                           }
-                       }));
+    asio::co_spawn(
+        place->strand(), asking::ask(config_.connection.oauth_token_provider),
+        asio::bind_cancellation_slot(
+            place->slot(),
+            // Asio looks at the slot once more when the coroutine has ended.
+            [weak = weak_from_this(), place](std::exception_ptr failure, oauth_token token) {
+                if (auto const self = weak.lock()) {
+                    self->strand_.dispatch([self, failure, token = std::move(token)] {
+                        self->take_token(failure, token);
+                    });
+                }
+            }));
 }
 
 KGROUP_INLINE void producer_engine::take_token(std::exception_ptr failure,
