@@ -9,7 +9,7 @@ mark_as_advanced(KGROUP_INSTALL_CMAKEDIR KGROUP_INSTALL_PKGCONFIGDIR)
 
 install(TARGETS kgroup EXPORT kgroup-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT kgroup-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
-foreach(part IN ITEMS app direct prometheus)
+foreach(part IN ITEMS app direct prometheus opentelemetry)
     install(TARGETS kgroup_${part} EXPORT kgroup-${part}-targets FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
     install(EXPORT kgroup-${part}-targets NAMESPACE kgroup:: DESTINATION "${KGROUP_INSTALL_CMAKEDIR}")
 endforeach()

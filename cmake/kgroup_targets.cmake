@@ -1,5 +1,6 @@
 # The targets kgroup::kgroup and, where what they need is there, kgroup::app (nlohmann-json), kgroup::direct (the
-# compression libraries) and kgroup::prometheus (prometheus-cpp): the same names as in the installed package.
+# compression libraries), kgroup::prometheus (prometheus-cpp) and kgroup::opentelemetry (opentelemetry-cpp): the same names as
+# in the installed package.
 
 list(PREPEND CMAKE_MODULE_PATH "${CMAKE_CURRENT_LIST_DIR}")
 find_package(RdKafka 2.0.2 REQUIRED MODULE)
@@ -10,9 +11,11 @@ find_package(Threads REQUIRED)
 if(NOT TARGET nlohmann_json::nlohmann_json)
     find_package(nlohmann_json 3.11 QUIET GLOBAL)
 endif()
-# It looks for much that it needs itself: a project that includes kgroup and wants it finds it first.
+# These look for much that they need themselves, and leave cached variables behind: a project that includes kgroup and wants
+# them finds them first.
 if(PROJECT_IS_TOP_LEVEL)
     find_package(prometheus-cpp QUIET)
+    find_package(opentelemetry-cpp QUIET)
 endif()
 
 set(kgroup_include_dir "${PROJECT_SOURCE_DIR}/include")
@@ -23,9 +26,12 @@ file(GLOB kgroup_app_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/app
 file(GLOB kgroup_direct_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/direct.hpp" "${kgroup_include_dir}/kgroup/app/direct_consumer_app.hpp"
     "${kgroup_include_dir}/kgroup/detail/fetch/*.hpp")
 list(REMOVE_ITEM kgroup_app_headers ${kgroup_direct_headers})
-# And what gives metrics to a library for these.
+# And what gives its metrics and spans to a library for these.
 set(kgroup_prometheus_headers "${kgroup_include_dir}/kgroup/prometheus.hpp")
-list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers} ${kgroup_direct_headers} ${kgroup_prometheus_headers})
+file(GLOB kgroup_opentelemetry_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/opentelemetry.hpp"
+    "${kgroup_include_dir}/kgroup/opentelemetry/*.hpp" "${kgroup_include_dir}/kgroup/detail/opentelemetry/*.hpp")
+list(REMOVE_ITEM kgroup_headers ${kgroup_app_headers} ${kgroup_direct_headers} ${kgroup_prometheus_headers}
+    ${kgroup_opentelemetry_headers})
 
 add_library(kgroup INTERFACE)
 add_library(kgroup::kgroup ALIAS kgroup)
@@ -80,8 +86,8 @@ else()
     message(STATUS "lz4, zstd, snappy or zlib not found: no target kgroup::direct")
 endif()
 
-set(parts prometheus)
-set(libraries prometheus-cpp::core)
+set(parts prometheus opentelemetry)
+set(libraries prometheus-cpp::core opentelemetry-cpp::api)
 foreach(part library IN ZIP_LISTS parts libraries)
     add_library(kgroup_${part} INTERFACE)
     set_target_properties(kgroup_${part} PROPERTIES EXPORT_NAME ${part})

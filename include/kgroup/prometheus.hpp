@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/metrics/metric_families.hpp>
+#include <kgroup/detail/metrics/states_function.hpp>
 #include <kgroup/duration_histogram.hpp>
 #include <kgroup/group_state.hpp>
 
@@ -15,11 +16,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -149,21 +148,8 @@ public:
     ///     `std::vector` of them. Called by each collection, on the thread that collects, for as
     ///     long as this lives: what it refers to must outlive that.
     template <typename States>
-    explicit prometheus_collectable(States states) {
-        using given = std::remove_cvref_t<std::invoke_result_t<States const&>>;
-        if constexpr (std::is_same_v<given, group_state>) {
-            states_ = [states = std::move(states)] {
-                std::vector<group_state> one;
-                one.push_back(states());
-                return one;
-            };
-        } else {
-            static_assert(std::is_convertible_v<given, std::vector<group_state>>,
-                          "kgroup: the function does not fit. Write: "
-                          "[&] { return group.state(); }, or return a vector of such states");
-            states_ = std::move(states);
-        }
-    }
+    explicit prometheus_collectable(States states)
+        : states_(detail::make_states_function(std::move(states))) {}
 
     /// Throws nothing, for it is called through frames of C, where prometheus-cpp's own server
     /// collects. If the function has thrown, or memory is short, the counter
@@ -186,7 +172,7 @@ public:
     }
 
 private:
-    std::function<std::vector<group_state>()> states_;
+    detail::states_function states_;
     mutable std::atomic<std::uint64_t> failures_{0};
 };
 
