@@ -3,6 +3,7 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/fetch/direct_client.hpp>
+#include <kgroup/end_reason.hpp>
 #include <kgroup/event.hpp>
 
 #include <asio/io_context.hpp>
@@ -10,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,10 +53,13 @@ struct fixture {
         state->start(source, 10);
     }
     ~fixture() {
-        source->close();
+        state->end(kgroup::end_reason::revoked);
         source = nullptr;
-        client.reset();
-        context.run();
+        state = nullptr;
+        std::promise<void> ended;
+        client->shut_down([&ended] { ended.set_value(); });
+        context.run(); // the fetcher's end
+        ended.get_future().wait();
     }
 
     /// What the fetcher does when it may not go on.
