@@ -17,6 +17,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "steps.hpp"
@@ -39,7 +40,16 @@ struct marker {
     std::size_t handled = 0;
     bool waits_for_stop = false;
     topic_partition leaves{};
+    std::optional<std::int64_t> start{}; // of all claims of the sessions to come
 
+    asio::awaitable<void> setup(session& in) {
+        if (start) {
+            for (auto const& each : in.claims()) {
+                in.start_at(each, *start);
+            }
+        }
+        co_return;
+    }
     asio::awaitable<void> consume_claim(session& in, claim& of) {
         if (waits_for_stop) {
             co_await in.async_wait_stopping();
@@ -93,6 +103,24 @@ public:
         for (auto const& each : all) {
             cluster.add_records(each, "a");
         }
+    }
+    void begin_another_session() {
+        handler.leaves = all.front();
+        cluster.add_records(all.front(), "b");
+        settle();
+        kgroup::testing::advance(context, 1s);
+        CHECK(group->stats().sessions == 2);
+    }
+    /// The offsets of a time in these, which must be found.
+    void find_offsets(std::vector<topic_partition> const& of) {
+        std::size_t found = 0;
+        group->async_offsets_for_times(
+            of, {}, [&found](std::error_code ec, std::vector<kgroup::offset_for_time> results) {
+                CHECK_FALSE(ec);
+                found = results.size();
+            });
+        settle();
+        CHECK(found == of.size());
     }
     void assign_all() {
         add_records();
@@ -204,12 +232,15 @@ TEST_CASE("a revocation and a loss of much cost as n log n, and a session that b
         };
     }
     SUBCASE("a handler returns") {
+        act = [](member& it) { it.begin_another_session(); };
+    }
+    SUBCASE("a handler returns, and setup moves all starts back") {
         act = [](member& it) {
-            it.handler.leaves = it.all.front();
-            it.cluster.add_records(it.all.front(), "b");
+            it.handler.start = 0;
+            auto const before = it.handler.handled;
+            it.begin_another_session();
             it.settle();
-            kgroup::testing::advance(it.context, 1s);
-            CHECK(it.group->stats().sessions == 2);
+            CHECK(it.handler.handled == before + it.all.size() + 2); // each is sought
         };
     }
     for (auto const size : {few, many}) {
@@ -221,6 +252,23 @@ TEST_CASE("a revocation and a loss of much cost as n log n, and a session that b
         }));
     }
     CHECK(cost[1] / cost[0] < most_of_all());
+}
+
+TEST_CASE("offsets of a time cost as n log n, and those of one partition no more beside many") {
+    double all[2];
+    double one[2];
+    for (auto const size : {few, many}) {
+        member it{size, true};
+        it.assign_all();
+        all[size == many] = static_cast<double>(steps_of([&] { it.find_offsets(it.all); }));
+        auto least = (std::numeric_limits<std::uint64_t>::max)(); // beside no tick
+        for (int i = 0; i != 5; ++i) {
+            least = (std::min)(least, steps_of([&] { it.find_offsets({it.all[size / 2]}); }));
+        }
+        one[size == many] = static_cast<double>(least);
+    }
+    CHECK(all[1] / all[0] < most_of_all());
+    CHECK(one[1] / one[0] < most_of_one());
 }
 
 TEST_CASE("one partition that comes or goes costs no more beside many than beside few") {
