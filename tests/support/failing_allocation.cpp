@@ -2,6 +2,7 @@
 
 #include "support/failing_allocation.hpp"
 
+#include <atomic>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -15,6 +16,20 @@ constinit thread_local bool failed = false;
 constinit thread_local std::size_t newest = 0; // its size
 constinit thread_local kgroup::tests::failing_allocation::exemption exempt = nullptr;
 
+constinit thread_local bool injects = false;           // into all other threads
+constinit std::atomic<std::size_t> left_elsewhere = 0; // as `left`, for these
+constinit std::atomic<bool> failed_elsewhere = false;
+
+bool fails_here() noexcept {
+    auto here = injects ? 0 : left_elsewhere.load();
+    while (here != 0 && !left_elsewhere.compare_exchange_weak(here, here - 1)) {
+    }
+    if (here == 1) {
+        failed_elsewhere = true;
+    }
+    return here == 1;
+}
+
 } // namespace
 
 // In place of the standard library's.
@@ -24,6 +39,9 @@ void* operator new(std::size_t size) {
     auto const before = std::exchange(newest, size);
     if (left != 0 && !(exempt && exempt(size, before)) && --left == 0) [[unlikely]] {
         failed = true;
+        throw std::bad_alloc{};
+    }
+    if (left_elsewhere.load(std::memory_order_relaxed) != 0 && fails_here()) [[unlikely]] {
         throw std::bad_alloc{};
     }
     if (auto* const memory = std::malloc(size != 0 ? size : 1)) {
@@ -52,6 +70,18 @@ failing_allocation::~failing_allocation() {
 }
 
 bool failing_allocation::has_failed() noexcept { return failed; }
+
+failing_elsewhere::failing_elsewhere(std::size_t which) noexcept {
+    injects = true;
+    failed_elsewhere = false;
+    left_elsewhere = which;
+}
+failing_elsewhere::~failing_elsewhere() {
+    left_elsewhere = 0;
+    injects = false;
+}
+
+bool failing_elsewhere::has_failed() const noexcept { return failed_elsewhere; }
 
 spared_allocations::spared_allocations() noexcept : left_(std::exchange(left, 0)) {}
 spared_allocations::~spared_allocations() { left = left_; }

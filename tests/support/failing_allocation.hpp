@@ -24,6 +24,19 @@ public:
     static bool has_failed() noexcept;
 };
 
+/// While it lives, one allocation by `new` of all threads but this one fails: the `which`th,
+/// from 1. One at a time.
+class failing_elsewhere {
+public:
+    explicit failing_elsewhere(std::size_t which) noexcept;
+    ~failing_elsewhere();
+    failing_elsewhere(failing_elsewhere const&) = delete;
+    failing_elsewhere& operator=(failing_elsewhere const&) = delete;
+
+    /// Whether there have been so many.
+    bool has_failed() const noexcept;
+};
+
 /// While it lives, no allocation of this thread fails, nor is any counted towards the one that
 /// does.
 class spared_allocations {

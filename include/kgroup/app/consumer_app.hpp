@@ -424,7 +424,10 @@ private:
                 }
                 done->set();
             }}.detach();
-            co_await done->wait();
+            // It looks now and then: the thread may have had no memory to tell.
+            for (auto deleted = false; !deleted;) {
+                deleted = co_await done->wait(detail::clock::now() + std::chrono::seconds{1});
+            }
             if (*result) {
                 not_deleted(*result);
             }

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <exception>
 #include <future>
 #include <mutex>
@@ -25,6 +26,7 @@
 
 #include "kafka.hpp"
 #include "member.hpp"
+#include "support/failing_allocation.hpp"
 #include "token_kafka.hpp"
 
 // consumer_app as a program has it: a context of its own, signals, groups of its own.
@@ -107,6 +109,29 @@ TEST_CASE("app: what another run cannot mend ends it, and run gives 1") {
     running_app app{given};
     CHECK(app.result() == 1);
     CHECK_FALSE(app.told(event_kind::run_restarted, ""));
+}
+
+// The thread that deletes the group has nobody to tell but the application.
+TEST_CASE("app: the group is not deleted for lack of memory, which is told, and run goes on") {
+    kafka brokers{kafka::kind::embedded};
+    auto failed = true;
+    for (std::size_t which = 1; failed && which != 100; ++which) {
+        CAPTURE(which);
+        received records;
+        std::vector<event> told;
+        app_config given{.group = brokers.member_of_new_group("t")};
+        given.group_id_consistent = false;
+        given.group.on_event = [&](event const& one) { told.push_back(one); };
+        consumer_app app{given, noting_handler{&records}};
+        app.stop();
+        failing_elsewhere const failing{which};
+        CHECK(app.run() == 0);
+        failed = failing.has_failed();
+        REQUIRE(told.size() == 1);
+        CHECK(told.front().text.find("the group was not deleted") != std::string::npos);
+        CHECK(told.front().error); // of the embedded cluster, where there is memory
+    }
+    CHECK_FALSE(failed);
 }
 
 /// Two instances with groups of their own see everything, each, and leave no group behind.

@@ -4,10 +4,15 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cstddef>
 #include <future>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
+
+#include "support/failing_allocation.hpp"
 
 namespace blocking_calls_tests {
 
@@ -46,6 +51,35 @@ TEST_CASE("blocking_calls: what has not begun is dropped, and later calls are ma
     go_on.set_value();
     later.get_future().wait();
     CHECK(dropped);
+}
+
+TEST_CASE("blocking_calls: one that there is no memory for is refused, and the others are made") {
+    auto const calls = std::make_shared<blocking_calls>();
+    auto refused = 0;
+    auto failed = true;
+    for (std::size_t which = 1; failed && which != 100; ++which) {
+        std::array<int, 100> const large{}; // not kept in place
+        std::promise<void> made;
+        auto added = true;
+        {
+            kgroup::tests::failing_allocation const failing{which};
+            try {
+                calls->add([&made, large] { made.set_value(); });
+            } catch (std::bad_alloc const&) {
+                added = false;
+                ++refused;
+            }
+            failed = failing.has_failed();
+        }
+        if (added) {
+            made.get_future().wait();
+        }
+    }
+    CHECK(refused > 0);
+    CHECK_FALSE(failed);
+    std::promise<void> last;
+    calls->add([&last] { last.set_value(); });
+    last.get_future().wait();
 }
 
 TEST_CASE("blocking_calls: it lives as long as a call of it") {
