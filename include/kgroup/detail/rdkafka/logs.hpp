@@ -122,6 +122,7 @@ private:
     void read_metadata(std::vector<std::string> const& topics) {
         std::vector<std::unique_ptr<rd_kafka_topic_t, rdkafka_deleter<rd_kafka_topic_destroy>>>
             held;
+        held.reserve(topics.size()); // so that none is made that cannot be kept
         for (auto const& each : topics) {
             held.emplace_back(rd_kafka_topic_new(handle_, each.c_str(), nullptr));
         }
