@@ -105,7 +105,8 @@ public:
         }
         if (!cooperative) { // it replaces the one before
             std::vector<topic_partition> gone;
-            for (auto const& [where, claim] : claims_) {
+            for (auto const& claim : claims_) {
+                auto const& where = claim.first; // clang 14 captures no structured binding
                 if (std::none_of(positions.begin(), positions.end(),
                                  [&](auto const& each) { return each.where == where; })) {
                     gone.push_back(where);

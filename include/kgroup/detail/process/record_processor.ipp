@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/process/record_copy.hpp>
 #include <kgroup/detail/process/record_processor.hpp>
 #include <kgroup/error.hpp>
@@ -70,7 +69,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
     auto const self = shared_from_this();
     // Nobody but this object knows the workers that are parked, and each of them keeps it: when the
     // context goes with the run in the middle, they go with this frame.
-    scope_exit const over{[this] { drop_idle_workers(); }};
+    workers_dropped const over{*this};
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     progress_ = clock::now();
