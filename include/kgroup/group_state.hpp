@@ -9,6 +9,7 @@
 #include <kgroup/topic_partition.hpp>
 
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -286,7 +287,7 @@ inline std::ostream& operator<<(std::ostream& out, group_state const& state) {
         if (claim.oldest_in_flight) {
             out << " (for " << ago(*claim.oldest_in_flight) << ")";
         }
-        out << ", " << static_cast<std::int64_t>(claim.records_per_second + 0.5) << " records/s"
+        out << ", " << std::llround(claim.records_per_second) << " records/s"
             << (claim.paused ? ", paused" : "");
         if (auto const& processing = claim.processing) {
             out << ", " << processing->running << " attempts run, " << processing->busy_lanes

@@ -53,7 +53,7 @@ public:
         take_ = [](void* place, bool resumes, std::error_code ec, bool notified) {
             auto& kept = *static_cast<Handler*>(place);
             Handler taken{std::move(kept)};
-            kept.~Handler();
+            kept.~Handler(); // NOLINT(bugprone-use-after-move)
             if (resumes) {
                 std::move(taken)(ec, notified);
             }

@@ -194,7 +194,7 @@ inline std::string reason_to_hand_over(rd_kafka_conf_t* conf,
                                        std::map<std::string, std::string> const& given) {
     for (auto const& rule : property_rules) {
         if (rule.way == property_way::hands_over) {
-            std::string const name{rule.name};
+            std::string name{rule.name};
             auto const value = property_of(conf, name.c_str());
             if (value != rule.harmless && (!value.empty() || given.contains(name))) {
                 return name;

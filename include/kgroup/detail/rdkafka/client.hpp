@@ -341,6 +341,7 @@ public:
                 auto& ends = std::get<client_ends>(answer.front()).ends;
                 try {
                     std::vector<log_place> places;
+                    places.reserve(ends.size());
                     for (auto const& each : ends) {
                         places.push_back({each.where, start_position::log_end});
                     }
