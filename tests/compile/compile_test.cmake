@@ -7,6 +7,11 @@ list(TRANSFORM includes PREPEND -I)
 list(TRANSFORM definitions PREPEND -D)
 set(command "${compiler}" ${flags} ${standard} ${definitions} ${includes} -fsyntax-only)
 
+set(without_bodies -DKGROUP_SEPARATE_COMPILATION -DASIO_SEPARATE_COMPILATION)
+if(apart)
+    list(APPEND command ${without_bodies})
+endif()
+
 set(ENV{LC_ALL} C)
 if(source MATCHES "\\.(hpp|ipp)$") # a header, alone
     set(source -include "${source}" -x c++ /dev/null)
@@ -27,7 +32,7 @@ endif()
 set(sentence "${CMAKE_MATCH_1}")
 
 # What it says does not depend on where the bodies of functions are, and without them it says so sooner.
-execute_process(COMMAND ${command} -DKGROUP_SEPARATE_COMPILATION -DASIO_SEPARATE_COMPILATION "${source}" RESULT_VARIABLE result ERROR_VARIABLE output)
+execute_process(COMMAND ${command} ${without_bodies} "${source}" RESULT_VARIABLE result ERROR_VARIABLE output)
 if(result EQUAL 0)
     message(FATAL_ERROR "It should not have compiled. Expected: ${sentence}")
 endif()
