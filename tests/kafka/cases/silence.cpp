@@ -225,7 +225,7 @@ TEST_CASE("silence: an answer that is larger than this member takes") {
                       one.what());
     } else {
         CHECK(tells(one, event_kind::client_error, "increase receive.message.max.bytes"));
-        CHECK(tells(one, event_kind::nothing_comes, "nothing comes from 0 on", 20s));
+        CHECK(tells(one, event_kind::nothing_comes, "nothing comes from 0 on", 40s));
         CHECK(one.last(event_kind::nothing_comes)->where == kgroup::topic_partition{"orders", 0});
     }
     CHECK(records.count() == 0);
