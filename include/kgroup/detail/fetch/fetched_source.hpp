@@ -62,8 +62,7 @@ public:
         std::lock_guard const lock{mutex_};
         ticket_.store(ticket, std::memory_order_relaxed);
         drop_all(dropped);
-        cut_at(no_cut);
-        void_marks();
+        cut_off();
         wants_more_ = true;
         void_generation_.reset();
     }
@@ -116,12 +115,8 @@ public:
             return report(event_kind::client_error, severity::warning, event);
         case kind::position_reset:
             return requests_->on_position_reset(event.from, event.to);
-        case kind::truncated: // what stands below is the same in both logs, and is still to be read
-            cut_at((std::min)(cut_.load(std::memory_order_relaxed), event.to));
-            break;
         case kind::topic_recreated:
             drop_all(dropped);
-            cut_at(0); // also for what is being read
             break;
         default:
             break;
@@ -131,7 +126,7 @@ public:
         }
         append().event = event;
         waiting_.fetch_add(1, std::memory_order_relaxed);
-        void_marks();
+        cut_off();
         state_.notify();
     }
 
@@ -247,17 +242,22 @@ private:
         dropped.splice(dropped.end(), queue_);
         add_spare(reserve);
     }
-    void cut_at(std::int64_t offset) noexcept { cut_.store(offset, std::memory_order_relaxed); }
-    // At once, and not when the claim comes to the event: what is marked of a log that is no more
-    // must not be committed meanwhile.
-    void void_marks() noexcept {
-        auto end = no_cut;
+    // The events that wait say what is of a log that is no more. That counts at once, and not when
+    // the claim comes to them: it is not read, not even of what is being read, and what is marked
+    // of it must not be committed meanwhile. An event that ends the fetching stands behind what was
+    // fetched before, which is still read.
+    void cut_off() noexcept {
+        auto read_until = no_cut;
+        auto marked_until = no_cut;
         for (auto const& waiting : queue_) {
             if (!waiting.records) {
-                end = (std::min)(end, end_of_same_log(waiting.event));
+                auto const end = end_of_same_log(waiting.event);
+                marked_until = (std::min)(marked_until, end);
+                read_until = waiting.event.final() ? read_until : (std::min)(read_until, end);
             }
         }
-        state_.void_above(end);
+        cut_.store(read_until, std::memory_order_relaxed);
+        state_.void_above(marked_until);
     }
     static std::int64_t end_of_same_log(fetch_event const& event) noexcept {
         using kind = fetch_event::kind;
@@ -459,14 +459,7 @@ private:
         if (event.final()) {
             return; // what is void stays so
         }
-        auto cut = no_cut;
-        for (auto const& each : queue_) {
-            if (!each.records && each.event.type == fetch_event::kind::truncated) {
-                cut = (std::min)(cut, each.event.to);
-            }
-        }
-        cut_at(cut);
-        void_marks();
+        cut_off();
     }
 
     void keep_batch() noexcept {
