@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -38,6 +39,7 @@ using offsets = std::vector<std::int64_t>;
 /// What the group is told.
 struct told final : claim_observer {
     std::vector<kgroup::event> events;
+    std::function<void()> on_event;
     std::vector<std::pair<std::error_code, std::string>> failures;
     std::vector<std::pair<std::int64_t, std::int64_t>> moves;
 
@@ -48,7 +50,12 @@ struct told final : claim_observer {
     }
     void mark_beyond_end(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
     void released_twice(topic_partition const&) noexcept override {}
-    void report_of_claim(kgroup::event one) noexcept override { events.push_back(std::move(one)); }
+    void report_of_claim(kgroup::event one) noexcept override {
+        events.push_back(std::move(one));
+        if (auto const then = std::exchange(on_event, nullptr)) {
+            then();
+        }
+    }
     void partition_failed(topic_partition const&, std::error_code error,
                           std::string_view text) noexcept override {
         failures.emplace_back(error, text);
@@ -444,6 +451,22 @@ TEST_CASE("fetched_source: marks of a log that is no more are not committed, fro
         CHECK(of.observer->failures.size() == 1);
         CHECK(of.state->is_void(14));
     }
+}
+
+TEST_CASE("fetched_source: what comes while an event is carried out is not taken for that event") {
+    fixture of;
+    of.answer(plain_batch(10, 4).bytes(), 10, 14);
+    CHECK(of.receive_all().size() == 4);
+    of.state->tracker().mark(14, of.state->tracker().epoch());
+    of.observer->on_event = [&] { of.tell(event_of::topic_recreated, 12); };
+    of.tell(event_of::truncated, 14, 12);
+    CHECK(of.receive_all().empty());
+    CHECK(of.state->position() == 0);
+    REQUIRE(of.observer->events.size() == 2);
+    CHECK(of.observer->events[1].kind == kgroup::event_kind::topic_recreated);
+    CHECK(of.source->waiting() == 0);
+    of.answer(plain_batch(0, 2).bytes(), 0, 2, 2);
+    CHECK(of.receive_all() == offsets{0, 1});
 }
 
 TEST_CASE("fetched_source: a reset is told at once") {

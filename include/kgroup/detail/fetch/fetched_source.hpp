@@ -200,6 +200,7 @@ private:
         std::optional<fetched_records> records;
         fetch_event event{fetch_event::kind::useless_answer};
         std::size_t waiting = 1;
+        std::uint64_t number = 0; // tells it from others
     };
     using step = partition_reader::step;
 
@@ -225,6 +226,7 @@ private:
         queue_.splice(queue_.end(), spare_, spare_.begin());
         added.records.reset();
         added.waiting = 1;
+        added.number = ++last_number_;
         return added;
     }
     void remove_first() noexcept {
@@ -377,6 +379,7 @@ private:
         for (;;) {
             fetch_event event{fetch_event::kind::useless_answer};
             std::uint64_t ticket = 0;
+            std::uint64_t number = 0;
             {
                 std::lock_guard const lock{mutex_};
                 if (queue_.empty()) {
@@ -394,9 +397,10 @@ private:
                     return false;
                 }
                 event = first.event;
+                number = first.number;
                 ticket = ticket_.load(std::memory_order_relaxed);
             }
-            if (!carry_out(ticket, event)) {
+            if (!carry_out(ticket, number, event)) {
                 return false;
             }
         }
@@ -412,7 +416,7 @@ private:
     }
 
     /// false: nothing more is to be read now.
-    bool carry_out(std::uint64_t ticket, fetch_event const& event) noexcept {
+    bool carry_out(std::uint64_t ticket, std::uint64_t number, fetch_event const& event) noexcept {
         using kind = fetch_event::kind;
         if (event.type == kind::truncated || event.type == kind::topic_recreated) {
             auto const recreated = event.type == kind::topic_recreated;
@@ -426,7 +430,7 @@ private:
             report(recreated ? event_kind::topic_recreated : event_kind::log_truncated,
                    severity::error, event);
         }
-        event_over(event);
+        event_over(number, event);
         switch (event.type) {
         case kind::record_unreadable:
             fail(errc::record_unreadable, event);
@@ -449,9 +453,9 @@ private:
             return true;
         }
     }
-    void event_over(fetch_event const& event) noexcept {
+    void event_over(std::uint64_t number, fetch_event const& event) noexcept {
         std::lock_guard const lock{mutex_};
-        if (queue_.empty() || queue_.front().records) { // dropped meanwhile
+        if (queue_.empty() || queue_.front().number != number) { // dropped meanwhile
             return;
         }
         remove_first();
@@ -566,6 +570,7 @@ private:
     std::mutex mutex_; // of what follows
     std::list<item> queue_;
     std::list<item> spare_;
+    std::uint64_t last_number_ = 0;
     std::size_t bytes_ = 0; // of what waits, and of what is being read
     bool wants_more_ = true;
     bool closed_ = false;
