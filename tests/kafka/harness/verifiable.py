@@ -46,6 +46,8 @@ Place = tuple[str, int]  # topic, partition
 
 JAVA_MEMBER = os.environ.get("KGROUP_TEST_MEMBER", "kgroup") == "java"
 """Whether members are Kafka's own instead of ours: a known good member, to prove the tests with."""
+DIRECT_MEMBER = os.environ.get("KGROUP_TEST_MEMBER", "kgroup") == "direct"
+"""Whether our members fetch by themselves where a test does not say."""
 
 KGROUP, SARAMA, FRANZ_GO, JAVA = "kgroup", "sarama", "franz-go", "java"
 
@@ -128,6 +130,10 @@ class Covered:
     @property
     def end(self) -> int:
         return self._ends[-1]
+
+    def runs(self) -> Iterable[tuple[int, int]]:
+        """Where each begins, and where it ends."""
+        return zip(self._starts, self._ends)
 
     def add(self, offset: int) -> bool:
         """Whether it was new."""
@@ -413,6 +419,8 @@ class Settings:
     threads: int = 1
     app: bool = False
     """It runs in a consumer_app."""
+    direct: bool = DIRECT_MEMBER
+    """It fetches by itself; a record that came by librdkafka makes it fail at its end."""
     java_poll_records: int = 20
     """Java's member has no handler to slow down: this many records between two commits do it instead."""
 
@@ -444,6 +452,8 @@ class Settings:
         command = [str(built_program("verifiable_consumer")), *common, "--event-log", "--mode", self.mode,
                    "--handler-delay-ms", "{}:{}".format(*self.handler_delay_ms)]
         command += ["--app"] if self.app else ["--threads", str(self.threads)]
+        if self.direct:
+            command += ["--direct"]
         if self.await_ms is not None:
             command += ["--handler-await-ms", "{}@{}".format(*self.await_ms)]
         if self.block_ms is not None:

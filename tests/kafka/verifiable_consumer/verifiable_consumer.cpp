@@ -7,6 +7,10 @@
 
 #include <kgroup/app.hpp>
 #include <kgroup/kgroup.hpp>
+#ifdef KGROUP_TESTS_WITH_DIRECT
+#include <kgroup/app/direct_consumer_app.hpp>
+#include <kgroup/direct.hpp>
+#endif
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -42,6 +46,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -70,6 +75,7 @@ struct options {
     bool verbose = false;
     bool event_log = false;
     bool app = false;
+    bool direct = false;
     std::int64_t max_messages = -1;
     int threads = 1;
     finishing mode = finishing::in_order;
@@ -810,6 +816,10 @@ options parse(CLI::App& app, int argc, char** argv) {
     app.add_flag("--app", given.app,
                  "run it in a consumer_app, which begins again after an error that may pass")
         ->excludes(threads);
+#ifdef KGROUP_TESTS_WITH_DIRECT
+    app.add_flag("--direct", given.direct,
+                 "fetch records without librdkafka; it fails if one came by librdkafka");
+#endif
     app.add_option(
            "--property", properties,
            "KEY=VALUE, a field of kgroup::config or a property of librdkafka; may be repeated")
@@ -850,18 +860,28 @@ options parse(CLI::App& app, int argc, char** argv) {
     return given;
 }
 
+void check_way(options const& given, kgroup::group_stats const& stats) {
+    if (given.direct && stats.records_handed_over != 0) {
+        throw std::runtime_error{std::to_string(stats.records_handed_over) +
+                                 " records came by librdkafka"};
+    }
+}
+
+template <typename App>
 int run_app(options const& given, teller& out) {
-    kgroup::consumer_app<worker> app{{.group = given.group}, std::in_place, given, out};
+    App app{{.group = given.group}, std::in_place, given, out};
     app.handler().works_in(app);
     out.tell("startup_complete");
     auto const status = app.run();
     out.tell("shutdown_complete");
+    check_way(given, app.stats());
     return status;
 }
 
+template <typename Group>
 void run_group(options const& given, teller& out) {
     asio::io_context context{given.threads};
-    kgroup::consumer_group group{context, given.group};
+    Group group{context, given.group};
     worker handler{given, out};
     handler.works_in(group);
 
@@ -885,6 +905,16 @@ void run_group(options const& given, teller& out) {
     if (failure) {
         std::rethrow_exception(failure);
     }
+    check_way(given, group.stats());
+}
+
+template <typename Group, typename App>
+int run(options const& given, teller& out) {
+    if (given.app) {
+        return run_app<App>(given, out);
+    }
+    run_group<Group>(given, out);
+    return 0;
 }
 
 } // namespace
@@ -902,10 +932,13 @@ int main(int argc, char** argv) {
         if (given.event_log) {
             given.group.on_event = [&out](kgroup::event const& told) { tell_event(out, told); };
         }
-        if (given.app) {
-            return run_app(given, out);
+#ifdef KGROUP_TESTS_WITH_DIRECT
+        if (given.direct) {
+            return run<kgroup::direct_consumer_group, kgroup::direct_consumer_app<worker>>(given,
+                                                                                           out);
         }
-        run_group(given, out);
+#endif
+        return run<kgroup::consumer_group, kgroup::consumer_app<worker>>(given, out);
     } catch (std::exception const& error) {
         std::cerr << error.what() << '\n';
         return 1;
