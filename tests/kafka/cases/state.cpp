@@ -21,14 +21,20 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kafka.hpp"
 #include "member.hpp"
 #include "producing.hpp"
 #include "token_kafka.hpp"
 
+#ifdef KGROUP_TESTS_HTTP
+#include "../../../examples/support/health_server.hpp"
+#endif
+
 // What a member says of itself while something lasts, on librdkafka's mock and on a real Kafka: by
-// its state, readiness, liveness and metrics; and that all is well afterwards.
+// its state, readiness, liveness and metrics, and where cpp-httplib is there, over HTTP; and that
+// all is well afterwards.
 
 namespace kafka_state_tests {
 
@@ -64,8 +70,7 @@ bool says(member& of, std::string_view words) {
         20s);
 }
 bool recovers(member& of) {
-    return eventually([&] { return readiness(of.group().state()).ok; }, 40s) &&
-           of.group().state().conditions.empty() && liveness(of.group().state()).ok;
+    return eventually([&] { return readiness(of.group().state()).ok; }, 40s);
 }
 bool shows(member& of, std::string_view line) {
     return prometheus_text(of.group().state()).find(line) != std::string::npos;
@@ -73,6 +78,91 @@ bool shows(member& of, std::string_view line) {
 std::string condition(std::string_view kind, int count) {
     return "\",kind=\"" + std::string{kind} + "\"} " + std::to_string(count) + "\n";
 }
+
+#ifdef KGROUP_TESTS_HTTP
+
+/// A member over HTTP, by the server of the examples.
+class pages {
+public:
+    explicit pages(member& of)
+        : server_(of.group(), "127.0.0.1", 0),
+          client_("127.0.0.1", server_.port()) {}
+
+    std::string get(char const* path, int status) {
+        auto const answer = client_.Get(path);
+        REQUIRE(answer);
+        CAPTURE(path);
+        CAPTURE(answer->body);
+        CHECK(answer->status == status);
+        return answer->body;
+    }
+    nlohmann::json json(char const* path, int status) {
+        return nlohmann::json::parse(get(path, status));
+    }
+
+private:
+    health_server server_;
+    httplib::Client client_;
+};
+
+void check_pages_while_it_lasts(member& of, std::string const& kind, std::string_view words) {
+    pages shown{of};
+    auto const ready = shown.json("/readyz", 503);
+    auto const reasons = ready["reasons"].get<std::vector<std::string>>();
+    CHECK(std::ranges::any_of(reasons, [&](std::string const& reason) {
+        return reason.find(words) != std::string::npos;
+    }));
+    CHECK(shown.json("/healthz", 200)["ok"] == true);
+    CHECK(shown.get("/metrics", 200).find(condition(kind, 1)) != std::string::npos);
+    auto const state = shown.json("/state", 200);
+    CHECK(state["conditions"].size() == 1);
+    CHECK(state["conditions"].at(0)["kind"] == kind);
+    CHECK(state["readiness"]["ok"] == false);
+    CHECK(state["liveness"]["ok"] == true);
+    CHECK(shown.get("/", 200).find("fetch('state')") != std::string::npos);
+}
+
+void check_pages_when_all_is_well(member& of, std::string_view kind) {
+    nlohmann::json const well{{"ok", true}, {"reasons", nlohmann::json::array()}};
+    pages shown{of};
+    CHECK(shown.json("/readyz", 200) == well);
+    CHECK(shown.json("/healthz", 200) == well);
+    CHECK(shown.get("/metrics", 200).find(condition(kind, 0)) != std::string::npos);
+    auto const state = shown.json("/state", 200);
+    CHECK(state["phase"] == "consuming");
+    CHECK(state["conditions"].empty());
+    CHECK(state["outage_since"].is_null());
+    CHECK(state["readiness"] == well);
+    CHECK(state["liveness"] == well);
+    for (auto const& claim : state["claims"]) {
+        CHECK(claim["stalled_since"].is_null());
+    }
+}
+
+#else
+
+void check_pages_while_it_lasts(member&, std::string const&, std::string_view) {}
+void check_pages_when_all_is_well(member&, std::string_view) {}
+
+#endif
+
+/// It is not ready for the one thing that lasts, is live, and shows that.
+void check_while_it_lasts(member& of, std::string const& kind, std::string_view words) {
+    CHECK(says(of, words));
+    CHECK(shows(of, condition(kind, 1)));
+    CHECK(liveness(of.group().state()).ok);
+    check_pages_while_it_lasts(of, kind, words);
+}
+/// Nothing of it is left.
+void check_afterwards(member& of, std::string_view kind) {
+    CHECK(recovers(of));
+    auto const state = of.group().state();
+    CHECK(state.conditions.empty());
+    CHECK(liveness(state).ok);
+    CHECK(shows(of, condition(kind, 0)));
+    check_pages_when_all_is_well(of, kind);
+}
+
 std::string phase(std::string_view name) { return "\",phase=\"" + std::string{name} + "\"} 1\n"; }
 // A group looks at its claims twice a second: what has happened before is seen before the time has
 // passed.
@@ -119,14 +209,11 @@ TEST_CASE("kafka state: no broker, and back") {
     CHECK(state.claims[0].lag == 0);
     CHECK(state.claims[0].bytes_delivered == 2);
     cluster.take_down();
-    CHECK(says(one, "brokers_unreachable"));
+    check_while_it_lasts(one, "brokers_unreachable", "brokers_unreachable");
     CHECK(one.group().state().outage_since);
-    CHECK(shows(one, condition("brokers_unreachable", 1)));
-    CHECK(liveness(one.group().state()).ok);
     cluster.bring_up();
-    CHECK(recovers(one));
+    check_afterwards(one, "brokers_unreachable");
     CHECK_FALSE(one.group().state().outage_since);
-    CHECK(shows(one, condition("brokers_unreachable", 0)));
 }
 
 TEST_CASE("kafka state: no coordinator, and back") {
@@ -137,12 +224,10 @@ TEST_CASE("kafka state: no coordinator, and back") {
     received records;
     member one{member_of(cluster), receive_into(records)};
     CHECK(enters(one, group_phase::finding_coordinator));
-    CHECK(says(one, "the group's coordinator does not answer"));
-    CHECK(shows(one, condition("no_assignment", 1)));
+    check_while_it_lasts(one, "no_assignment", "the group's coordinator does not answer");
     CHECK(shows(one, phase("finding_coordinator")));
-    CHECK(liveness(one.group().state()).ok);
     cluster.stop_failing(request::find_coordinator);
-    CHECK(recovers(one));
+    check_afterwards(one, "no_assignment");
 }
 
 TEST_CASE("kafka state: a join that is never answered as one, and back") {
@@ -152,12 +237,10 @@ TEST_CASE("kafka state: a join that is never answered as one, and back") {
     received records;
     member one{member_of(cluster), receive_into(records)};
     CHECK(enters(one, group_phase::joining));
-    CHECK(says(one, "has not let this member join"));
-    CHECK(shows(one, condition("no_assignment", 1)));
+    check_while_it_lasts(one, "no_assignment", "has not let this member join");
     CHECK(shows(one, phase("joining")));
-    CHECK(liveness(one.group().state()).ok);
     cluster.stop_failing(request::join_group);
-    CHECK(recovers(one));
+    check_afterwards(one, "no_assignment");
     one.stop();
     CHECK(one.ends_within(30s));
     CHECK(one.group().state().phase == group_phase::stopped);
@@ -174,14 +257,11 @@ TEST_CASE("kafka state: a setup that hangs, and back") {
     CHECK(enters(one, group_phase::setting_up));
     CHECK(liveness(one.group().state()).ok);
     pass(one, 31s);
-    CHECK(says(one, "setup_stalled"));
+    check_while_it_lasts(one, "setup_stalled", "setup_stalled"); // live: it may take minutes
     CHECK(shows(one, phase("setting_up")));
-    CHECK(shows(one, condition("setup_stalled", 1)));
-    CHECK(liveness(one.group().state()).ok); // it may take minutes
     CHECK_FALSE(liveness(one.group().state(), {.no_progress = 30s}).ok);
     goes_on.open();
-    CHECK(recovers(one));
-    CHECK(shows(one, condition("setup_stalled", 0)));
+    check_afterwards(one, "setup_stalled");
 }
 
 TEST_CASE("kafka state: a handler that is stuck, and back") {
@@ -200,14 +280,13 @@ TEST_CASE("kafka state: a handler that is stuck, and back") {
     cluster.produce("orders", 1, "b");
     REQUIRE(eventually([&] { return one.group().state().find({"orders", 1})->lag == 1; }));
     pass(one, 31s);
-    CHECK(says(one, "claim_stalled orders[1]"));
-    CHECK(shows(one, condition("claim_stalled", 1)));
+    check_while_it_lasts(one, "claim_stalled", "claim_stalled orders[1]");
     CHECK(shows(one, "kgroup_claim_stalled{group=\""));
     auto const judged = liveness(one.group().state(), {.no_progress = 30s});
     REQUIRE(judged.reasons.size() == 1);
     CHECK(judged.reasons[0].starts_with("orders[1]: no progress for 3"));
     goes_on.open();
-    CHECK(recovers(one));
+    check_afterwards(one, "claim_stalled");
     CHECK(liveness(one.group().state(), {.no_progress = 30s}).ok);
 }
 
@@ -218,17 +297,15 @@ TEST_CASE("kafka state: commits that are refused, and back") {
     cluster.fail(request::offset_commit, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, every_time);
     received records;
     member one{member_of(cluster), receive_into(records)};
-    CHECK(says(one, "commit_failed"));
+    check_while_it_lasts(one, "commit_failed", "commit_failed");
     auto state = one.group().state();
     CHECK(state.phase == group_phase::consuming);
     CHECK(state.last_commit_failure);
     CHECK(state.last_commit_error == kgroup::kafka_errc::group_authorization_failed);
     CHECK(state.committing.count() != 0);
-    CHECK(shows(one, condition("commit_failed", 1)));
     CHECK_FALSE(shows(one, "kgroup_commits_failed_total{group=\"" + state.group_id + "\"} 0\n"));
-    CHECK(liveness(state).ok);
     cluster.stop_failing(request::offset_commit);
-    CHECK(recovers(one));
+    check_afterwards(one, "commit_failed");
     state = one.group().state();
     CHECK(state.last_commit > state.last_commit_failure);
     CHECK(state.claims.at(0).committed == 2);
@@ -255,13 +332,11 @@ TEST_CASE("kafka state: a topic for dead letters that is away, and back") {
     REQUIRE(eventually([&] { return out.stats().unacknowledged == 1; }));
     CHECK(out.state().bytes_unacknowledged == 3);
     pass(one, 11s);
-    CHECK(says(one, "dead_letter_held orders[0]: the dead letter of offset 0 "));
-    CHECK(shows(one, condition("dead_letter_held", 1)));
-    CHECK(liveness(one.group().state()).ok);
+    check_while_it_lasts(one, "dead_letter_held",
+                         "dead_letter_held orders[0]: the dead letter of offset 0 ");
     CHECK(eventually([&] { return out.state().find(kgroup::event_kind::dead_letter_held); }));
     cluster.stop_failing(request::produce);
-    CHECK(recovers(one));
-    CHECK(shows(one, condition("dead_letter_held", 0)));
+    check_afterwards(one, "dead_letter_held");
     CHECK(one.group().state().claims.at(0).processing->dead_letters == 1);
     CHECK(eventually([&] { return out.state().conditions.empty(); }));
     CHECK(out.state().bytes_unacknowledged == 0);
@@ -286,13 +361,10 @@ TEST_CASE("kafka state: a token that is refused, and back") {
                                        co_return make_token(system_clock::now() + 1h);
                                    }),
                receive_into(records)};
-    CHECK(says(one, "the vault is closed"));
+    check_while_it_lasts(one, "authentication_failed", "the vault is closed");
     CHECK(one.group().state().phase == group_phase::connecting);
-    CHECK(shows(one, condition("authentication_failed", 1)));
-    CHECK(liveness(one.group().state()).ok);
     gives = true;
-    CHECK(recovers(one));
-    CHECK(shows(one, condition("authentication_failed", 0)));
+    check_afterwards(one, "authentication_failed");
 }
 
 TEST_CASE("kafka state: a producer's queue, outage and last error") {

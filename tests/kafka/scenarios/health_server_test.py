@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,34 @@ def parsers(folder: Path):
     return None
 
 
+SHOW_PAGE = """
+const shownElements = {};
+function madeElement() {
+  return {
+    textContent: '', className: '', style: {}, cells: [], rows: [], children: [],
+    replaceChildren(...children) { this.children = children; this.rows = []; },
+    append() {},
+    insertRow() { const row = madeElement(); this.rows.push(row); return row; },
+    insertCell() { const cell = madeElement(); this.cells.push(cell); return cell; },
+  };
+}
+globalThis.document = {
+  getElementById: id => shownElements[id] ??= madeElement(),
+  createElement: () => madeElement(),
+};
+globalThis.setTimeout = () => {
+  const text = id => shownElements[id].textContent;
+  console.log(JSON.stringify({
+    group: text('group'), phase: text('phase'), ready: text('ready'), live: text('live'),
+    reasons: shownElements.reasons.children.map(item => item.textContent),
+    partitions: shownElements.claims.rows.map(row => row.cells[0].textContent),
+  }));
+};
+globalThis.fetch = async () => ({json: async () => JSON.parse(process.env.STATE)});
+"""
+"""A document for the page's script, which has other names: it prints what was shown instead of looking again."""
+
+
 class Server:
     def __init__(self, folder: Path, **config) -> None:
         file = folder / "health.json"
@@ -55,6 +84,15 @@ class Server:
 
     def state(self) -> dict:
         return json.loads(self.get("/state")[2])
+
+    def page(self, state: dict) -> dict | None:
+        """What the page shows of a state. None: there is no Node.js to run its script."""
+        if shutil.which("node") is None:
+            return None
+        script = re.search(r"<script>(.*)</script>", self.get("/")[2], re.DOTALL)[1]
+        shown = subprocess.run(["node", "-"], input=SHOW_PAGE + script, capture_output=True, text=True, timeout=60,
+                               env=os.environ | {"STATE": json.dumps(state)}, check=True)
+        return json.loads(shown.stdout)
 
     def wait(self, wanted, bound: float = 30) -> dict:
         end = time.monotonic() + bound
@@ -106,7 +144,20 @@ class HealthServerTest(scenario.Scenario):
         self.assertEqual((200, "text/html; charset=utf-8"), (status, kind))
         self.assertIn("fetch('state')", body)
         self.check_metrics(server, topic)
+        self.check_page(server, server.state(), "consuming", "ready", "live")
         self.assertEqual(0, server.stop())
+
+    def check_page(self, server: Server, state: dict, phase: str, ready: str, live: str) -> None:
+        """The page, drawn from the state, shows its badges, its reasons and its claims."""
+        page = server.page(state)
+        if page is None:
+            print("[left out] the page is not drawn: Node.js is not there", flush=True)
+            return
+        self.assertEqual(state["group_id"], page["group"])
+        self.assertTrue(page["phase"].startswith(phase + " for "), page["phase"])
+        self.assertEqual((ready, live), (page["ready"], page["live"]))
+        self.assertEqual(state["readiness"]["reasons"] + state["liveness"]["reasons"], page["reasons"])
+        self.assertEqual([f"{claim['topic']}[{claim['partition']}]" for claim in state["claims"]], page["partitions"])
 
     def check_metrics(self, server: Server, topic: str) -> None:
         found = parsers(Path(self.enterContext(tempfile.TemporaryDirectory())))
@@ -161,6 +212,29 @@ class HealthServerTest(scenario.Scenario):
         self.assertIn("brokers_unreachable", body)
         self.assertEqual(200, server.get("/healthz")[0])
         self.assertIn('kind="brokers_unreachable"} 1\n', server.get("/metrics")[2])
+        self.check_page(server, server.state(), "connecting", "not ready", "live")
+        self.assertEqual(0, server.stop())
+
+    def test_while_its_topic_is_missing_all_pages_say_so_and_afterwards_none_does(self) -> None:
+        topic = self.unique("topic")
+        server = self.serve(self.kafka.addresses, topic)
+        state = server.wait(lambda state: state["conditions"])
+        self.assertEqual(["topic_missing"], [condition["kind"] for condition in state["conditions"]])
+        status, _, body = server.get("/readyz")
+        self.assertEqual(503, status)
+        self.assertIn(topic, body)
+        self.assertEqual(200, server.get("/healthz")[0])
+        self.assertIn('kind="topic_missing"} 1\n', server.get("/metrics")[2])
+        self.check_page(server, state, state["phase"], "not ready", "live")
+
+        self.kafka.create_topic(topic, 2)
+        state = server.wait(lambda state: state["readiness"]["ok"] and len(state["claims"]) == 2, 60)
+        self.assertEqual([], state["conditions"])
+        for path in "/readyz", "/healthz":
+            status, _, body = server.get(path)
+            self.assertEqual((200, {"ok": True, "reasons": []}), (status, json.loads(body)))
+        self.assertIn('kind="topic_missing"} 0\n', server.get("/metrics")[2])
+        self.check_page(server, state, "consuming", "ready", "live")
         self.assertEqual(0, server.stop())
 
 
