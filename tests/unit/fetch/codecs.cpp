@@ -110,6 +110,30 @@ TEST_CASE("every form of every codec is decompressed") {
     }
 }
 
+TEST_CASE("what could not be decompressed leaves nothing behind for what comes next") {
+    auto const content = noise(3000);
+    auto const all = forms(content);
+    decompressor decompress;
+    for (auto const& before : all) {
+        CAPTURE(before.name);
+        for (auto const& form : all) {
+            if (form.which != before.which) {
+                continue;
+            }
+            CAPTURE(form.name);
+            byte_buffer into;
+            CHECK(decompress(before.which, before.bytes, 1000, into) ==
+                  decompress_result::too_large);
+            CHECK(decompress(form.which, form.bytes, 1 << 20, into) == decompress_result::ok);
+            CHECK(into.view() == content);
+            static_cast<void>(
+                decompress(before.which, before.bytes.substr(0, 1500), 1 << 20, into));
+            CHECK(decompress(form.which, form.bytes, 1 << 20, into) == decompress_result::ok);
+            CHECK(into.view() == content);
+        }
+    }
+}
+
 TEST_CASE("what ends too early is malformed, wherever it ends") {
     decompressor decompress;
     auto const content = text(3000);

@@ -106,10 +106,45 @@ void bend(choice& any, std::string& bytes) {
     }
 }
 
+/// One of the ways in which somebody writes the codec.
+std::string compressed_somehow(choice& any, codec how, std::string_view bytes) {
+    auto const cut = any.below(bytes.size() + 1);
+    auto const first = bytes.substr(0, cut);
+    auto const rest = bytes.substr(cut);
+    auto const lz4 = [&](std::string_view part) {
+        return lz4_frame(part, {.linked = any.one_in(2),
+                                .content_size = any.one_in(2),
+                                .content_checksum = any.one_in(2),
+                                .block_checksum = any.one_in(2),
+                                .large_blocks = any.one_in(2)});
+    };
+    auto const zstd = [&](std::string_view part) {
+        return any.one_in(2) ? zstd_block(part) : zstd_stream(part);
+    };
+    bool const in_parts = any.one_in(3);
+    switch (how) {
+    case codec::gzip:
+        return in_parts ? gzip(first) + gzip(rest) : gzip(bytes);
+    case codec::snappy:
+        return in_parts ? snappy_chunks(bytes, 1 + cut) : snappy_raw(bytes);
+    case codec::lz4:
+        return in_parts ? lz4(first) + lz4(rest) : lz4(bytes);
+    case codec::zstd: {
+        auto whole = zstd(in_parts ? first : bytes);
+        if (any.one_in(4)) { // a frame that is skipped
+            whole += std::string{"\x50\x2a\x4d\x18\x03\0\0\0any", 11};
+        }
+        return in_parts ? whole + zstd(rest) : whole;
+    }
+    default:
+        return std::string{bytes};
+    }
+}
+
 made_batch random_batch(choice& any, std::int64_t base) {
     made_batch batch;
     batch.base_offset = base;
-    batch.codec = static_cast<codec>(any.below(5));
+    batch.codec = static_cast<codec>(any.one_in(30) ? 5 + any.below(3) : any.below(5));
     batch.leader_epoch = static_cast<std::int32_t>(any.below(4));
     batch.base_timestamp =
         any.one_in(8) ? static_cast<std::int64_t>(any.word()) : 1'700'000'000'000;
@@ -145,6 +180,7 @@ made_batch random_batch(choice& any, std::int64_t base) {
     auto const last = (std::max)(offset - 1 - base, std::int64_t{0});
     batch.last_offset_delta = static_cast<std::int32_t>(
         last + (any.one_in(4) ? static_cast<std::int64_t>(any.below(4)) : 0));
+    batch.payload = compressed_somehow(any, batch.codec, batch.written_records());
     return batch;
 }
 
@@ -160,11 +196,11 @@ std::string damaged(choice& any, made_batch batch) {
     case 2: { // what stands inside of the compression
         auto records = batch.written_records();
         bend(any, records);
-        batch.payload = compressed(batch.codec, records);
+        batch.payload = compressed_somehow(any, batch.codec, records);
         break;
     }
     case 3: { // the compression
-        auto payload = compressed(batch.codec, batch.written_records());
+        auto payload = compressed_somehow(any, batch.codec, batch.written_records());
         bend(any, payload);
         batch.payload = std::move(payload);
         break;
@@ -191,6 +227,11 @@ answer random_answer(choice& any) {
         if (any.one_in(6)) {
             auto marker = marker_batch(base, static_cast<std::int64_t>(any.below(3)),
                                        static_cast<std::int16_t>(any.below(3)));
+            if (any.one_in(10)) { // compacted away
+                marker.records.clear();
+            } else if (any.one_in(20)) { // of a version that there is not
+                marker.records.front().key->replace(0, 2, "\xff\xff");
+            }
             made.bytes += any.one_in(damage_one_in) ? damaged(any, marker) : marker.bytes();
             ++base;
             continue;

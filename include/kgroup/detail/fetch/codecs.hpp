@@ -187,9 +187,19 @@ private:
         return decompress_result::ok;
     }
 
-    /// Of one frame or several.
     decompress_result lz4(std::string_view compressed, std::size_t limit,
                           byte_buffer& into) noexcept {
+        auto const result = lz4_frames(compressed, limit, into);
+        if (result != decompress_result::ok) {
+            // What is left of a frame that was not read to its end makes the next one damaged, too:
+            // LZ4F_resetDecompressionContext keeps how much of it was to come.
+            lz4_.reset();
+        }
+        return result;
+    }
+    /// Of one frame or several.
+    decompress_result lz4_frames(std::string_view compressed, std::size_t limit,
+                                 byte_buffer& into) noexcept {
         if (!lz4_) {
             LZ4F_dctx* made = nullptr;
             if (LZ4F_isError(LZ4F_createDecompressionContext(&made, LZ4F_VERSION))) {
@@ -197,7 +207,6 @@ private:
             }
             lz4_.reset(made);
         }
-        LZ4F_resetDecompressionContext(lz4_.get());
         auto const* next = compressed.data();
         auto left = compressed.size();
         if (left == 0) {
