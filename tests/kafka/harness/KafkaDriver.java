@@ -33,6 +33,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.MemberDescription;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
@@ -42,7 +43,9 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
@@ -80,6 +83,8 @@ public final class KafkaDriver {
         commands.put("delete_topics", request -> () -> deleteTopics(request));
         commands.put("add_partitions", request -> () -> addPartitions(request));
         commands.put("delete_records", request -> () -> deleteRecords(request));
+        commands.put("partitions", request -> () -> partitions(request));
+        commands.put("move_leaders", request -> () -> moveLeaders(request));
         commands.put("log_ends", request -> () -> logEnds(request));
         commands.put("describe_group", request -> () -> describeGroup(request));
         commands.put("group_state", request -> () -> groupState(request));
@@ -121,9 +126,11 @@ public final class KafkaDriver {
         List<NewTopic> topics = new ArrayList<>();
         Map<String, Integer> partitions = new HashMap<>();
         request.get("topics").properties().forEach(topic -> {
-            partitions.put(topic.getKey(), topic.getValue().asInt());
-            topics.add(new NewTopic(topic.getKey(), Optional.of(topic.getValue().asInt()), Optional.empty())
-                    .configs(configs));
+            JsonNode wanted = topic.getValue(); // how many, or on which nodes each
+            partitions.put(topic.getKey(), wanted.isArray() ? wanted.size() : wanted.asInt());
+            NewTopic created = wanted.isArray() ? new NewTopic(topic.getKey(), replicas(wanted))
+                    : new NewTopic(topic.getKey(), Optional.of(wanted.asInt()), Optional.empty());
+            topics.add(created.configs(configs));
         });
         admin.createTopics(topics).all().get();
         awaitServed(partitions);
@@ -164,10 +171,16 @@ public final class KafkaDriver {
      */
     private void awaitServed(Map<String, Integer> partitions) throws Exception {
         settled(() -> {
-            try {
+            try { // the nodes learn of it one after the other, and another is asked each time
                 Map<String, TopicDescription> known = admin.describeTopics(partitions.keySet()).allTopicNames().get();
-                return known.values().stream().allMatch(topic -> topic.partitions().size() == partitions.get(topic.name())
-                        && topic.partitions().stream().allMatch(partition -> partition.leader() != null));
+                for (TopicDescription topic : known.values()) {
+                    if (topic.partitions().size() != partitions.get(topic.name())
+                            || topic.partitions().stream().anyMatch(partition -> partition.leader() == null)) {
+                        return false;
+                    }
+                    offsets(partitionsOf(topic.name()), OffsetSpec.latest());
+                }
+                return true;
             } catch (ExecutionException unknown) {
                 if (unknown.getCause() instanceof UnknownTopicOrPartitionException) {
                     return false;
@@ -175,15 +188,53 @@ public final class KafkaDriver {
                 throw unknown;
             }
         });
-        for (String topic : partitions.keySet()) {
-            offsets(partitionsOf(topic), OffsetSpec.latest());
-        }
     }
 
     private JsonNode deleteRecords(JsonNode request) throws Exception {
         TopicPartition partition = new TopicPartition(request.get("topic").asText(), request.get("partition").asInt());
         admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(request.get("before").asLong()))).all().get();
         return null;
+    }
+
+    private static Map<Integer, List<Integer>> replicas(JsonNode rows) {
+        Map<Integer, List<Integer>> found = new HashMap<>();
+        rows.forEach(row -> {
+            List<Integer> nodes = new ArrayList<>();
+            row.forEach(node -> nodes.add(node.asInt()));
+            found.put(found.size(), nodes);
+        });
+        return found;
+    }
+
+    private JsonNode partitions(JsonNode request) throws Exception {
+        ArrayNode rows = json.createArrayNode();
+        for (TopicPartitionInfo partition : describeTopic(request.get("topic").asText()).partitions()) {
+            ObjectNode row = rows.addObject().put("leader", partition.leader() == null ? -1 : partition.leader().id());
+            ArrayNode inStep = row.putArray("in_step");
+            partition.isr().forEach(node -> inStep.add(node.id()));
+        }
+        return rows;
+    }
+
+    /** Until the first of the nodes named for each partition leads it. */
+    private JsonNode moveLeaders(JsonNode request) throws Exception {
+        String topic = request.get("topic").asText();
+        Map<TopicPartition, Optional<NewPartitionReassignment>> moves = new HashMap<>();
+        Map<Integer, List<Integer>> wanted = replicas(request.get("replicas"));
+        wanted.forEach((partition, nodes) ->
+                moves.put(new TopicPartition(topic, partition), Optional.of(new NewPartitionReassignment(nodes))));
+        admin.alterPartitionReassignments(moves).all().get();
+        settled(() -> admin.listPartitionReassignments(moves.keySet()).reassignments().get().isEmpty());
+        settled(() -> {
+            admin.electLeaders(ElectionType.PREFERRED, moves.keySet()).partitions().get();
+            return describeTopic(topic).partitions().stream().allMatch(partition -> partition.leader() != null
+                    && partition.leader().id() == wanted.get(partition.partition()).get(0));
+        });
+        return null;
+    }
+
+    private TopicDescription describeTopic(String topic) throws Exception {
+        return admin.describeTopics(Set.of(topic)).allTopicNames().get().get(topic);
     }
 
     private JsonNode logEnds(JsonNode request) throws Exception {
@@ -206,7 +257,7 @@ public final class KafkaDriver {
     }
 
     private List<TopicPartition> partitionsOf(String topic) throws Exception {
-        return admin.describeTopics(Set.of(topic)).allTopicNames().get().get(topic).partitions().stream()
+        return describeTopic(topic).partitions().stream()
                 .map(partition -> new TopicPartition(topic, partition.partition())).toList();
     }
 

@@ -1,8 +1,8 @@
-"""A real Apache Kafka for the tests: one KRaft node, or several, on loopback.
+"""A real Apache Kafka for the tests: one node, or several, on loopback; with KRaft, of versions before 3.3 with ZooKeeper.
 
 As a command:
 
-    cluster.py start --dir DIR [--port P] [--nodes N] [--property k=v ...] [--heap 512m]
+    cluster.py start --dir DIR [--port P] [--nodes N] [--property k=v ...] [--heap 512m] [--version V]
     cluster.py stop --dir DIR [--keep-data]
     cluster.py jars
 
@@ -41,6 +41,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.0"
+"""Of what the tests themselves run on, and of brokers for which nothing else is said."""
 HERE = Path(__file__).resolve().parent
 OAUTH = "org.apache.kafka.common.security.oauthbearer"
 
@@ -49,19 +50,26 @@ def _dependency(group: str, artifact: str, version: str) -> str:
             f"<version>{version}</version></dependency>")
 
 
-POM = f"""<project>
+def _pom(version: str) -> str:
+    dependencies = [_dependency("org.apache.kafka", "kafka_2.13", version),
+                    _dependency("org.slf4j", "slf4j-simple", "1.7.36")]
+    if version == KAFKA_VERSION:
+        dependencies.insert(1, _dependency("org.apache.kafka", "kafka-tools", version))
+    lines = "\n    ".join(dependencies)
+    return f"""<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>kgroup.tests</groupId>
   <artifactId>kafka-for-tests</artifactId>
   <version>1</version>
   <packaging>pom</packaging>
   <dependencies>
-    {_dependency("org.apache.kafka", "kafka_2.13", KAFKA_VERSION)}
-    {_dependency("org.apache.kafka", "kafka-tools", KAFKA_VERSION)}
-    {_dependency("org.slf4j", "slf4j-simple", "1.7.36")}
+    {lines}
   </dependencies>
 </project>
 """
+
+
+POM = _pom(KAFKA_VERSION)
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -72,44 +80,46 @@ class ClusterError(Exception):
 # ---------------------------------------------------------------- jars
 
 
-def jars() -> Path:
-    """The folder of Kafka's jars: $KGROUP_KAFKA_JARS, or build/kafka-jars of the checkout.
+def jars(version: str = KAFKA_VERSION) -> Path:
+    """The folder of Kafka's jars: $KGROUP_KAFKA_JARS, or build/kafka-jars of the checkout; another version's is beside it.
 
     Maven fills it the first time. A folder that holds jars and no pom.xml (an unpacked Kafka's `libs`) is taken as it is.
     """
     folder = Path(os.environ.get("KGROUP_KAFKA_JARS") or HERE.parents[2] / "build" / "kafka-jars").absolute()
-    if _holds_jars(folder):
+    if version != KAFKA_VERSION:
+        folder = folder.with_name(f"{folder.name}-{version}")
+    if _holds_jars(folder, version):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test may be fetching at this moment
-        if not _holds_jars(folder):
-            _fetch_jars(folder)
+        if not _holds_jars(folder, version):
+            _fetch_jars(folder, version)
     return folder
 
 
-def _holds_jars(folder: Path) -> bool:
+def _holds_jars(folder: Path, version: str) -> bool:
     if not any(folder.glob("kafka_2.13-*.jar")):
         return False
     pom = folder / "pom.xml"
-    return not pom.exists() or pom.read_text() == POM
+    return not pom.exists() or pom.read_text() == _pom(version)
 
 
-def _fetch_jars(folder: Path) -> None:
+def _fetch_jars(folder: Path, version: str) -> None:
     if shutil.which("mvn") is None or shutil.which("java") is None:
         raise ClusterError("Apache Kafka for the tests needs Java and Maven: install default-jdk-headless and maven, "
                            "or let KGROUP_KAFKA_JARS name the libs folder of an unpacked Kafka")
-    print(f"fetching Apache Kafka {KAFKA_VERSION} into {folder}", file=sys.stderr, flush=True)
+    print(f"fetching Apache Kafka {version} into {folder}", file=sys.stderr, flush=True)
     # Filled beside its place and renamed as a whole: a download cut short is never taken for a good one.
     staging = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
     try:
-        (staging / "pom.xml").write_text(POM)
+        (staging / "pom.xml").write_text(_pom(version))
         outcome = subprocess.run(
             ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "-f", str(staging / "pom.xml"), COPY_DEPENDENCIES,
              f"-DoutputDirectory={staging}", "-DincludeScope=runtime"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if outcome.returncode != 0:
-            raise ClusterError(f"Maven could not fetch Apache Kafka {KAFKA_VERSION}:\n{outcome.stdout[-4000:]}")
+            raise ClusterError(f"Maven could not fetch Apache Kafka {version}:\n{outcome.stdout[-4000:]}")
         staging.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -118,11 +128,13 @@ def _fetch_jars(folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def java_command(*arguments: str, heap: str = "256m", options: tuple[str, ...] = ()) -> list[str]:
+def java_command(*arguments: str, heap: str = "256m", options: tuple[str, ...] = (),
+                 version: str = KAFKA_VERSION) -> list[str]:
     """`java` with Kafka's jars on its class path, small, and sparing with the cores."""
     if shutil.which("java") is None:
         raise ClusterError("Apache Kafka for the tests needs Java: install default-jdk-headless")
-    return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:-UsePerfData", *options, "-cp", f"{jars()}/*", *arguments]
+    return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:-UsePerfData", *options,
+            "-cp", f"{jars(version)}/*", *arguments]
 
 
 SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error")
@@ -264,6 +276,11 @@ class Brokers:
         """`HOST:PORT[,...]`, what Kafka calls bootstrap.servers."""
         return self._addresses
 
+    @property
+    def addresses_for_members(self) -> str:
+        """What the members under test are told; the same, unless something stands in between."""
+        return self.addresses
+
     def __enter__(self):
         return self
 
@@ -292,6 +309,18 @@ class Brokers:
 
     def create_topics(self, partitions: dict[str, int], **configs: str) -> None:
         self._ask("create_topics", topics=partitions, configs={k.replace("_", "."): str(v) for k, v in configs.items()})
+
+    def create_topic_on(self, name: str, replicas: list[list[int]], **configs: str) -> None:
+        """The same with a partition on each list of nodes; the first of them leads it."""
+        self._ask("create_topics", bound=120, topics={name: replicas},
+                  configs={k.replace("_", "."): str(v) for k, v in configs.items()})
+
+    def partitions(self, topic: str) -> list[PartitionRow]:
+        return [PartitionRow(row["leader"], frozenset(row["in_step"])) for row in self._ask("partitions", topic=topic)]
+
+    def move_leaders(self, topic: str, replicas: list[list[int]]) -> None:
+        """Moves each partition to its list of nodes; returns when the first of them leads it."""
+        self._ask("move_leaders", bound=120, topic=topic, replicas=replicas)
 
     def delete_topic(self, *names: str) -> None:
         """Returns when the cluster no longer knows the topics."""
@@ -370,6 +399,14 @@ class Brokers:
 
 
 @dataclasses.dataclass(frozen=True)
+class PartitionRow:
+    """Who leads a partition (-1: nobody), and which nodes have all of it."""
+
+    leader: int
+    in_step: frozenset[int]
+
+
+@dataclasses.dataclass(frozen=True)
 class GroupRow:
     """One line of a group's description; None is "unknown" (nothing committed, nobody owns it)."""
 
@@ -444,6 +481,10 @@ class _Driver:
         self._process.stdout.close()
 
 
+ZOOKEEPER = 0
+"""In the place of a node's id: what brokers have for controllers that have none."""
+
+
 class Cluster(Brokers):
     """Kafka on loopback, in a folder. With three nodes or more a topic has three copies, two of which must be in step.
 
@@ -452,12 +493,14 @@ class Cluster(Brokers):
     """
 
     def __init__(self, directory: str | os.PathLike | None = None, *, nodes: int = 1, port: int = 0,
-                 properties: dict[str, str] | None = None, heap: str = "512m", outlives: bool = False) -> None:
+                 properties: dict[str, str] | None = None, heap: str = "512m", outlives: bool = False,
+                 version: str = KAFKA_VERSION) -> None:
         super().__init__("")
         self._temporary = directory is None
         self._directory = Path(directory or tempfile.mkdtemp(prefix="kgroup-kafka-")).absolute()
         self._settings = {"nodes": nodes, "port": port, "properties": dict(properties or {}), "heap": heap,
-                          "version": KAFKA_VERSION}
+                          "version": version}
+        self._has_zookeeper = tuple(map(int, version.split(".")[:2])) < (3, 3)
         self._outlives = outlives
         self._children: dict[int, subprocess.Popen] = {}
         self._nodes: list[Node] = []
@@ -488,6 +531,8 @@ class Cluster(Brokers):
         self._directory.mkdir(parents=True, exist_ok=True)
         if not self._nodes:
             self._format()
+        if self._has_zookeeper and self._process(ZOOKEEPER) is None:
+            self._launch_zookeeper(time.monotonic() + bound)
         for node in self._nodes:
             if node.id in (nodes or self.nodes) and self._process(node.id) is None:
                 self._launch(node)
@@ -507,14 +552,17 @@ class Cluster(Brokers):
             if not process.wait(max(0.0, deadline - time.monotonic())):
                 process.end(1)
         self._reap(nodes or self.nodes)
+        if not nodes and (zookeeper := self._process(ZOOKEEPER)) is not None:
+            zookeeper.end(10)
+            self._reap([ZOOKEEPER])
         if nodes or keep_data:
             return
         if self._temporary:
             shutil.rmtree(self._directory, ignore_errors=True)
         else:
             self._state_file.unlink(missing_ok=True)
-            for node in self._nodes:
-                shutil.rmtree(self._folder(node.id) / "data", ignore_errors=True)
+            for node in (ZOOKEEPER, *self.nodes):
+                shutil.rmtree(self._folder(node) / "data", ignore_errors=True)
         self._nodes, self._found = [], self._settings
 
     def kill(self, node: int = 1) -> None:
@@ -554,7 +602,7 @@ class Cluster(Brokers):
         return self._directory / "cluster.json"
 
     def _folder(self, node: int) -> Path:
-        return self._directory / f"node-{node}"
+        return self._directory / ("zookeeper" if node == ZOOKEEPER else f"node-{node}")
 
     def _load(self) -> None:
         if not self._state_file.exists():
@@ -576,14 +624,20 @@ class Cluster(Brokers):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             (folder / "server.properties").write_text(self._server_properties(node, nodes))
+            if self._has_zookeeper:
+                continue
             command = java_command("kafka.tools.StorageTool", "format", "-t", cluster_id,
-                                   "-c", str(folder / "server.properties"), options=SHORT_LIVED)
+                                   "-c", str(folder / "server.properties"), options=SHORT_LIVED,
+                                   version=self._settings["version"])
             formats.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=subprocess.STDOUT, text=True))
         for process in formats:
             output = process.communicate()[0]
             if process.returncode != 0:
                 raise ClusterError(f"Kafka could not format its storage:\n{output}")
+        if self._has_zookeeper:
+            shutil.rmtree(self._folder(ZOOKEEPER), ignore_errors=True)
+            self._folder(ZOOKEEPER).mkdir()
         # Written last: what is half formatted is formatted again.
         draft = self._state_file.with_suffix(".draft")
         draft.write_text(json.dumps({"nodes": [dataclasses.asdict(node) for node in nodes], "settings": self._settings}))
@@ -632,21 +686,43 @@ class Cluster(Brokers):
             "broker.heartbeat.interval.ms": 500,
             "log.segment.delete.delay.ms": 1000,
         }
+        if self._has_zookeeper:
+            for key in ("process.roles", "node.id", "controller.quorum.voters", "controller.listener.names"):
+                del properties[key]
+            properties["listeners"] = properties["listeners"].rpartition(",CONTROLLER:")[0]
+            properties["listener.security.protocol.map"] = "PLAINTEXT:PLAINTEXT,TOKENS:SASL_PLAINTEXT"
+            properties["broker.id"] = node.id
+            properties["zookeeper.connect"] = f"127.0.0.1:{nodes[0].controller_port}"
+            properties["zookeeper.session.timeout.ms"] = properties["broker.session.timeout.ms"]
         properties.update(self._settings["properties"])
         return "".join(f"{key}={value}\n" for key, value in properties.items())
 
     def _launch(self, node: Node) -> None:
-        folder = self._folder(node.id)
         options = ("-XX:+ExitOnOutOfMemoryError", "-Dorg.slf4j.simpleLogger.showDateTime=true",
                    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS")
         if not self._outlives:
             options += ("-XX:TieredStopAtLevel=1",)  # for a life of a minute: a third less work until it serves
-        command = java_command("kafka.Kafka", str(folder / "server.properties"), heap=self._settings["heap"],
-                               options=options)
+        self._run(node.id, java_command("kafka.Kafka", str(self._folder(node.id) / "server.properties"),
+                                        heap=self._settings["heap"], options=options, version=self._settings["version"]))
+
+    def _launch_zookeeper(self, deadline: float) -> None:
+        port = self._nodes[0].controller_port
+        self._run(ZOOKEEPER, java_command("-Dzookeeper.admin.enableServer=false",
+                                          "org.apache.zookeeper.server.ZooKeeperServerMain", str(port),
+                                          str(self._folder(ZOOKEEPER) / "data"), version=self._settings["version"]))
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+                return
+            process = self._process(ZOOKEEPER)
+            if process is None or process.wait(0.05) or time.monotonic() > deadline:
+                raise ClusterError(self._why(ZOOKEEPER))
+
+    def _run(self, node: int, command: list[str]) -> None:
+        folder = self._folder(node)
         with open(folder / "server.log", "ab") as log:
             child = subprocess.Popen(command if self._outlives else dies_with_parent(command), stdin=subprocess.DEVNULL,
                                      stdout=log, stderr=log, start_new_session=True)
-        self._children[node.id] = child
+        self._children[node] = child
         process = OwnProcess.of(child.pid)
         if process is not None:
             (folder / "pid").write_text(f"{process.pid} {process.started}\n")
@@ -692,7 +768,8 @@ class Cluster(Brokers):
     def _why(self, node: int) -> str:
         log = self._folder(node) / "server.log"
         tail = log.read_text(errors="replace").splitlines()[-40:] if log.exists() else []
-        return f"Kafka's node {node} is not well; the end of {log}:\n" + "\n".join(tail)
+        name = "ZooKeeper" if node == ZOOKEEPER else f"Kafka's node {node}"
+        return f"{name} is not well; the end of {log}:\n" + "\n".join(tail)
 
 
 def _base64_uuid() -> str:
@@ -714,6 +791,7 @@ def main() -> int:
     start.add_argument("--nodes", type=int, default=1)
     start.add_argument("--property", action="append", default=[], metavar="K=V", help="of server.properties; repeatable")
     start.add_argument("--heap", default="512m", help="of each node's JVM")
+    start.add_argument("--version", default=KAFKA_VERSION, help="of the brokers")
     stop = commands.add_parser("stop", help="stop what `start` left running")
     stop.add_argument("--dir", required=True)
     stop.add_argument("--keep-data", action="store_true", help="so that `start` goes on with it")
@@ -727,7 +805,7 @@ def main() -> int:
         else:
             properties = dict(pair.split("=", 1) for pair in arguments.property)
             cluster = Cluster(arguments.dir, nodes=arguments.nodes, port=arguments.port, properties=properties,
-                              heap=arguments.heap, outlives=True)
+                              heap=arguments.heap, outlives=True, version=arguments.version)
             cluster.start()
             print(f"brokers={cluster.addresses}", flush=True)
     except ClusterError as problem:

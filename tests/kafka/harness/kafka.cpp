@@ -138,6 +138,13 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
         embedded_->create_topic(name, partitions);
         return name;
     }
+    check(try_to_create(name, partitions, settings), name);
+    wait_until_led(name, partitions);
+    return name;
+}
+
+rd_kafka_resp_err_t kafka::try_to_create(std::string const& name, std::int32_t partitions,
+                                         std::map<std::string, std::string> const& settings) {
     char text[512];
     auto* topic = rd_kafka_NewTopic_new(name.c_str(), partitions, 1, text, sizeof text);
     for (auto const& [key, value] : settings) {
@@ -150,9 +157,7 @@ std::string kafka::create_topic(std::string const& name, std::int32_t partitions
     std::size_t count = 0;
     auto const* const* const results = rd_kafka_CreateTopics_result_topics(
         rd_kafka_event_CreateTopics_result(answer.get()), &count);
-    check(rd_kafka_topic_result_error(results[0]), name);
-    wait_until_led(name, partitions);
-    return name;
+    return rd_kafka_topic_result_error(results[0]);
 }
 
 void kafka::make_again(std::string const& topic, std::int32_t partitions) {
@@ -165,7 +170,19 @@ void kafka::make_again(std::string const& topic, std::int32_t partitions) {
     auto const* const* const results = rd_kafka_DeleteTopics_result_topics(
         rd_kafka_event_DeleteTopics_result(answer.get()), &count);
     check(rd_kafka_topic_result_error(results[0]), topic);
-    create_topic(topic, partitions);
+    auto created = RD_KAFKA_RESP_ERR_NO_ERROR;
+    eventually([&] { // brokers with ZooKeeper answer before it is gone
+        created = try_to_create(topic, partitions, {});
+        return created != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS;
+    });
+    check(created, topic);
+    wait_until_led(topic, partitions);
+}
+
+bool kafka::has_topic_ids() {
+    // What brokers with ZooKeeper have, and those after them no longer.
+    auto const protocol = setting("inter.broker.protocol.version");
+    return protocol.empty() || protocol.substr(0, 3) >= "2.8";
 }
 
 // Created is not led: that takes some milliseconds more. The brokers are asked for all topics
@@ -339,7 +356,16 @@ void kafka::delete_records(std::string const& topic, std::int32_t partition, std
 std::string kafka::token_brokers() { return listener("advertised.listeners", "TOKENS://"); }
 std::string kafka::controller() { return listener("listeners", "CONTROLLER://"); }
 
-std::string kafka::listener(std::string_view setting, std::string_view wanted) {
+std::string kafka::listener(std::string_view name, std::string_view wanted) {
+    auto const listeners = setting(name);
+    if (auto const at = listeners.find(wanted); at != std::string::npos) {
+        auto const begin = at + wanted.size();
+        return listeners.substr(begin, listeners.find(',', begin) - begin);
+    }
+    return {};
+}
+
+std::string kafka::setting(std::string_view name) {
     auto* broker = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, "1");
     queue const answers{rd_kafka_queue_new(producer_.get())};
     rd_kafka_DescribeConfigs(producer_.get(), &broker, 1, nullptr, answers.get());
@@ -350,12 +376,9 @@ std::string kafka::listener(std::string_view setting, std::string_view wanted) {
         rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
     auto const* const* const settings = rd_kafka_ConfigResource_configs(brokers[0], &count);
     for (auto const* const each : std::span{settings, count}) {
-        if (std::string_view{rd_kafka_ConfigEntry_name(each)} == setting) {
-            std::string const listeners{rd_kafka_ConfigEntry_value(each)};
-            if (auto const at = listeners.find(wanted); at != std::string::npos) {
-                auto const begin = at + wanted.size();
-                return listeners.substr(begin, listeners.find(',', begin) - begin);
-            }
+        auto const* const value = rd_kafka_ConfigEntry_value(each);
+        if (value && std::string_view{rd_kafka_ConfigEntry_name(each)} == name) {
+            return value;
         }
     }
     return {};

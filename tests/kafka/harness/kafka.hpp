@@ -85,6 +85,8 @@ public:
 
     /// Deletes a topic, and makes it again at once: the same name, and another log. Real Kafka.
     void make_again(std::string const& topic, std::int32_t partitions);
+    /// Whether one made again can be told from the old one: from 2.8 on. Real Kafka.
+    bool has_topic_ids();
 
     /// Appends these in this order; returns when the broker has them.
     void produce(std::string const& topic, std::int32_t partition,
@@ -127,8 +129,12 @@ private:
     producer make_producer(std::map<std::string, std::string> const& settings) const;
     void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition,
                 kafka_record const& record);
+    rd_kafka_resp_err_t try_to_create(std::string const& name, std::int32_t partitions,
+                                      std::map<std::string, std::string> const& settings);
     /// Where node 1 listens, by a setting of its own; empty: nowhere.
-    std::string listener(std::string_view setting, std::string_view wanted);
+    std::string listener(std::string_view name, std::string_view wanted);
+    /// A setting of node 1; empty: it has none of that name.
+    std::string setting(std::string_view name);
     /// How many partitions of the topic have one.
     std::int32_t leaders(std::string const& topic);
     void wait_until_led(std::string const& topic, std::int32_t partitions);

@@ -122,6 +122,15 @@ class JarsTest(unittest.TestCase):
         cluster.jars()
         self.assertEqual(2, self.runs())
 
+    def test_an_older_version_is_beside_it(self) -> None:
+        self.maven("exit 0")
+        self.assertEqual(self.folder / "jars-2.6.3", cluster.jars("2.6.3"))
+        self.assertIn("<version>2.6.3</version>", (self.folder / "jars-2.6.3" / "pom.xml").read_text())
+        self.assertEqual(self.jars, cluster.jars())
+        self.assertEqual(2, self.runs())
+        cluster.jars("2.6.3")
+        self.assertEqual(2, self.runs())
+
     def test_a_given_kafka_is_taken_as_it_is(self) -> None:
         self.jars.mkdir()
         (self.jars / "kafka_2.13-3.9.0.jar").touch()
