@@ -488,7 +488,7 @@ class Member:
         self._group = group
         self._folder = tempfile.TemporaryDirectory(prefix="kgroup-member-")
         folder = Path(self._folder.name)
-        command = settings.command(group.brokers.addresses, group.topics, group.name, folder)
+        command = settings.command(group.brokers.addresses_for_members, group.topics, group.name, folder)
         self._errors = open(folder / "stderr", "wb")
         # The kernel ends the member with this *thread*: members are started from the main one.
         self._process = subprocess.Popen(dies_with_parent(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
