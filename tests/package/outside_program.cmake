@@ -1,4 +1,5 @@
 # The program of every outside project, with the warnings a strict user has, and what kgroup must have left alone.
+# `KGROUP_LIBRARY` is what may be compiled apart, if that has been done.
 
 foreach(target kgroup_unit_tests kgroup_test_support sse_isolation)
     if(TARGET ${target})
@@ -11,4 +12,8 @@ endif()
 
 add_executable(program "${CMAKE_CURRENT_LIST_DIR}/program.cpp")
 target_compile_options(program PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+if(KGROUP_LIBRARY)
+    target_compile_definitions(program PRIVATE KGROUP_SEPARATE_COMPILATION)
+    target_link_libraries(program PRIVATE "${KGROUP_LIBRARY}")
+endif()
 target_link_libraries(program PRIVATE kgroup::kgroup)
