@@ -101,11 +101,10 @@ public:
     ///
     /// @throws std::system_error as above; its `what()` names the topic.
     asio::awaitable<void> async_enqueue(outgoing_record record) {
-        auto const engine = engine_;
         std::error_code error;
-        if (auto const result = engine->try_enqueue(record)) {
-            error = *result;
-            if (engine->is_turn_over()) { // no cancellation may come between: the record is taken
+        if (auto const taken = engine_->try_enqueue(record)) {
+            error = taken->error;
+            if (taken->turn_is_over) { // no cancellation may come between: the record is taken
                 auto const throws = co_await asio::this_coro::throw_if_cancelled();
                 co_await asio::this_coro::throw_if_cancelled(false);
                 co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
@@ -113,7 +112,7 @@ public:
             }
         } else {
             auto const outcome =
-                co_await engine->record(detail::produce_kind::enqueue, record, std::nullopt);
+                co_await engine_->record(detail::produce_kind::enqueue, record, std::nullopt);
             error = outcome.error;
         }
         throw_if(error, record);

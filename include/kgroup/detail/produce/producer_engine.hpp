@@ -65,13 +65,12 @@ public:
 
     // Any thread.
 
-    /// Enqueues a record if that need not wait: its error, or none. nullopt: it must wait.
-    std::optional<std::error_code> try_enqueue(outgoing_record const& record);
-    /// Whether somebody who enqueues in a loop should let others on his executor run.
-    bool is_turn_over() noexcept {
-        constexpr std::uint32_t turn = 256;
-        return (turns_.fetch_add(1, std::memory_order_relaxed) + 1) % turn == 0;
-    }
+    struct enqueued {
+        std::error_code error;
+        bool turn_is_over = false; // who enqueues in a loop lets others on his executor run
+    };
+    /// Enqueues a record if that need not wait. nullopt: it must wait.
+    std::optional<enqueued> try_enqueue(outgoing_record const& record);
 
     /// `source_partition`: of a dead letter; for it no time is too long.
     asio::awaitable<produce_outcome> record(produce_kind kind, outgoing_record given,
@@ -218,7 +217,6 @@ private:
     process_of_birth process_;
     std::shared_ptr<wakeup> wakeup_ = std::make_shared<wakeup>();
     std::atomic<bool> notified_{false};
-    std::atomic<std::uint32_t> turns_{0};
 
     mutable std::mutex mutex_; // of what follows
     std::shared_ptr<produce_operations> operations_ = std::make_shared<produce_operations>();
@@ -226,6 +224,7 @@ private:
     std::vector<produce_operation*> flushes_;
     std::vector<produce_operation*> stops_;
     delivery_epochs epochs_;
+    std::uint32_t enqueued_in_turn_ = 0;
     std::shared_ptr<producing> current_;
     std::vector<std::shared_ptr<producing>> retiring_;
     running running_ = running::yes;

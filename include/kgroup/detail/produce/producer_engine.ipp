@@ -100,14 +100,16 @@ KGROUP_INLINE void producer_engine::wakeup::wake() noexcept {
 
 // Any thread.
 
-KGROUP_INLINE std::optional<std::error_code>
+KGROUP_INLINE std::optional<producer_engine::enqueued>
 producer_engine::try_enqueue(outgoing_record const& record) {
+    constexpr std::uint32_t turn = 256;
     if (!process_.is_this_one()) {
-        return make_error_code(errc::producer_stopped);
+        return enqueued{errc::producer_stopped};
     }
     std::lock_guard const lock{mutex_};
+    auto const turn_is_over = ++enqueued_in_turn_ % turn == 0;
     if (auto const refused = why_refused()) {
-        return refused;
+        return enqueued{refused, turn_is_over};
     }
     if (!waiting_.empty()) {
         return std::nullopt;
@@ -120,7 +122,7 @@ producer_engine::try_enqueue(outgoing_record const& record) {
     if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
         return std::nullopt;
     }
-    return make_error_code(err);
+    return enqueued{make_error_code(err), turn_is_over};
 }
 
 KGROUP_INLINE asio::awaitable<produce_outcome>

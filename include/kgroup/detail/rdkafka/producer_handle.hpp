@@ -62,15 +62,18 @@ public:
     /// the first of a topic counts, and for its records no time is too long. One call at a time.
     rd_kafka_resp_err_t produce(outgoing_record const& record, void* opaque,
                                 partition_choice choice) {
-        if (record.topic.empty() || !is_legal_name(record.topic)) {
-            return RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
-        }
         if (record.partition < RD_KAFKA_PARTITION_UA) {
             return RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
         }
-        auto* const topic = find(record.topic, choice);
+        auto* topic = last_ && last_->first == record.topic ? last_->second.get() : nullptr;
         if (!topic) {
-            return rd_kafka_last_error();
+            if (record.topic.empty() || !is_legal_name(record.topic)) {
+                return RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+            }
+            topic = find(record.topic, choice);
+            if (!topic) {
+                return rd_kafka_last_error();
+            }
         }
         return record.timestamp || !record.headers.empty() ? produce_whole(topic, record, opaque)
                                                            : produce_plain(topic, record, opaque);
@@ -86,9 +89,6 @@ private:
     using topic_owner = std::unique_ptr<rd_kafka_topic_t, rdkafka_deleter<rd_kafka_topic_destroy>>;
 
     rd_kafka_topic_t* find(std::string_view name, partition_choice choice) {
-        if (last_ && last_->first == name) {
-            return last_->second.get();
-        }
         auto found = topics_.find(name);
         if (found == topics_.end()) {
             std::string const text{name};
