@@ -5,6 +5,7 @@
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/message_channel.hpp>
