@@ -81,23 +81,18 @@ public:
     int hooks_ended = 0;
 
     session_scope make(session_scope::settings given = {}) {
-        return {given,
-                context.get_executor(),
-                tasks,
-                paused,
-                reporter,
-                counters,
-                {[this](kgroup::detail::claim_task& task) {
-                     tasks.end(task);
-                     ended.push_back(task.state->where());
-                 },
-                 [this](hook_task& task) {
-                     tasks.end(task);
-                     ++hooks_ended;
-                 }}};
+        return {given, context.get_executor(), tasks, paused, reporter, counters};
     }
     void begin(session_scope& session, partition_set const& claims) {
-        session.use(handler, {services, {}});
+        session.use(handler, {services, {}},
+                    {[this](kgroup::detail::claim_task& task) {
+                         tasks.end(task);
+                         ended.push_back(task.state->where());
+                     },
+                     [this](hook_task& task) {
+                         tasks.end(task);
+                         ++hooks_ended;
+                     }});
         session.begin(claims, clock::now());
     }
     void start(session_scope& session, topic_partition const& partition) {

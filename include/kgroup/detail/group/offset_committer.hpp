@@ -83,6 +83,9 @@ public:
     /// All claims of the session, for somebody who awaits it.
     void add(std::shared_ptr<commit_waiter> waiter) { waiters_.push_back(std::move(waiter)); }
 
+    /// Of the request that was made last.
+    std::uint64_t last_id() const noexcept { return last_id_; }
+
     /// All claims of the session, at this time.
     void schedule(clock::time_point when) { scheduled_ = when; }
     /// Whether the scheduled time has come; it has to be scheduled again then.

@@ -63,20 +63,20 @@ public:
     };
 
     session_scope(settings given, asio::any_io_executor executor, user_tasks& tasks,
-                  paused_partitions& paused, event_reporter& reporter, group_counters& counters,
-                  end_handlers on_end)
+                  paused_partitions& paused, event_reporter& reporter, group_counters& counters)
         : settings_(given),
           executor_(std::move(executor)),
           tasks_(tasks),
           paused_(paused),
           reporter_(reporter),
-          counters_(counters),
-          on_end_(std::move(on_end)) {}
+          counters_(counters) {}
 
-    /// Whose `setup`, `consume_claim` and `cleanup` are called; before the first session.
-    void use(std::shared_ptr<handler_binding> handler, links given) {
+    /// Whose `setup`, `consume_claim` and `cleanup` are called, and who is told that they have
+    /// ended; before the first session.
+    void use(std::shared_ptr<handler_binding> handler, links given, end_handlers on_end) {
         handler_ = std::move(handler);
         links_ = std::move(given);
+        on_end_ = std::move(on_end);
     }
     void forget_handler() noexcept { handler_.reset(); }
 
@@ -310,9 +310,9 @@ private:
     paused_partitions& paused_;
     event_reporter& reporter_;
     group_counters& counters_;
-    end_handlers on_end_;
     std::shared_ptr<handler_binding> handler_;
     links links_;
+    end_handlers on_end_;
     std::shared_ptr<session_state> state_;
     std::shared_ptr<kgroup::session> session_;
     std::optional<asio::strand<asio::any_io_executor>> strand_; // of the hooks
