@@ -3,6 +3,7 @@
 #include <kgroup/for_each.hpp>
 #include <kgroup/for_each_batch.hpp>
 #include <kgroup/opentelemetry.hpp>
+#include <kgroup/testing/fake_dead_letters.hpp>
 
 #include <doctest/doctest.h>
 #include <opentelemetry/exporters/memory/in_memory_metric_data.h>
@@ -21,9 +22,11 @@
 #include <opentelemetry/sdk/trace/tracer_provider.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -274,6 +277,41 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: a function that waits is given i
     REQUIRE(spans.size() == 2);
     CHECK(all_of(spans[0]->GetAttributes()).at("shelf") == "7");
     CHECK(spans[0]->GetTraceId() != spans[1]->GetTraceId());
+    stop();
+}
+
+TEST_CASE_FIXTURE(traced_group, "opentelemetry: the trace goes on from the span, with the vendors' "
+                                "state, and a dead letter has the record's own") {
+    kgroup::tracing const children{{.relation = span_relation::parent}, provider};
+    cluster.add_records(t0, produced_in_a_span("a"));
+    kgroup::testing::fake_dead_letters letters;
+    std::optional<kgroup::trace_context> written;
+    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto book = [&](message const&, kgroup::attempt const&,
+                        process_span& span) -> asio::awaitable<void> {
+            written = span.context();
+            throw kgroup::permanent_failure{"refused"};
+            co_return;
+        };
+        auto traced = kgroup::traced(children, book);
+        co_await kgroup::for_each(of, {.dead_letters = &letters}, traced);
+    };
+    run_over({t0});
+    auto spans = ended();
+    REQUIRE(spans.size() == 1);
+    REQUIRE(written);
+    CHECK(written->trace_id == trace_id);
+    CHECK(written->parent_id == hex(spans[0]->GetSpanId()));
+    CHECK(written->tracestate == "vendor=1");
+    CHECK(kgroup::parse_trace_context(written->traceparent(), written->tracestate) == written);
+    REQUIRE(letters.sent().size() == 1);
+    auto const& headers = letters.sent()[0].record.headers;
+    auto const expected = produced_in_a_span("a").headers;
+    REQUIRE(headers.size() == expected.size());
+    for (std::size_t i = 0; i != headers.size(); ++i) {
+        CHECK(headers[i].name == expected[i].name);
+        CHECK(headers[i].value == expected[i].value);
+    }
     stop();
 }
 
