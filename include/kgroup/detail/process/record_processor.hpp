@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <random>
@@ -138,8 +139,8 @@ private:
     retry_policy policy_;
     std::unique_ptr<processed_function> function_;
     task_schedule schedule_;
-    std::vector<std::unique_ptr<task>> tasks_;
-    std::vector<task*> spare_tasks_;
+    std::deque<task> tasks_; // all that there ever were together
+    task_list spare_tasks_;
     std::vector<std::unique_ptr<worker>> workers_;
     std::vector<worker*> idle_workers_;
     std::size_t live_workers_ = 0;

@@ -656,19 +656,16 @@ KGROUP_INLINE void record_processor::finish(task& ended) {
 
 KGROUP_INLINE void record_processor::release(task& ended) noexcept {
     ended = task{};
-    spare_tasks_.push_back(&ended); // has room for all
+    spare_tasks_.push_back(ended);
 }
 
 KGROUP_INLINE task& record_processor::new_task() {
-    if (spare_tasks_.empty()) {
-        auto fresh = std::make_unique<task>();
-        spare_tasks_.reserve(tasks_.size() + 1);
-        tasks_.push_back(std::move(fresh));
-        return *tasks_.back();
+    auto* const spare = spare_tasks_.back(); // whose memory is warm
+    if (!spare) {
+        return tasks_.emplace_back();
     }
-    auto& spare = *spare_tasks_.back();
-    spare_tasks_.pop_back();
-    return spare;
+    spare_tasks_.erase(*spare);
+    return *spare;
 }
 
 // The channel is about to give its block back: what waits must not keep it.
