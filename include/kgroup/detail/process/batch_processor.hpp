@@ -15,6 +15,7 @@
 #include <kgroup/limit.hpp>
 #include <kgroup/message_channel.hpp>
 
+#include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
 #include <atomic>
@@ -80,7 +81,8 @@ private:
     for_each_options options_;
     retry_policy policy_;
     std::unique_ptr<batch_function> function_;
-    message_batch batch_; // what is not done of the one at hand
+    asio::any_io_executor elsewhere_; // the strand of the function, where it has another executor
+    message_batch batch_;             // what is not done of the one at hand
 
     // Of its first record.
     std::uint32_t attempts_ = 0; // that failed and count

@@ -200,7 +200,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::call(std::shared_ptr<batch_
     std::exception_ptr failure;
     try {
         if (self->function_->waits()) {
-            co_await self->function_->start(self->batch_, current);
+            co_await self->function_->start(self->batch_, current, self->elsewhere_);
         } else {
             self->function_->call(self->batch_, current);
         }

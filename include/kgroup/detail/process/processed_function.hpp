@@ -3,12 +3,12 @@
 #pragma once
 
 #include <kgroup/attempt.hpp>
+#include <kgroup/detail/asio/typed_strand.hpp>
 #include <kgroup/message.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/strand.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <memory>
@@ -49,7 +49,10 @@ public:
     virtual ~basic_processed_function() = default;
     /// Whether it is called by `start`; otherwise by `call`.
     virtual bool waits() const noexcept = 0;
-    virtual asio::awaitable<void> start(Item const& item, attempt const& current) = 0;
+    /// `strand`: of who calls it for one item after another; empty at first, and made where the
+    /// function runs elsewhere.
+    virtual asio::awaitable<void> start(Item const& item, attempt const& current,
+                                        asio::any_io_executor& strand) = 0;
     virtual void call(Item const& item, attempt const& current) = 0;
 };
 
@@ -68,11 +71,17 @@ public:
           executor_(std::move(executor)) {}
 
     bool waits() const noexcept override { return !is_plain || executor_.has_value(); }
-    asio::awaitable<void> start(Item const& item, attempt const& current) override {
-        if (executor_) {
-            return elsewhere(item, current);
+    asio::awaitable<void> start(Item const& item, attempt const& current,
+                                asio::any_io_executor& strand) override {
+        if (!executor_) {
+            return here(item, current);
         }
-        return here(item, current);
+        if (!strand) { // because the attempt may be cancelled while it runs
+            strand = typed_strand{*executor_}.executor();
+        }
+        // The function itself runs there, too, not only what it returns.
+        return asio::co_spawn(
+            strand, [this, &item, &current] { return here(item, current); }, asio::use_awaitable);
     }
     void call(Item const& item, attempt const& current) override {
         if constexpr (is_plain) {
@@ -92,16 +101,6 @@ private:
         call(item, current);
         co_return;
     }
-    // A strand, because the attempt may be cancelled while it runs.
-    asio::awaitable<void> elsewhere(Item const& item, attempt const& current) {
-        co_await asio::co_spawn(asio::make_strand(*executor_), here_as_function(item, current),
-                                asio::use_awaitable);
-    }
-    // The function itself runs there, too, not only what it returns.
-    asio::awaitable<void> here_as_function(Item const& item, attempt const& current) {
-        co_await here(item, current);
-    }
-
     F function_;
     std::optional<asio::any_io_executor> executor_;
 };

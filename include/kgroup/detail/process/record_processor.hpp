@@ -15,6 +15,7 @@
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/for_each_options.hpp>
 
+#include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
 #include <atomic>
@@ -71,6 +72,7 @@ private:
         suspended_handler parked;
         task* current = nullptr;
     };
+        asio::any_io_executor elsewhere; // its strand, where the function runs on another executor
     /// Nothing new starts, because the last attempt said `not_now`.
     struct hold_off {
         clock::time_point since;

@@ -303,7 +303,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             if (may_start) {
                 auto const attempt = self->attempt_at(current, me);
                 if (self->function_->waits()) {
-                    co_await self->function_->start(*current.record, attempt);
+                    co_await self->function_->start(*current.record, attempt, me.elsewhere);
                 } else {
                     self->function_->call(*current.record, attempt);
                 }
