@@ -4,10 +4,9 @@
 
 #include <cassert>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <mutex>
-#include <utility>
+#include <vector>
 
 namespace kgroup {
 
@@ -19,15 +18,19 @@ public:
     virtual ~limit_waiter() = default;
     /// It has a place from now on. Any thread, under the limit's lock.
     virtual void place_granted() noexcept = 0;
+    /// How many it has. Any thread.
+    virtual std::size_t places() const noexcept = 0;
 };
 
 } // namespace detail
 
 /// A bound on how many attempts run at the same time, over all claims that name it
-/// (`for_each_options::limit`): for a pool of connections, say. Claims that wait take turns.
+/// (`for_each_options::limit`): for a pool of connections, say. It is fair: a place that becomes
+/// free goes to a claim that waits, unless each of those has as many places as the claim that it
+/// comes from.
 ///
 /// *Thread safety.* Safe from any thread, construction and destruction aside. A record takes a
-/// mutex twice.
+/// mutex once or twice.
 ///
 /// *Lifetime.* It outlives every `for_each` that names it.
 class limit {
@@ -45,16 +48,17 @@ public:
             --free_;
             return true;
         }
-        waiting_.push_back(waiter);
+        waiting_.push_back({waiter.get(), waiter});
         return false;
     }
 
     /// For the library. Gives a place back: to the first who waits, if anybody does.
     void give_back() noexcept {
+        std::shared_ptr<detail::limit_waiter> next; // goes, if it does, behind the lock
         std::lock_guard const lock{mutex_};
         while (!waiting_.empty()) {
-            auto const next = waiting_.front().lock();
-            waiting_.pop_front();
+            next = waiting_.front().owner.lock();
+            waiting_.erase(waiting_.begin());
             if (next) {
                 return next->place_granted();
             }
@@ -62,16 +66,47 @@ public:
         ++free_;
     }
 
+    /// For the library. What had a place has ended, and there is more to do for it. true: it keeps
+    /// the place. false: the place has gone to another, who waits and has fewer.
+    ///
+    /// One of those who wait is looked at each time, in turn: it costs the same however many they
+    /// are, and who has fewer is found before long.
+    ///
+    /// @param places how many it has, this one included.
+    bool keep(std::size_t places) noexcept {
+        std::shared_ptr<detail::limit_waiter> other; // as above
+        std::lock_guard const lock{mutex_};
+        if (waiting_.empty()) {
+            return true;
+        }
+        looked_at_ = (looked_at_ + 1) % waiting_.size();
+        other = waiting_[looked_at_].owner.lock();
+        if (other && other->places() >= places) {
+            return true;
+        }
+        waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(looked_at_));
+        if (other) {
+            other->place_granted();
+        }
+        return !other;
+    }
+
     /// For the library. After this `waiter` is granted nothing.
     void withdraw(detail::limit_waiter const& waiter) noexcept {
         std::lock_guard const lock{mutex_};
-        std::erase_if(waiting_, [&](auto const& other) { return other.lock().get() == &waiter; });
+        std::erase_if(waiting_, [&](auto const& other) { return other.waiter == &waiter; });
     }
 
 private:
+    struct one_waiting {
+        detail::limit_waiter const* waiter;
+        std::weak_ptr<detail::limit_waiter> owner;
+    };
+
     std::mutex mutex_;
     std::size_t free_;
-    std::deque<std::weak_ptr<detail::limit_waiter>> waiting_;
+    std::vector<one_waiting> waiting_; // in the order of their turns
+    std::size_t looked_at_ = 0;        // among these, by `keep`
 };
 
 } // namespace kgroup

@@ -417,6 +417,66 @@ TEST_CASE("claims take turns under a limit") {
     group.stop();
 }
 
+TEST_CASE("claims share a limit evenly, however long their attempts take") {
+    for_each_group group;
+    limit places{4};
+    group.options = {.order = order::unordered, .limit = &places};
+    group.cluster.add_records(t0, "s1", "s2", "s3", "s4", "s5", "s6");
+    group.run_over({t0, t1});
+    REQUIRE(group.under_way.size() == 4);
+    group.cluster.add_records(t1, "q1", "q2", "q3", "q4", "q5");
+    group.settle();
+    REQUIRE_FALSE(group.under_way.contains("q1"));
+    group.finish("s1");
+    for (auto const value : {"q1", "q2", "q3", "q4"}) { // it has fewer places than the slow one
+        group.finish(value);
+    }
+    CHECK(group.under_way.size() == 4);
+    group.finish("s2");
+    group.finish("s3");
+    CHECK(group.under_way.contains("q5"));
+    for (auto const value : {"s4", "s5", "s6", "q5"}) {
+        group.finish(value);
+    }
+    CHECK(group.most_at_once == 4);
+    group.stop();
+}
+
+TEST_CASE("a claim that is paused while it waits for a place leaves it to others") {
+    for_each_group group;
+    limit places{1};
+    group.options = {.order = order::unordered, .limit = &places};
+    group.cluster.add_records(t0, "a0", "b0");
+    group.run_over({t0, t1});
+    group.cluster.add_records(t1, "a1");
+    group.settle();
+    group.group->pause({t1});
+    group.finish("a0");
+    group.finish("b0");
+    CHECK(group.under_way.empty());
+    group.group->resume({t1});
+    group.settle();
+    group.finish("a1");
+    group.stop();
+}
+
+TEST_CASE("a place that came late, for what has begun in another, goes on to others") {
+    for_each_group group;
+    limit places{2};
+    group.options = {.order = order::unordered, .limit = &places};
+    group.cluster.add_records(t0, "a0", "b0", "c0");
+    group.run_over({t0, t1});
+    group.finish("a0"); // t0 has asked for a place for c0, which begins in this one
+    group.cluster.add_records(t1, "a1", "b1");
+    group.settle();
+    group.finish("b0");
+    group.finish("c0");
+    CHECK(group.under_way.size() == 2);
+    group.finish("a1");
+    group.finish("b1");
+    group.stop();
+}
+
 TEST_CASE("claims that end give their places and turns under a limit back") {
     for_each_group group;
     limit places{1};

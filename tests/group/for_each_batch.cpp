@@ -335,6 +335,25 @@ TEST_CASE_FIXTURE(batch_group, "for_each_batch: claims take turns under a limit"
     stop();
 }
 
+TEST_CASE_FIXTURE(batch_group, "for_each_batch: a claim that is paused while it waits for a place "
+                               "leaves it to others") {
+    kgroup::limit places{1};
+    options.limit = &places;
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0, t1});
+    cluster.add_records(t1, "d", "e", "f");
+    settle();
+    group->pause({t1});
+    finish();
+    CHECK(places.take({}));
+    places.give_back();
+    group->resume({t1});
+    settle();
+    CHECK(calls() == lines{"+a b c", "+d e f"});
+    finish();
+    stop();
+}
+
 TEST_CASE_FIXTURE(batch_group, "for_each_batch tells when a batch makes no progress") {
     cluster.add_records(t0, "a", "b", "c");
     run_over({t0});

@@ -45,6 +45,7 @@ public:
     asio::awaitable<void> run();
 
     void place_granted() noexcept override;
+    std::size_t places() const noexcept override { return 0; } // while it waits
 
 private:
     asio::awaitable<void> drive();
@@ -62,6 +63,7 @@ private:
     bool over() const noexcept { return cancelled_ || failure_ || state_->ended(); }
     bool take_place();
     void leave_place() noexcept;
+    void return_granted() noexcept;
     void settle(std::exception_ptr failure);
     void observe(std::exception_ptr failure);
     void passed();

@@ -42,9 +42,7 @@ KGROUP_INLINE batch_processor::batch_processor(claim& from, collect_limits const
 
 KGROUP_INLINE batch_processor::~batch_processor() {
     leave_place(); // its context has gone with the run in the middle
-    if (options_.limit && granted_.exchange(false)) {
-        options_.limit->give_back();
-    }
+    return_granted();
 }
 
 KGROUP_INLINE void batch_processor::place_granted() noexcept {
@@ -85,9 +83,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
     batch_ = {};
     if (options_.limit) {
         options_.limit->withdraw(*this);
-        if (granted_.exchange(false)) {
-            options_.limit->give_back();
-        }
+        return_granted();
     }
     if (failure_) {
         std::rethrow_exception(failure_);
@@ -113,6 +109,9 @@ KGROUP_INLINE asio::awaitable<bool> batch_processor::wait_to_start() {
         auto const due = clock::now() >= not_before_;
         if (due && state_->open() && take_place()) {
             co_return true;
+        }
+        if (!state_->open()) {
+            return_granted();
         }
         co_await rest(due ? (clock::time_point::max)() : not_before_);
     }
@@ -259,6 +258,14 @@ KGROUP_INLINE bool batch_processor::take_place() {
 
 KGROUP_INLINE void batch_processor::leave_place() noexcept {
     if (std::exchange(has_place_, false)) {
+        options_.limit->give_back();
+    }
+}
+
+// It may not begin now.
+KGROUP_INLINE void batch_processor::return_granted() noexcept {
+    if (granted_.exchange(false)) {
+        asked_for_place_ = false;
         options_.limit->give_back();
     }
 }

@@ -22,8 +22,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <random>
@@ -51,6 +51,7 @@ public:
     asio::awaitable<void> run();
 
     void place_granted() noexcept override;
+    std::size_t places() const noexcept override { return places_.load(); }
 
 private:
     /// Why there is no record to start now.
@@ -71,8 +72,8 @@ private:
         attempt_cancellation cancellation;
         suspended_handler parked;
         task* current = nullptr;
-    };
         asio::any_io_executor elsewhere; // its strand, where the function runs on another executor
+    };
     /// Nothing new starts, because the last attempt said `not_now`.
     struct hold_off {
         clock::time_point since;
@@ -114,17 +115,20 @@ private:
     bool enter_lane(task& running);
     bool take_place();
     void leave(task const& stopped);
+    void give_place_back() noexcept;
+    void return_places() noexcept;
+    void return_granted() noexcept;
     void settle(task& ended, std::exception_ptr failure, clock::time_point now);
     void observe(task const& ended, std::exception_ptr failure, clock::time_point now);
     void show_figures() noexcept;
-    void done(task& finished);
+    void done(task& finished, clock::time_point now);
     void failed(task& ended, std::exception_ptr failure);
     void hold_off_after(task& ended);
     void give_up_on(task& ended, std::exception_ptr failure);
     void end_with(task& ended, std::exception_ptr failure);
-    void letter_over(task& ended, std::exception_ptr failure);
+    void letter_over(task& ended, std::exception_ptr failure, clock::time_point now);
     void retry(task& ended, clock::time_point due);
-    void acknowledge(task& finished);
+    void acknowledge(task& finished, clock::time_point now);
     void finish(task& ended);
     void release(task& ended) noexcept;
     void copy_what_waits() noexcept;
@@ -164,8 +168,10 @@ private:
     std::size_t letters_ = 0; // dead letters that are under way
     held_letter_watch held_letters_;
     std::optional<clock::time_point> armed_until_; // the driver's wait
+    std::atomic<std::size_t> places_{0};           // under the limit, all of them
     std::atomic<std::size_t> granted_{0};
     bool asked_for_place_ = false;
+    std::size_t left_places_ = 0; // by what has stopped, for what starts next in the same step
 
     static constexpr std::uint32_t turn = 256;
     static constexpr std::size_t task_overhead = 512; // of a copy, and a task

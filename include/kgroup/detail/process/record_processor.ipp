@@ -41,18 +41,18 @@ KGROUP_INLINE record_processor::~record_processor() {
         return;
     }
     // Its context may have gone with the run in the middle.
-    if (granted_.load() != 0) {
-        options_.limit->give_back();
-    }
+    return_granted();
+    return_places();
     for (auto const* running = schedule_.running().front(); running;
          running = running->place.next) {
         if (!running->given_up) { // a dead letter has no place
-            options_.limit->give_back();
+            give_place_back();
         }
     }
 }
 
 KGROUP_INLINE void record_processor::place_granted() noexcept {
+    places_.fetch_add(1);
     granted_.store(1);
     state_->notify();
 }
@@ -150,9 +150,7 @@ KGROUP_INLINE void record_processor::begin_ending(ending why) {
     }
     if (options_.limit) {
         options_.limit->withdraw(*this);
-        if (granted_.exchange(0) != 0) {
-            options_.limit->give_back();
-        }
+        return_granted();
     }
 }
 
@@ -327,6 +325,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         }
         if (current.given_up) {
             failure = nullptr;
+            self->return_places();
             self->state_->notify(); // what it held up goes on meanwhile
             current.letter_began = now;
             ++self->letters_;
@@ -341,12 +340,13 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             before = self->obstacle_;
             now = clock::now();
             --self->letters_;
-            self->letter_over(current, failure);
+            self->letter_over(current, failure, now);
             if (self->held_letters_.held()) {
                 self->tell_held_letters(now);
             }
         }
         me.current = self->next(now);
+        self->return_places();
         if (self->concerns_driver(before)) {
             self->state_->notify();
         }
@@ -374,6 +374,7 @@ KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_
         begin_ending(ending::failure);
         cancel_running();
     }
+    return_places();
     state_->notify();
 }
 
@@ -382,6 +383,9 @@ KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_
 KGROUP_INLINE task* record_processor::next(clock::time_point now) {
     obstacle_ = find_next();
     if (obstacle_ != obstacle::none) {
+        if (obstacle_ != obstacle::place && obstacle_ != obstacle::turn) {
+            return_granted();
+        }
         show_figures();
         return nullptr;
     }
@@ -489,6 +493,13 @@ KGROUP_INLINE bool record_processor::enter_lane(task& running) {
 }
 
 KGROUP_INLINE bool record_processor::take_place() {
+    if (left_places_ != 0) {
+        --left_places_;
+        if (options_.limit->keep(places_.load())) {
+            return true;
+        }
+        places_.fetch_sub(1);
+    }
     if (granted_.exchange(0) != 0) {
         asked_for_place_ = false;
         return true;
@@ -497,14 +508,33 @@ KGROUP_INLINE bool record_processor::take_place() {
         return false;
     }
     asked_for_place_ = !options_.limit->take(shared_from_this());
+    places_.fetch_add(asked_for_place_ ? 0 : 1);
     return !asked_for_place_;
+}
+
+KGROUP_INLINE void record_processor::give_place_back() noexcept {
+    places_.fetch_sub(1);
+    options_.limit->give_back();
+}
+
+// What it was asked for has begun in another place meanwhile, or may not begin now.
+KGROUP_INLINE void record_processor::return_granted() noexcept {
+    if (granted_.exchange(0) != 0) {
+        asked_for_place_ = false;
+        give_place_back();
+    }
+}
+
+// What has stopped leaves its place to what starts next, and nothing has.
+KGROUP_INLINE void record_processor::return_places() noexcept {
+    for (; left_places_ != 0; --left_places_) {
+        give_place_back();
+    }
 }
 
 // It runs no more, whatever becomes of it.
 KGROUP_INLINE void record_processor::leave(task const& stopped) {
-    if (options_.limit) {
-        options_.limit->give_back();
-    }
+    left_places_ += options_.limit ? 1 : 0;
     if (hold_off_ && hold_off_->probe == &stopped) {
         hold_off_->probe = nullptr;
     }
@@ -517,7 +547,7 @@ KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr fail
     if (failure) {
         failed(ended, std::move(failure));
     } else {
-        done(ended);
+        done(ended, now);
     }
     ended.timed_out = ended.given_up != nullptr; // no time is too long for a dead letter
 }
@@ -537,13 +567,13 @@ KGROUP_INLINE void record_processor::observe(task const& ended, std::exception_p
     }
 }
 
-KGROUP_INLINE void record_processor::done(task& finished) {
+KGROUP_INLINE void record_processor::done(task& finished, clock::time_point now) {
     if (hold_off_ && finished.time >= hold_off_->since) {
         hold_off_.reset();
         report(event_kind::processing_resumed, severity::info, {}, "an attempt has passed");
     }
     if (!is_loss(state_->why_ended())) {
-        acknowledge(finished);
+        acknowledge(finished, now);
     }
     finish(finished);
 }
@@ -601,7 +631,7 @@ KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr 
         report(event_kind::record_skipped, severity::error, code,
                "offset " + std::to_string(ended.record->offset()) + " is given up after " +
                    std::to_string(ended.attempts) + " attempts: " + text);
-        acknowledge(ended);
+        acknowledge(ended, clock::now());
         return finish(ended);
     }
     end_with(ended, std::move(failure));
@@ -615,11 +645,12 @@ KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr fa
 }
 
 // The dead letter of a record was acknowledged, or was not sent.
-KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr failure) {
+KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr failure,
+                                                 clock::time_point now) {
     if (!failure) {
         state_->figures().dead_letters.add(1);
         if (!is_loss(state_->why_ended())) {
-            acknowledge(ended);
+            acknowledge(ended, now);
         }
         finish(ended);
     } else if (ending_ != ending::none || state_->ended()) {
@@ -639,8 +670,8 @@ KGROUP_INLINE void record_processor::retry(task& ended, clock::time_point due) {
     }
 }
 
-KGROUP_INLINE void record_processor::acknowledge(task& finished) {
-    state_->figures().residence.add(clock::now() - finished.fetched);
+KGROUP_INLINE void record_processor::acknowledge(task& finished, clock::time_point now) {
+    state_->figures().residence.add(now - finished.fetched);
     if (options_.order == order::by_partition) {
         claim_.mark(*finished.record);
     } else {
@@ -695,9 +726,9 @@ KGROUP_INLINE attempt record_processor::attempt_at(task const& started, worker& 
 // Whether there is something to do that a worker does not do: it has taken one record for the one
 // that is done, but more may start where a bound has opened.
 KGROUP_INLINE bool record_processor::concerns_driver(obstacle before) const noexcept {
-    auto const opened = obstacle_ == obstacle::none &&
-                        (before == obstacle::held_bytes || before == obstacle::replay ||
-                         before == obstacle::held_off || before == obstacle::place);
+    auto const opened =
+        obstacle_ == obstacle::none && (before == obstacle::held_bytes ||
+                                        before == obstacle::replay || before == obstacle::held_off);
     return opened || stalled_ || obstacle_ == obstacle::turn || obstacle_ == obstacle::ending ||
            state_->ended();
 }
