@@ -27,6 +27,7 @@ struct arm_options {
     size_t value_size;       // of what is produced; 0: the arm consumes
     char const* order;       // of arms that process: "key" or "unordered"
     int64_t wait_us;
+    int64_t suspends; // how often work on a record lets others go first
     int64_t in_flight;
     int64_t window_ms;
     int32_t partitions;
@@ -104,6 +105,8 @@ static inline struct arm_options arm_parse(int argc, char** argv)
             options.order = value;
         else if (strcmp(name, "--wait-us") == 0)
             options.wait_us = strtoll(value, NULL, 10);
+        else if (strcmp(name, "--suspends") == 0)
+            options.suspends = strtoll(value, NULL, 10);
         else if (strcmp(name, "--in-flight") == 0)
             options.in_flight = strtoll(value, NULL, 10);
         else if (strcmp(name, "--window-ms") == 0)

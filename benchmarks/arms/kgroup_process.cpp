@@ -6,7 +6,8 @@
 // lane_map  what one writes by hand on async_receive and ack: a queue a key, a coroutine for each
 //           key that has something to do, a semaphore, and a bound on what is held.
 //
-// A record's work is to wait for --wait-us. It ends with the topic or after --window-ms.
+// A record's work is to suspend --suspends times and to wait for --wait-us. It ends with the topic
+// or after --window-ms.
 #include <kgroup/for_each.hpp>
 #include <kgroup/kgroup.hpp>
 #include <kgroup/timer.hpp>
@@ -14,6 +15,7 @@
 #include <asio/co_spawn.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
@@ -98,10 +100,15 @@ class work {
 public:
     work(arm_options const& options, bool ordered)
         : done_(options, ordered),
-          wait_(options.wait_us) {}
+          wait_(options.wait_us),
+          suspends_(options.suspends) {}
 
     asio::awaitable<void> on(kgroup::message const& record) {
         done_.begin(record);
+        for (std::int64_t i = 0; i != suspends_; ++i) {
+            auto const executor = co_await asio::this_coro::executor;
+            co_await asio::post(executor, asio::use_awaitable);
+        }
         if (wait_ != 0us) {
             kgroup::timer wait{co_await asio::this_coro::executor};
             wait.expires_after(wait_);
@@ -114,6 +121,7 @@ public:
 private:
     ledger done_;
     std::chrono::microseconds wait_;
+    std::int64_t suspends_;
 };
 
 class handler {

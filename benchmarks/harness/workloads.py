@@ -65,10 +65,13 @@ class Bench:
         """A producer of so many records, the same number in each partition."""
         return self._start([*self._command(PRODUCE, topic, messages), "--size", str(size)])
 
-    def process(self, topic: Topic, group: str, *, ordered: bool, wait_us: int, in_flight: int, window_ms: int) -> Member:
+    def process(self, topic: Topic, group: str, *, ordered: bool, wait_us: int, suspends: int, in_flight: int, window_ms: int) -> Member:
         """A member that waits on each record, many at a time; it ends with the topic or with the window."""
-        return self._start([*self._command(PROCESS, topic, topic.records), "--group", group, "--order", "key" if ordered else "unordered",
-                            "--wait-us", str(wait_us), "--in-flight", str(in_flight), "--window-ms", str(window_ms)])
+        command = [*self._command(PROCESS, topic, topic.records), "--group", group, "--order", "key" if ordered else "unordered",
+                   "--wait-us", str(wait_us), "--in-flight", str(in_flight), "--window-ms", str(window_ms)]
+        if suspends:
+            command += ["--suspends", str(suspends)]
+        return self._start(command)
 
     def _command(self, kind: str, topic: Topic, messages: int) -> list[str]:
         return [*self._programs.command(self.variant.arm, kind), "--brokers", self.kafka.brokers, "--topic", topic.name,
@@ -178,10 +181,10 @@ def produced(bench: Bench, partitions: int, size: int, records: int) -> dict:
     return figures
 
 
-def processed(bench: Bench, kind: TopicKind, ordered: bool, wait_ms: int, in_flight: int) -> dict:
+def processed(bench: Bench, kind: TopicKind, ordered: bool, wait_ms: int, in_flight: int, suspends: int) -> dict:
     """One member works on a backlog, at most for the window; where `f` waits, its rate beside the ideal one."""
     topic, group = bench.kafka.filled(kind), bench.kafka.group()
-    member = bench.process(topic, group, ordered=ordered, wait_us=wait_ms * 1000, in_flight=in_flight,
+    member = bench.process(topic, group, ordered=ordered, wait_us=wait_ms * 1000, suspends=suspends, in_flight=in_flight,
                            window_ms=PROCESSING_SECONDS * 1000)
     member.wait_for_event("assigned", JOIN_BOUND)
     bench.check_allocator(member)
@@ -392,15 +395,18 @@ def _paced(rate: int, partitions: int):
     return lambda bench, _: paced(bench, rate, PACED_SECONDS, partitions)
 
 
-def _processing(order: str, wait_ms: int, in_flight: int) -> Workload:
+def _processing(order: str, wait_ms: int, in_flight: int, suspends: int = 0) -> Workload:
     kind = TopicKind(8, 100, 400_000, keys=10_000)
-    waits = f"an f that waits {wait_ms} ms" if wait_ms else "an f that does nothing"
+    name = "suspend" if suspends else f"{wait_ms}ms"
+    work = f"an f that waits {wait_ms} ms" if wait_ms else "an f that suspends once" if suspends else "an f that does nothing"
     return Workload(
-        f"{order}-{wait_ms}ms-{in_flight}",
+        f"{order}-{name}-{in_flight}",
         f"400,000 records of 100 B, 10,000 keys by Zipf's law, 8 partitions, {'by key' if order == 'key' else order}, "
-        f"{in_flight:,} in flight, {waits}: {PROCESSING_SECONDS} s at most",
-        lambda bench, scale: processed(bench, dataclasses.replace(kind, records=round(kind.records * scale)), order == "key", wait_ms, in_flight),
-        ("handled_per_s", *(("of_ideal",) if wait_ms else ()), "cpu_ns_per_msg", "peak_rss_mib"), kind=PROCESS)
+        f"{in_flight:,} in flight, {work}: {PROCESSING_SECONDS} s at most",
+        lambda bench, scale: processed(bench, dataclasses.replace(kind, records=round(kind.records * scale)), order == "key", wait_ms, in_flight,
+                                       suspends),
+        ("handled_per_s", *(("of_ideal",) if wait_ms else ()), "cpu_ns_per_msg", "peak_rss_mib"), kind=PROCESS,
+        only=("kgroup", "lane-map") if suspends else ())
 
 
 WORKLOADS = [
@@ -445,4 +451,5 @@ WORKLOADS = [
              lambda bench, scale: soak(bench, 50_000, 600 * scale), ("rss_mib_per_hour", "cpu_ns_per_msg", "peak_rss_mib"),
              only=("kgroup", "kgroup-batch"), most_rounds=1),
     *(_processing(order, wait_ms, in_flight) for order in ("key", "unordered") for wait_ms in (0, 1, 10, 100) for in_flight in (100, 1000)),
+    *(_processing(order, 0, in_flight, suspends=1) for order in ("key", "unordered") for in_flight in (100, 1000)),
 ]
