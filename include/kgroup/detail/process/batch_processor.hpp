@@ -8,6 +8,7 @@
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/process/attempt_cancellation.hpp>
 #include <kgroup/detail/process/held_letter_watch.hpp>
+#include <kgroup/detail/process/other_executor.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
@@ -15,7 +16,6 @@
 #include <kgroup/limit.hpp>
 #include <kgroup/message_channel.hpp>
 
-#include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
 #include <atomic>
@@ -83,8 +83,8 @@ private:
     for_each_options options_;
     retry_policy policy_;
     std::unique_ptr<batch_function> function_;
-    asio::any_io_executor elsewhere_; // the strand of the function, where it has another executor
-    message_batch batch_;             // what is not done of the one at hand
+    std::shared_ptr<other_executor> elsewhere_; // where the function runs, if not here
+    message_batch batch_;                       // what is not done of the one at hand
 
     // Of its first record.
     std::uint32_t attempts_ = 0; // that failed and count

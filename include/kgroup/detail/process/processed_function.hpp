@@ -3,13 +3,11 @@
 #pragma once
 
 #include <kgroup/attempt.hpp>
-#include <kgroup/detail/asio/typed_strand.hpp>
+#include <kgroup/detail/process/other_executor.hpp>
 #include <kgroup/message.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <memory>
 #include <optional>
@@ -49,10 +47,10 @@ public:
     virtual ~basic_processed_function() = default;
     /// Whether it is called by `start`; otherwise by `call`.
     virtual bool waits() const noexcept = 0;
-    /// `strand`: of who calls it for one item after another; empty at first, and made where the
-    /// function runs elsewhere.
+    /// `elsewhere`: of who calls it for one item after another; null at first, and made where the
+    /// function runs on another executor.
     virtual asio::awaitable<void> start(Item const& item, attempt const& current,
-                                        asio::any_io_executor& strand) = 0;
+                                        std::shared_ptr<other_executor>& elsewhere) = 0;
     virtual void call(Item const& item, attempt const& current) = 0;
 };
 
@@ -72,16 +70,15 @@ public:
 
     bool waits() const noexcept override { return !is_plain || executor_.has_value(); }
     asio::awaitable<void> start(Item const& item, attempt const& current,
-                                asio::any_io_executor& strand) override {
+                                std::shared_ptr<other_executor>& elsewhere) override {
         if (!executor_) {
             return here(item, current);
         }
-        if (!strand) { // because the attempt may be cancelled while it runs
-            strand = typed_strand{*executor_}.executor();
+        if (!elsewhere) {
+            elsewhere = std::make_shared<other_executor>(*executor_);
         }
         // The function itself runs there, too, not only what it returns.
-        return asio::co_spawn(
-            strand, [this, &item, &current] { return here(item, current); }, asio::use_awaitable);
+        return elsewhere->run([this, &item, &current] { return here(item, current); });
     }
     void call(Item const& item, attempt const& current) override {
         if constexpr (is_plain) {

@@ -8,6 +8,7 @@
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/process/attempt_cancellation.hpp>
 #include <kgroup/detail/process/held_letter_watch.hpp>
+#include <kgroup/detail/process/other_executor.hpp>
 #include <kgroup/detail/process/processed_function.hpp>
 #include <kgroup/detail/process/retry_policy.hpp>
 #include <kgroup/detail/process/task.hpp>
@@ -15,7 +16,6 @@
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/for_each_options.hpp>
 
-#include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
 #include <atomic>
@@ -72,7 +72,7 @@ private:
         attempt_cancellation cancellation;
         suspended_handler parked;
         task* current = nullptr;
-        asio::any_io_executor elsewhere; // its strand, where the function runs on another executor
+        std::shared_ptr<other_executor> elsewhere; // where the function runs, if not here
     };
     /// Nothing new starts, because the last attempt said `not_now`.
     struct hold_off {
