@@ -179,11 +179,11 @@ TEST_CASE("dead letters: by partition, the next record waits for the letter") {
 
 TEST_CASE("dead letters: sent when the attempts are used up, with their number and both failures") {
     letters_group group;
-    group.options.retry = {.attempts = 2, .backoff = {.initial = 10ms, .jitter = 0}};
+    group.options.retry = {.attempts = 2, .backoff = {.initial = 10s, .jitter = 0}};
     group.add("x", "bad");
     group.run_over({t0});
     CHECK(group.letters.said.empty());
-    group.advance(10ms);
+    group.advance(10s);
     REQUIRE(group.letters.said == lines{"+bad"});
     auto const& letter = *group.letters.under_way.at("bad");
     CHECK(letter.attempts == 2);
