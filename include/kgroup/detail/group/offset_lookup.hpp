@@ -83,8 +83,8 @@ public:
     outcome begin(partition_set partitions) {
         auto result = abandon();
         assignment_ = std::move(partitions);
-        for (auto const& each : assignment_) {
-            searches_[each] = {};
+        for (auto const& partition : assignment_) {
+            searches_[partition] = {};
         }
         ask(assignment_, result);
         return result;
@@ -102,11 +102,11 @@ public:
     /// Nothing of these is waited for any more.
     outcome forget(partition_set const& partitions, std::string const& reason) {
         outcome result;
-        for (auto const& each : partitions) {
-            assignment_.erase(each);
-            if (auto const found = searches_.find(each); found != searches_.end()) {
+        for (auto const& partition : partitions) {
+            assignment_.erase(partition);
+            if (auto const found = searches_.find(partition); found != searches_.end()) {
                 if (found->second.delayed) {
-                    tell(result, event_kind::start_found, severity::info, each, {}, reason);
+                    tell(result, event_kind::start_found, severity::info, partition, {}, reason);
                 }
                 searches_.erase(found);
             }
@@ -123,7 +123,7 @@ public:
         auto asked = std::move(found->second);
         rounds_.erase(found);
         std::erase_if(asked.partitions,
-                      [&](auto const& each) { return !is_asked(each, given.id); });
+                      [&](auto const& partition) { return !is_asked(partition, given.id); });
         if (asked.partitions.empty()) {
             return result; // nobody waits for it any more
         }
@@ -142,8 +142,8 @@ public:
         }
         if (follows_rules()) {
             std::set<std::string> topics;
-            for (auto const& each : asked.partitions) {
-                topics.insert(each.topic);
+            for (auto const& partition : asked.partitions) {
+                topics.insert(partition.topic);
             }
             next.topics.assign(topics.begin(), topics.end());
         }
@@ -173,28 +173,28 @@ public:
         auto asked = std::move(found->second);
         rounds_.erase(found);
         log_request next{given.id, {}, {}};
-        for (auto const& each : given.offsets) {
-            auto const position = asked.positions.find(each.where);
-            if (position == asked.positions.end() || !is_asked(each.where, given.id)) {
+        for (auto const& log_offset : given.offsets) {
+            auto const position = asked.positions.find(log_offset.where);
+            if (position == asked.positions.end() || !is_asked(log_offset.where, given.id)) {
                 continue;
             }
             auto const from_beginning = position->second.start == start_position::log_beginning;
-            if (each.error && !(from_beginning && !follows_rules())) {
-                delay(each.where, each.error,
+            if (log_offset.error && !(from_beginning && !follows_rules())) {
+                delay(log_offset.where, log_offset.error,
                       asked.by_time    ? "where its log is at initial_time is not known"
                       : from_beginning ? "the beginning of its log is not known"
                                        : "the end of its log is not known",
                       now, result);
                 continue;
             }
-            if (!each.error && each.offset >= 0) {
-                position->second.start = each.offset;
+            if (!log_offset.error && log_offset.offset >= 0) {
+                position->second.start = log_offset.offset;
             }
             if (settings_.initial_time && !asked.by_time) {
-                next.places.push_back({each.where, *settings_.initial_time});
+                next.places.push_back({log_offset.where, *settings_.initial_time});
             } else {
                 choose(std::move(position->second),
-                       searches_.at(each.where).applies.value_or(rule::none), result);
+                       searches_.at(log_offset.where).applies.value_or(rule::none), result);
             }
         }
         if (!next.places.empty()) {
@@ -218,9 +218,9 @@ public:
 
     /// Whether it tells again soon that a claim cannot start, and the reason is to be looked for.
     bool tells_soon(clock::time_point now) const noexcept {
-        return std::ranges::any_of(searches_, [now](auto const& each) {
-            return each.second.delayed &&
-                   now - each.second.told >= tell_again_after - std::chrono::seconds{5};
+        return std::ranges::any_of(searches_, [now](auto const& entry) {
+            return entry.second.delayed &&
+                   now - entry.second.told >= tell_again_after - std::chrono::seconds{5};
         });
     }
 
@@ -232,11 +232,11 @@ public:
         }
         if (complete_by_ && *complete_by_ <= now) {
             complete_by_.reset();
-            for (auto const& each : assignment_) {
-                if (auto const found = searches_.find(each);
+            for (auto const& partition : assignment_) {
+                if (auto const found = searches_.find(partition);
                     found != searches_.end() && found->second.round != 0) {
                     auto const asking = found->second.round;
-                    delay(each, make_error_code(kafka_errc::local_timed_out),
+                    delay(partition, make_error_code(kafka_errc::local_timed_out),
                           "the leader of its partition has not answered yet", now, result);
                     found->second.round = asking;
                 }
@@ -304,8 +304,8 @@ private:
             return;
         }
         auto const id = ++last_id_;
-        for (auto const& each : partitions) {
-            searches_[each].round = id;
+        for (auto const& partition : partitions) {
+            searches_[partition].round = id;
         }
         rounds_[id].partitions = partitions;
         result.committed =
@@ -319,9 +319,9 @@ private:
             result.failure = error;
             return;
         }
-        for (auto const& each : asked.partitions) {
-            searches_[each].round = 0;
-            if (!searches_[each].delayed) {
+        for (auto const& partition : asked.partitions) {
+            searches_[partition].round = 0;
+            if (!searches_[partition].delayed) {
                 unavailable_ = true;
             }
         }
@@ -335,46 +335,47 @@ private:
     void read_committed(round& asked, client_offsets const& given, log_request& next,
                         clock::time_point now, outcome& result) {
         auto const topics = topics_of(given);
-        for (auto const& each : given.offsets) {
-            if (!is_asked(each.where, given.id)) {
+        for (auto const& committed : given.offsets) {
+            if (!is_asked(committed.where, given.id)) {
                 continue;
             }
             // By the first answer: later ones show what this member itself has committed meanwhile
             // in the partitions that did not wait.
-            auto& applies = searches_.at(each.where).applies;
+            auto& applies = searches_.at(committed.where).applies;
             if (!applies) {
-                applies = follows_rules() ? rule_for(each.where, topics) : rule::none;
+                applies = follows_rules() ? rule_for(committed.where, topics) : rule::none;
             }
-            if (each.error) {
-                delay(each.where, each.error,
-                      each.error == make_error_code(kafka_errc::unstable_offset_commit)
+            if (committed.error) {
+                delay(committed.where, committed.error,
+                      committed.error == make_error_code(kafka_errc::unstable_offset_commit)
                           ? "its committed offset is part of a transaction that is not decided yet"
                           : "its committed offset cannot be read",
                       now, result);
                 continue;
             }
-            start_position position{each.where, each.offset, each.offset, each.metadata};
-            if (each.offset >= 0) {
-                begun_.erase(each.where);
+            start_position position{committed.where, committed.offset, committed.offset,
+                                    committed.metadata};
+            if (committed.offset >= 0) {
+                begun_.erase(committed.where);
                 find(std::move(position), result);
                 continue;
             }
             position.committed = -1;
             if (applies == rule::again) {
-                position.start = begun_.at(each.where);
+                position.start = begun_.at(committed.where);
                 choose(std::move(position), *applies, result);
                 continue;
             }
             if (applies == rule::end && settings_.initial_offset == offset_reset::none) {
                 result.failure = errc::no_committed_offset;
-                result.where = each.where;
+                result.where = committed.where;
                 return;
             }
             position.start = applies == rule::end || settings_.initial_time
                                  ? start_position::log_end
                                  : start_position::log_beginning;
-            next.places.push_back({each.where, position.start});
-            asked.positions.emplace(each.where, std::move(position));
+            next.places.push_back({committed.where, position.start});
+            asked.positions.emplace(committed.where, std::move(position));
         }
     }
 
@@ -384,14 +385,15 @@ private:
     static first_without topics_of(client_offsets const& given) {
         first_without topics;
         for (auto const* const all : {&given.offsets, &given.lower}) {
-            for (auto const& each : *all) {
-                auto& without =
-                    topics.try_emplace(each.where.topic, (std::numeric_limits<std::int32_t>::max)())
-                        .first->second;
-                if (each.offset < 0 &&
-                    (!each.error ||
-                     each.error == make_error_code(kafka_errc::unknown_topic_or_partition))) {
-                    without = (std::min)(without, each.where.partition);
+            for (auto const& committed : *all) {
+                auto& without = topics
+                                    .try_emplace(committed.where.topic,
+                                                 (std::numeric_limits<std::int32_t>::max)())
+                                    .first->second;
+                if (committed.offset < 0 &&
+                    (!committed.error ||
+                     committed.error == make_error_code(kafka_errc::unknown_topic_or_partition))) {
+                    without = (std::min)(without, committed.where.partition);
                 }
             }
         }
@@ -480,13 +482,13 @@ private:
         if (assignment_.empty()) {
             return;
         }
-        for (auto const& each : assignment_) {
-            if (auto const found = searches_.find(each); found != searches_.end()) {
+        for (auto const& partition : assignment_) {
+            if (auto const found = searches_.find(partition); found != searches_.end()) {
                 if (!found->second.delayed) {
                     result.delayed.clear();
                     return;
                 }
-                result.delayed.insert(each);
+                result.delayed.insert(partition);
             }
         }
         assignment_.clear();

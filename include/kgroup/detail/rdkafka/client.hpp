@@ -71,8 +71,8 @@ public:
             give_up_answer();
         }
         queue_.reset();
-        for (auto const& each : sources_) {
-            each.second->close();
+        for (auto const& source : sources_) {
+            source.second->close();
         }
     }
 
@@ -93,9 +93,9 @@ public:
         rd_kafka_poll_set_consumer(handle_->get());
         queue_ = std::make_unique<rdkafka_queue>(rd_kafka_queue_get_consumer(handle_->get()));
         rd_kafka_set_log_queue(handle_->get(), queue_->get());
-        for (auto const& each : settings_.warnings) {
+        for (auto const& warning : settings_.warnings) {
             inbox_->add(client_notice{
-                {event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each}});
+                {event_kind::unsafe_setting, severity::warning, std::nullopt, {}, warning}});
         }
         queue_->arm([](rd_kafka_t*, void* to) { static_cast<event_inbox*>(to)->notify(); },
                     inbox_.get());
@@ -166,9 +166,9 @@ public:
     void find_in_logs(std::uint64_t id, std::vector<log_place> places,
                       std::vector<std::string> topics, std::chrono::milliseconds timeout) {
         client_log_offsets nothing_found{id, {}, {}};
-        for (auto const& each : places) {
+        for (auto const& place : places) {
             nothing_found.offsets.push_back(
-                {each.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
+                {place.where, -1, make_error_code(RD_KAFKA_RESP_ERR__FAIL)});
         }
         auto unasked = prepare(std::move(nothing_found));
         try {
@@ -193,14 +193,14 @@ public:
         owed_ = owed::nothing;
         auto const list = make_partitions(positions.size());
         std::vector<topic_partition> held;
-        for (auto const& each : positions) {
-            auto const known = each.start != start_position::unknown;
+        for (auto const& position : positions) {
+            auto const known = position.start != start_position::unknown;
             // Any offset, so that librdkafka asks nobody for it: what is paused is not read.
-            rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(),
-                                              each.where.partition)
-                ->offset = known ? each.start : 0;
+            rd_kafka_topic_partition_list_add(list.get(), position.where.topic.c_str(),
+                                              position.where.partition)
+                ->offset = known ? position.start : 0;
             if (!known) {
-                held.push_back(each.where);
+                held.push_back(position.where);
             }
         }
         if (!cooperative) { // it replaces the one before
@@ -223,19 +223,20 @@ public:
         }
         if (cooperative) {
             auto const list = make_partitions(partitions.size());
-            for (auto const& each : partitions) {
-                rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+            for (auto const& partition : partitions) {
+                rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(),
+                                                  partition.partition);
             }
             complain(rdkafka_error{rd_kafka_incremental_unassign(handle_->get(), list.get())},
                      "incremental_unassign");
-            for (auto const& each : partitions) {
-                retire(each);
+            for (auto const& partition : partitions) {
+                retire(partition);
             }
             leave_paused(partitions);
         } else {
             complain(rd_kafka_assign(handle_->get(), nullptr), "assign");
-            for (auto const& each : sources_) {
-                each.second->retire();
+            for (auto const& source : sources_) {
+                source.second->retire();
             }
             leave_paused({held_back_.begin(), held_back_.end()});
         }
@@ -250,18 +251,18 @@ public:
         return source;
     }
 
-    void seek(std::vector<start_position> const& to) {
-        auto const list = make_partitions(to.size());
+    void seek(std::vector<start_position> const& positions) {
+        auto const list = make_partitions(positions.size());
         std::vector<topic_partition> held;
-        for (auto const& each : to) {
-            if (each.start == start_position::unknown) {
-                held.push_back(each.where);
-            } else if (held_back_.contains(each.where)) {
-                unsought_[each.where] = each.start;
+        for (auto const& position : positions) {
+            if (position.start == start_position::unknown) {
+                held.push_back(position.where);
+            } else if (held_back_.contains(position.where)) {
+                unsought_[position.where] = position.start;
             } else {
-                rd_kafka_topic_partition_list_add(list.get(), each.where.topic.c_str(),
-                                                  each.where.partition)
-                    ->offset = each.start;
+                rd_kafka_topic_partition_list_add(list.get(), position.where.topic.c_str(),
+                                                  position.where.partition)
+                    ->offset = position.start;
             }
         }
         hold_back(held);
@@ -274,17 +275,17 @@ public:
 
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
         auto const list = make_partitions(offsets.size());
-        for (auto const& each : offsets) {
+        for (auto const& offset : offsets) {
             auto* const added = rd_kafka_topic_partition_list_add(
-                list.get(), each.where.topic.c_str(), each.where.partition);
-            added->offset = each.offset;
-            if (!each.metadata.empty()) {
-                added->metadata = std::malloc(each.metadata.size()); // freed with the list
+                list.get(), offset.where.topic.c_str(), offset.where.partition);
+            added->offset = offset.offset;
+            if (!offset.metadata.empty()) {
+                added->metadata = std::malloc(offset.metadata.size()); // freed with the list
                 if (!added->metadata) {
                     throw std::bad_alloc{};
                 }
-                std::memcpy(added->metadata, each.metadata.data(), each.metadata.size());
-                added->metadata_size = each.metadata.size();
+                std::memcpy(added->metadata, offset.metadata.data(), offset.metadata.size());
+                added->metadata_size = offset.metadata.size();
             }
         }
         if (auto const err = rd_kafka_commit_queue(handle_->get(), list.get(), queue_->get(),
@@ -293,16 +294,17 @@ public:
         }
     }
 
-    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> of,
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> partitions,
                            std::chrono::system_clock::time_point time,
                            std::chrono::milliseconds timeout) {
         client_times asked{id, {}};
         std::map<topic_partition, int>
             known; // in the list, which librdkafka would search from its beginning
         std::vector<int> places;
-        for (auto& each : of) {
-            places.push_back(known.try_emplace(each, static_cast<int>(known.size())).first->second);
-            asked.results.push_back({std::move(each), std::nullopt, {}});
+        for (auto& partition : partitions) {
+            places.push_back(
+                known.try_emplace(partition, static_cast<int>(known.size())).first->second);
+            asked.results.push_back({std::move(partition), std::nullopt, {}});
         }
         questions_->add([answer = prepare(std::move(asked)), places = std::move(places), time,
                          timeout, handle = handle_, to = inbox_]() mutable {
@@ -330,11 +332,11 @@ public:
         });
     }
 
-    void find_ends(std::uint64_t id, std::vector<topic_partition> of,
+    void find_ends(std::uint64_t id, std::vector<topic_partition> partitions,
                    std::chrono::milliseconds timeout) {
         client_ends asked{id, {}};
-        for (auto& each : of) {
-            asked.ends.push_back({std::move(each), std::nullopt, {}});
+        for (auto& partition : partitions) {
+            asked.ends.push_back({std::move(partition), std::nullopt, {}});
         }
         looks_->add(
             [answer = prepare(std::move(asked)), timeout, handle = handle_, to = inbox_]() mutable {
@@ -342,8 +344,8 @@ public:
                 try {
                     std::vector<log_place> places;
                     places.reserve(ends.size());
-                    for (auto const& each : ends) {
-                        places.push_back({each.where, start_position::log_end});
+                    for (auto const& end : ends) {
+                        places.push_back({end.where, start_position::log_end});
                     }
                     // One leader that does not answer hides no other's answer.
                     auto const found =
@@ -355,8 +357,8 @@ public:
                                              : std::optional{found[i].offset};
                     }
                 } catch (std::bad_alloc const&) { // on a thread of its own
-                    for (auto& each : ends) {
-                        each.error = std::make_error_code(std::errc::not_enough_memory);
+                    for (auto& end : ends) {
+                        end.error = std::make_error_code(std::errc::not_enough_memory);
                     }
                 }
                 handle.reset(); // before the answer: who gets it may wait for the last of them
@@ -422,9 +424,9 @@ public:
         }
         handle_->when_destroyed(std::move(done));
         give_up_answer();
-        for (auto const& each : sources_) {
-            each.second->close();
-            each.second->drop_waiting();
+        for (auto const& source : sources_) {
+            source.second->close();
+            source.second->drop_waiting();
         }
         sources_.clear();
         queue_.reset();
@@ -441,8 +443,8 @@ private:
 
     rd_kafka_resp_err_t subscribe_to(std::vector<std::string> const& topics) {
         auto const names = make_partitions(topics.size());
-        for (auto const& each : topics) {
-            rd_kafka_topic_partition_list_add(names.get(), each.c_str(), RD_KAFKA_PARTITION_UA);
+        for (auto const& topic : topics) {
+            rd_kafka_topic_partition_list_add(names.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
         }
         return rd_kafka_subscribe(handle_->get(), names.get());
     }
@@ -520,8 +522,9 @@ private:
 
     static rdkafka_partitions as_list(std::vector<topic_partition> const& partitions) {
         auto list = make_partitions(partitions.size());
-        for (auto const& each : partitions) {
-            rd_kafka_topic_partition_list_add(list.get(), each.topic.c_str(), each.partition);
+        for (auto const& partition : partitions) {
+            rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(),
+                                              partition.partition);
         }
         return list;
     }
@@ -533,9 +536,9 @@ private:
         }
         return as_list(partitions);
     }
-    void complain_of_each(rd_kafka_topic_partition_list_t const& list, char const* what) {
+    void complain_of_each(rd_kafka_topic_partition_list_t const& list, char const* call) {
         for (int i = 0; i != list.cnt; ++i) {
-            complain(list.elems[i].err, what);
+            complain(list.elems[i].err, call);
         }
     }
 
@@ -715,20 +718,20 @@ private:
         }
     }
 
-    void complain(rd_kafka_resp_err_t err, char const* what) {
+    void complain(rd_kafka_resp_err_t err, char const* call) {
         if (err) {
-            complain(make_error_code(err), what, rd_kafka_err2str(err));
+            complain(make_error_code(err), call, rd_kafka_err2str(err));
         }
     }
-    void complain(rdkafka_error const& error, char const* what) {
+    void complain(rdkafka_error const& error, char const* call) {
         if (error) {
-            complain(make_error_code(rd_kafka_error_code(error.get())), what,
+            complain(make_error_code(rd_kafka_error_code(error.get())), call,
                      rd_kafka_error_string(error.get()));
         }
     }
-    void complain(std::error_code ec, char const* what, char const* why) {
+    void complain(std::error_code ec, char const* call, char const* why) {
         inbox_->add(client_notice{{event_kind::client_error, severity::error, std::nullopt, ec,
-                                   std::string{what} + ": " + why}});
+                                   std::string{call} + ": " + why}});
     }
 
     group_member member() const { return handle_ ? member_of(handle_->get()) : group_member{}; }
