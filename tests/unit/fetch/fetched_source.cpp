@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "made_batch.hpp"
+#include "support/failing_allocation.hpp"
 
 namespace fetched_source_tests {
 namespace {
@@ -451,6 +452,52 @@ TEST_CASE("fetched_source: marks of a log that is no more are not committed, fro
         CHECK(of.observer->failures.size() == 1);
         CHECK(of.state->is_void(14));
     }
+}
+
+TEST_CASE("fetched_source: marks of a log that is no more are void although there is no memory to "
+          "tell it") {
+    for (auto const type :
+         {event_of::truncated, event_of::truncated_no_reset, event_of::recreated_no_reset}) {
+        CAPTURE(static_cast<int>(type));
+        fixture of;
+        of.answer(plain_batch(10, 4).bytes(), 10, 14);
+        CHECK(of.receive_all().size() == 4);
+        of.state->tracker().mark(14, of.state->tracker().epoch());
+        for (bool used_up = false; !used_up;) { // the places that are kept ready
+            kgroup::tests::failing_allocation const next{1};
+            of.tell(event_of::unsupported, 14);
+            used_up = kgroup::tests::failing_allocation::has_failed();
+        }
+        CHECK_FALSE(of.state->is_void(14));
+        of.observer->failures.clear();
+        {
+            kgroup::tests::failing_allocation const next{1};
+            of.tell(type, 14, 12);
+            CHECK(kgroup::tests::failing_allocation::has_failed());
+        }
+        REQUIRE(of.observer->failures.size() == 1);
+        CHECK(of.observer->failures[0].first == std::errc::not_enough_memory);
+        CHECK(of.state->is_void(14));
+        CHECK(of.state->is_void(12) == (type == event_of::recreated_no_reset));
+        CHECK(of.receive_all().empty());
+        CHECK(of.state->is_void(14)); // the run ends, and commits once more
+    }
+}
+
+TEST_CASE("fetched_source: what was told of a log counts behind a seek, too") {
+    fixture of;
+    of.answer(plain_batch(10, 4).bytes(), 10, 14);
+    CHECK(of.receive_all().size() == 4);
+    of.state->tracker().mark(14, of.state->tracker().epoch());
+    of.answer(plain_batch(14, 2).bytes(), 14, 16);
+    of.tell(event_of::truncated, 16, 12);
+    of.fetched->restart(2);
+    CHECK(of.state->is_void(14));
+    CHECK(of.receive_all().empty());
+    CHECK(of.state->tracker().pending()->next == 12);
+    CHECK(of.observer->events.at(0).kind == kgroup::event_kind::log_truncated);
+    CHECK_FALSE(of.state->is_void(100));
+    CHECK(of.source->waiting() == 0);
 }
 
 TEST_CASE("fetched_source: what comes while an event is carried out is not taken for that event") {

@@ -57,11 +57,14 @@ public:
     }
 
     /// Reading begins, or goes on elsewhere: what was fetched with another ticket does not count.
+    /// What was told of the log still does, for records of before may be marked.
     void restart(std::uint64_t ticket) noexcept {
         std::list<item> dropped;
         std::lock_guard const lock{mutex_};
         ticket_.store(ticket, std::memory_order_relaxed);
-        drop_all(dropped);
+        drop_if(dropped, [](item const& one) {
+            return one.records || end_of_same_log(one.event) == no_cut;
+        });
         cut_off();
         wants_more_ = true;
         void_generation_.reset();
@@ -121,7 +124,9 @@ public:
         default:
             break;
         }
-        if (spare_.empty() && !add_spare(1)) {
+        if (spare_.empty() && !add_spare(1)) { // the run ends, and nothing void is committed by it
+            marked_until_ = (std::min)(marked_until_, end_of_same_log(event));
+            cut_off();
             return fail(std::make_error_code(std::errc::not_enough_memory), event);
         }
         append().event = event;
@@ -237,11 +242,18 @@ private:
         }
     }
     void drop_all(std::list<item>& dropped) noexcept {
-        for (auto const& each : queue_) {
-            waiting_.fetch_sub(each.waiting, std::memory_order_relaxed);
-            bytes_ -= each.records ? each.records->bytes.size() : 0;
+        drop_if(dropped, [](item const&) { return true; });
+    }
+    template <typename Condition>
+    void drop_if(std::list<item>& dropped, Condition holds) noexcept {
+        for (auto next = queue_.begin(); next != queue_.end();) {
+            auto const one = next++;
+            if (holds(*one)) {
+                waiting_.fetch_sub(one->waiting, std::memory_order_relaxed);
+                bytes_ -= one->records ? one->records->bytes.size() : 0;
+                dropped.splice(dropped.end(), queue_, one);
+            }
         }
-        dropped.splice(dropped.end(), queue_);
         add_spare(reserve);
     }
     // The events that wait say what is of a log that is no more. That counts at once, and not when
@@ -250,7 +262,7 @@ private:
     // fetched before, which is still read.
     void cut_off() noexcept {
         auto read_until = no_cut;
-        auto marked_until = no_cut;
+        auto marked_until = marked_until_;
         for (auto const& waiting : queue_) {
             if (!waiting.records) {
                 auto const end = end_of_same_log(waiting.event);
@@ -575,6 +587,7 @@ private:
     bool wants_more_ = true;
     bool closed_ = false;
     std::optional<std::uint64_t> void_generation_; // it is asked for again
+    std::int64_t marked_until_ = no_cut; // the end of the log by an event that is not in the queue
 
     // On the claim's strand.
     kept_batches batches_;
