@@ -25,11 +25,12 @@
 
 namespace kgroup {
 
-/// An offset to commit: the next one to read, and the text that is kept beside it.
+/// An offset to commit: the next one to read, and what is kept beside it.
 struct offset_commit {
     topic_partition where;
     std::int64_t offset = 0;
     std::string metadata{};
+    std::int32_t leader_epoch = -1; ///< of the record before; -1: not known
 };
 
 /// Where a claim starts.
@@ -43,6 +44,8 @@ struct start_position {
     std::int64_t start = 0; ///< the offset to read first, or one of the above: the client finds out
     std::int64_t committed = -1; ///< the group's committed offset; -1: none
     std::string metadata{};      ///< what was committed beside it
+    std::int32_t leader_epoch =
+        -1; ///< of the record before `start`, which may be in the log no more; -1: not known
 };
 
 /// What a client has to tell, in the order in which it happened.
@@ -52,9 +55,10 @@ struct client_rebalance {
 /// What the group has committed for a partition.
 struct committed_offset {
     topic_partition where;
-    std::int64_t offset = -1; ///< -1: nothing
-    std::string metadata{};   ///< the text beside it
-    std::error_code error{};  ///< it is not known; asking again may help
+    std::int64_t offset = -1;       ///< -1: nothing
+    std::string metadata{};         ///< the text beside it
+    std::error_code error{};        ///< it is not known; asking again may help
+    std::int32_t leader_epoch = -1; ///< of the record before; -1: not known
 };
 struct client_offsets {
     std::uint64_t id;                        ///< of the `look_up`

@@ -106,6 +106,31 @@ bool has_topic_ids(kafka& brokers) {
     return has;
 }
 
+TEST_CASE(
+    "direct: offsets are committed with the epoch of the leader, where librdkafka can, and the "
+    "next start is checked by it") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic();
+    auto const given = brokers.member_of_new_group(topic);
+    received records;
+    for (std::int64_t begin : {0, 10}) {
+        brokers.produce_values(topic, 0, std::vector<std::string>(10, "value"));
+        member one{given, receive_into(records)};
+        REQUIRE(
+            eventually([&] { return records.count() == static_cast<std::size_t>(begin) + 10; }));
+        one.stop();
+        REQUIRE(one.ends_within(20s));
+        CHECK_MESSAGE(one.count(event_kind::log_truncated) == 0, one.said());
+        CHECK(brokers.committed(given.group_id, topic, 0) == begin + 10);
+        CHECK(brokers.committed_epoch(given.group_id, topic, 0) ==
+              (rd_kafka_version() >= 0x02010000 ? 0 : -1));
+    }
+    CHECK(records.offsets(0) == ascending(0, 20));
+}
+
 TEST_CASE("direct: a topic that is made again while it is read goes on at its new beginning") {
     if (!kafka::is_there()) {
         return;

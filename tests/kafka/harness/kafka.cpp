@@ -3,6 +3,7 @@
 #include "kafka.hpp"
 
 #include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/leader_epoch.hpp>
 #include <kgroup/error.hpp>
 
 #include <algorithm>
@@ -314,6 +315,17 @@ std::string kafka::filled_topic(std::string const& name, std::int32_t partitions
 
 std::optional<std::int64_t> kafka::committed(std::string const& group, std::string const& topic,
                                              std::int32_t partition) {
+    auto const found = look_up(group, topic, partition);
+    return found.offset < 0 ? std::nullopt : std::optional{found.offset};
+}
+
+std::int32_t kafka::committed_epoch(std::string const& group, std::string const& topic,
+                                    std::int32_t partition) {
+    return look_up(group, topic, partition).leader_epoch;
+}
+
+committed_offset kafka::look_up(std::string const& group, std::string const& topic,
+                                std::int32_t partition) {
     auto const asked = detail::make_partitions(1);
     rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
     auto* wanted = rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), asked.get());
@@ -327,7 +339,7 @@ std::optional<std::int64_t> kafka::committed(std::string const& group, std::stri
     check(rd_kafka_error_code(rd_kafka_group_result_error(groups[0])), group);
     auto const& found = rd_kafka_group_result_partitions(groups[0])->elems[0];
     check(found.err, group);
-    return found.offset < 0 ? std::nullopt : std::optional{found.offset};
+    return {{topic, partition}, found.offset, {}, {}, detail::leader_epoch_of(found)};
 }
 
 std::int64_t kafka::log_end(std::string const& topic, std::int32_t partition) {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>
 #include <kgroup/topic_partition.hpp>
@@ -107,6 +108,9 @@ public:
 
     std::optional<std::int64_t> committed(std::string const& group, std::string const& topic,
                                           std::int32_t partition);
+    /// The leader epoch beside it; -1: none, or this librdkafka knows of none.
+    std::int32_t committed_epoch(std::string const& group, std::string const& topic,
+                                 std::int32_t partition);
     std::int64_t log_end(std::string const& topic, std::int32_t partition);
     /// Makes `first` the first offset that the log holds. Real Kafka.
     void delete_records(std::string const& topic, std::int32_t partition, std::int64_t first);
@@ -127,6 +131,8 @@ private:
     using producer = std::unique_ptr<rd_kafka_t, producer_deleter>;
 
     producer make_producer(std::map<std::string, std::string> const& settings) const;
+    committed_offset look_up(std::string const& group, std::string const& topic,
+                             std::int32_t partition);
     void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition,
                 kafka_record const& record);
     rd_kafka_resp_err_t try_to_create(std::string const& name, std::int32_t partitions,

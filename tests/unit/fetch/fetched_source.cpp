@@ -125,7 +125,7 @@ struct native_source final : record_source {
 /// A claim of t[0], from offset 10 on, and what it asks.
 struct fixture {
     explicit fixture(std::size_t block_bytes = 1 << 20) : state{make_state(executor, observer)} {
-        fetched->restart(1);
+        fetched->restart(1, 10, -1);
         state->start(source, 10);
         channel.emplace(*state, block_bytes);
     }
@@ -491,13 +491,52 @@ TEST_CASE("fetched_source: what was told of a log counts behind a seek, too") {
     of.state->tracker().mark(14, of.state->tracker().epoch());
     of.answer(plain_batch(14, 2).bytes(), 14, 16);
     of.tell(event_of::truncated, 16, 12);
-    of.fetched->restart(2);
+    of.fetched->restart(2, 12, -1);
     CHECK(of.state->is_void(14));
     CHECK(of.receive_all().empty());
     CHECK(of.state->tracker().pending()->next == 12);
     CHECK(of.observer->events.at(0).kind == kgroup::event_kind::log_truncated);
     CHECK_FALSE(of.state->is_void(100));
     CHECK(of.source->waiting() == 0);
+}
+
+TEST_CASE("fetched_source: offsets have the epoch of the leader that wrote the record before") {
+    fixture of;
+    auto const batch = [](std::int64_t base, std::size_t count, std::int32_t epoch) {
+        auto made = plain_batch(base, count);
+        made.leader_epoch = epoch;
+        return made.bytes();
+    };
+    of.fetched->restart(1, 10, 2);
+    CHECK(of.source->leader_epoch_before(10) == 2);
+    CHECK(of.source->leader_epoch_before(11) == -1);
+    of.answer(batch(8, 4, 2) + batch(12, 3, 4), 10, 15);
+    CHECK(of.source->leader_epoch_before(12) == 2);
+    CHECK(of.source->leader_epoch_before(13) == 4);
+    CHECK(of.source->leader_epoch_before(15) == 4);
+    SUBCASE("of what was truncated none, and of what remains that which the broker names") {
+        of.fetched->tell(1, {.type = event_of::truncated, .from = 15, .to = 9, .leader_epoch = 1});
+        CHECK(of.source->leader_epoch_before(15) == -1);
+        CHECK(of.source->leader_epoch_before(10) == -1);
+        CHECK(of.source->leader_epoch_before(9) == 1);
+        of.answer(batch(9, 4, 5), 9, 13, 2);
+        CHECK(of.source->leader_epoch_before(13) == 5);
+        CHECK(of.source->leader_epoch_before(9) == 1);
+    }
+    SUBCASE("of another topic none") {
+        of.tell(event_of::topic_recreated, 15);
+        CHECK(of.source->leader_epoch_before(9) == -1);
+        of.answer(batch(0, 2, 0), 0, 2, 2);
+        CHECK(of.source->leader_epoch_before(2) == 0);
+    }
+    SUBCASE("of what librdkafka reads none") {
+        of.source->hand_over();
+        CHECK(of.source->leader_epoch_before(12) == -1);
+    }
+    SUBCASE("also behind the end of the claim: it is committed then") {
+        of.source->close();
+        CHECK(of.source->leader_epoch_before(13) == 4);
+    }
 }
 
 TEST_CASE("fetched_source: what comes while an event is carried out is not taken for that event") {
@@ -540,7 +579,7 @@ TEST_CASE("fetched_source: answers of another start, and of a claim that is over
     auto const before = of.answer(plain_batch(10, 2).bytes(), 10, 12);
     SUBCASE("of another start") {
         CHECK(of.receive()->offset() == 10);
-        of.fetched->restart(2);
+        of.fetched->restart(2, 10, -1);
     }
     SUBCASE("of one that is over") { of.source->close(); }
     auto const after = of.answer(plain_batch(12, 2).bytes(), 12, 14);

@@ -174,6 +174,35 @@ TEST_CASE(
     CHECK_FALSE(story.finished());
 }
 
+TEST_CASE("offset_committer: offsets go with the leader epoch that their source knows") {
+    struct known_epochs final : kgroup::detail::record_source {
+        void drain(kgroup::detail::record_block&, std::size_t) noexcept override {}
+        std::size_t waiting() const noexcept override { return 0; }
+        void close() noexcept override {}
+        kgroup::detail::watermarks known_watermarks() const noexcept override { return {}; }
+        std::int32_t leader_epoch_before(std::int64_t next) const noexcept override {
+            return static_cast<std::int32_t>(next / 10);
+        }
+        void free_records(kgroup::detail::record*, std::size_t) noexcept override {}
+        std::int64_t timestamp(void*) const noexcept override { return -1; }
+        void headers(void*, header_sink const&) const override {}
+    };
+    committer_story story;
+    story.claim(1).start(std::make_shared<known_epochs>(), 0);
+    story.mark(0, 10);
+    story.mark(1, 30);
+    story.clock_commit();
+    CHECK(story.sent() == "0=10 1=30");
+    auto const& sent = story.offsets.at(story.last_id);
+    CHECK(sent[0].leader_epoch == -1); // it has no source yet
+    CHECK(sent[1].leader_epoch == 3);
+    story.answer_last();
+    story.claim(1).tracker().forget_committed();
+    story.clock_commit();
+    CHECK(story.sent() == "1=30"); // once more, and with its epoch
+    CHECK(story.offsets.at(story.last_id)[0].leader_epoch == 3);
+}
+
 TEST_CASE("offset_committer: who comes while a request is under way shares the next") {
     committer_story story;
     story.mark(0, 10);

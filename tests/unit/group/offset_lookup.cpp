@@ -79,6 +79,7 @@ public:
         }
         for (auto const& each : what.found) {
             found[each.where.partition] = each.start;
+            CHECK(each.leader_epoch == (each.committed >= 0 ? 7 : -1));
         }
         if (what.complete) {
             CHECK_FALSE(complete);
@@ -102,7 +103,7 @@ public:
             return {where, -1, {}, error->second};
         }
         auto const offset = committed.find(where.partition);
-        return {where, offset == committed.end() ? -1 : offset->second, "text", {}};
+        return {where, offset == committed.end() ? -1 : offset->second, "text", {}, 7};
     }
     client_offsets answer(offset_lookup::committed_request const& request) const {
         client_offsets result{request.id};

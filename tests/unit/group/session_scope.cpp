@@ -164,6 +164,17 @@ TEST_CASE_FIXTURE(sessions, "session_scope: a claim starts where setup has moved
     CHECK(session.find(t0)->committed_before() == -1); // its start was forgotten
 }
 
+TEST_CASE_FIXTURE(sessions, "session_scope: the leader epoch that was committed goes with its "
+                            "offset, and with no other") {
+    auto session = make();
+    session.keep_start({t0, 5, 5, "", 7});
+    session.keep_start({t1, 5, 5, "", 7});
+    begin(session, {t0, t1});
+    static_cast<void>(session.find(t1)->tracker().mark(9, session.find(t1)->tracker().epoch()));
+    CHECK(session.start_of(*session.find(t0)).leader_epoch == 7);
+    CHECK(session.start_of(*session.find(t1)).leader_epoch == -1);
+}
+
 TEST_CASE_FIXTURE(sessions, "session_scope: starts that setup has chosen are taken once") {
     auto session = make();
     begin(session, {t0, t1});

@@ -74,6 +74,9 @@ public:
     /// client's own.
     virtual void close() noexcept = 0;
     virtual watermarks known_watermarks() const noexcept = 0;
+    /// The epoch of the leader that wrote the record before `next`; -1: it is not known. Any
+    /// thread.
+    virtual std::int32_t leader_epoch_before(std::int64_t /*next*/) const noexcept { return -1; }
 };
 
 /// Who is told of what happens in a claim outside the group's strand. Every call: any thread.

@@ -237,6 +237,12 @@ public:
     }
     std::size_t block_bytes() const noexcept { return native_.block_bytes(); }
 
+protected:
+    /// For tests, which have other brokers for the fetching than for the group.
+    direct_client(config const& given, std::string fetch_from) : direct_client(given) {
+        fetching_.bootstrap_servers = std::move(fetch_from);
+    }
+
 private:
     using source = direct_source<rdkafka_source>;
     struct owned_claim;
@@ -362,8 +368,8 @@ private:
             auto& claim = *found->second;
             claim.ticket = ++last_ticket_;
             claim.began_at = each.start;
-            claim.source->fetched()->restart(claim.ticket);
-            shared_->fetches->start(each.where, claim.ticket, each.start, -1,
+            claim.source->fetched()->restart(claim.ticket, each.start, each.leader_epoch);
+            shared_->fetches->start(each.where, claim.ticket, each.start, each.leader_epoch,
                                     claim.source->fetched());
         }
     }

@@ -80,6 +80,10 @@ public:
         auto const native = handed_over() ? native_->known_watermarks() : watermarks{};
         return native.high < 0 && fetched_ ? fetched_->known_watermarks() : native;
     }
+    // Of the records that librdkafka reads it is not known.
+    std::int32_t leader_epoch_before(std::int64_t next) const noexcept override {
+        return handed_over() ? -1 : fetched_->leader_epoch_before(next);
+    }
 
     void free_records(record* first, std::size_t count) noexcept override {
         for (std::size_t i = 0; i != count;) {

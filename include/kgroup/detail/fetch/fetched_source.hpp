@@ -12,6 +12,7 @@
 #include <kgroup/detail/fetch/fetch_event_text.hpp>
 #include <kgroup/detail/fetch/fetched_records.hpp>
 #include <kgroup/detail/fetch/kept_batches.hpp>
+#include <kgroup/detail/fetch/leader_epochs.hpp>
 #include <kgroup/detail/fetch/partition_reader.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -58,7 +59,10 @@ public:
 
     /// Reading begins, or goes on elsewhere: what was fetched with another ticket does not count.
     /// What was told of the log still does, for records of before may be marked.
-    void restart(std::uint64_t ticket) noexcept {
+    ///
+    /// @param from an offset, or an end of the log.
+    /// @param leader_epoch of the record before; -1: unknown.
+    void restart(std::uint64_t ticket, std::int64_t from, std::int32_t leader_epoch) noexcept {
         std::list<item> dropped;
         std::lock_guard const lock{mutex_};
         ticket_.store(ticket, std::memory_order_relaxed);
@@ -66,6 +70,7 @@ public:
             return one.records || end_of_same_log(one.event) == no_cut;
         });
         cut_off();
+        epochs_.restart(from, leader_epoch);
         wants_more_ = true;
         void_generation_.reset();
     }
@@ -84,7 +89,7 @@ public:
         if (records.bytes.empty() || records.generation == void_generation_) {
             return;
         }
-        auto const waiting = count_records(records);
+        auto const waiting = look_at_batches(records);
         if (!add_spare(reserve + 1)) {
             // It is fetched again.
             void_generation_ = records.generation;
@@ -124,8 +129,10 @@ public:
         default:
             break;
         }
+        auto const end = end_of_same_log(event);
+        epochs_.cut(end, event.leader_epoch);
         if (spare_.empty() && !add_spare(1)) { // the run ends, and nothing void is committed by it
-            marked_until_ = (std::min)(marked_until_, end_of_same_log(event));
+            marked_until_ = (std::min)(marked_until_, end);
             cut_off();
             return fail(std::make_error_code(std::errc::not_enough_memory), event);
         }
@@ -180,6 +187,10 @@ public:
 
     watermarks known_watermarks() const noexcept override {
         return {low_.load(std::memory_order_relaxed), high_.load(std::memory_order_relaxed)};
+    }
+    std::int32_t leader_epoch_before(std::int64_t next) const noexcept override {
+        std::lock_guard const lock{mutex_};
+        return epochs_.before(next);
     }
 
     void free_records(record* first, std::size_t count) noexcept override {
@@ -303,7 +314,8 @@ private:
         }
     }
 
-    static std::size_t count_records(fetched_records const& records) noexcept {
+    // Returns how many records it has, one at least.
+    std::size_t look_at_batches(fetched_records const& records) noexcept {
         batch_walk walk{records.bytes, records.high_watermark};
         std::size_t count = 0;
         for (;;) {
@@ -312,6 +324,8 @@ private:
                 return (std::max<std::size_t>)(count, 1);
             }
             count += static_cast<std::size_t>(found.header.count);
+            epochs_.add(found.header.base_offset, found.header.next_offset(),
+                        found.header.leader_epoch);
         }
     }
 
@@ -579,7 +593,7 @@ private:
     std::atomic<std::int64_t> high_{-1};
     std::atomic<bool> over_{false}; // nothing is given any more
 
-    std::mutex mutex_; // of what follows
+    mutable std::mutex mutex_; // of what follows
     std::list<item> queue_;
     std::list<item> spare_;
     std::uint64_t last_number_ = 0;
@@ -587,6 +601,7 @@ private:
     bool wants_more_ = true;
     bool closed_ = false;
     std::optional<std::uint64_t> void_generation_; // it is asked for again
+    leader_epochs epochs_;                         // of what was fetched
     std::int64_t marked_until_ = no_cut; // the end of the log by an event that is not in the queue
 
     // On the claim's strand.

@@ -72,6 +72,7 @@ struct fetch_event {
     std::int64_t to = -1;
     std::int16_t code = 0;
     damage wrong = damage::none;
+    std::int32_t leader_epoch = -1; // truncated: of the record before `to`
 
     bool final() const noexcept { return type >= kind::record_unreadable; }
 };
@@ -575,8 +576,10 @@ private:
         last_epoch_ = epoch;
         return {.take = false,
                 .refresh = false,
-                .event = fetch_event{
-                    .type = fetch_event::kind::truncated, .from = from, .to = end_offset}};
+                .event = fetch_event{.type = fetch_event::kind::truncated,
+                                     .from = from,
+                                     .to = end_offset,
+                                     .leader_epoch = epoch}};
     }
     fetch_reaction recreated() noexcept {
         if (state_ == state::stopped) {

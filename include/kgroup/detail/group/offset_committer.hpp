@@ -474,7 +474,9 @@ private:
                 continue;
             }
             batch_->under_way.push_back({state, pending->next});
-            request.offsets.push_back({where, pending->next, std::move(pending->metadata)});
+            auto const* const source = state->source();
+            request.offsets.push_back({where, pending->next, std::move(pending->metadata),
+                                       source ? source->leader_epoch_before(pending->next) : -1});
         }
         if (request.offsets.empty()) {
             return std::nullopt;

@@ -354,13 +354,13 @@ private:
                 continue;
             }
             start_position position{committed.where, committed.offset, committed.offset,
-                                    committed.metadata};
+                                    committed.metadata, committed.leader_epoch};
             if (committed.offset >= 0) {
                 begun_.erase(committed.where);
                 find(std::move(position), result);
                 continue;
             }
-            position.committed = -1;
+            position.committed = position.leader_epoch = -1;
             if (applies == rule::again) {
                 position.start = begun_.at(committed.where);
                 choose(std::move(position), *applies, result);

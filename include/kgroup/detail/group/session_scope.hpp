@@ -138,6 +138,7 @@ public:
         auto start = starts_[claim.where()];
         start.where = claim.where();
         if (auto const marked = claim.tracker().marked(); marked >= 0) {
+            start.leader_epoch = marked == start.start ? start.leader_epoch : -1;
             start.start = marked;
         } else if (start.start >= 0 && !settings_.finds_starts_again) {
             // The log's end is a start only once: what comes until the first mark would be passed

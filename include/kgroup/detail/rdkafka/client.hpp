@@ -17,6 +17,7 @@
 #include <kgroup/detail/rdkafka/event_translator.hpp>
 #include <kgroup/detail/rdkafka/group_member.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/leader_epoch.hpp>
 #include <kgroup/detail/rdkafka/logs.hpp>
 #include <kgroup/detail/rdkafka/reset_line.hpp>
 #include <kgroup/detail/rdkafka/settings.hpp>
@@ -279,6 +280,7 @@ public:
             auto* const added = rd_kafka_topic_partition_list_add(
                 list.get(), offset.where.topic.c_str(), offset.where.partition);
             added->offset = offset.offset;
+            set_leader_epoch(*added, offset.leader_epoch);
             if (!offset.metadata.empty()) {
                 added->metadata = std::malloc(offset.metadata.size()); // freed with the list
                 if (!added->metadata) {

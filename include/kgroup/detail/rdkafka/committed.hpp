@@ -6,6 +6,7 @@
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/leader_epoch.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -182,6 +183,7 @@ private:
                 {answer.topic, answer.partition}, -1, {}, make_error_code(answer.err)};
             if (!answer.err && answer.offset >= 0) {
                 one.offset = answer.offset;
+                one.leader_epoch = leader_epoch_of(answer);
                 if (answer.metadata) {
                     one.metadata.assign(static_cast<char const*>(answer.metadata),
                                         answer.metadata_size);
