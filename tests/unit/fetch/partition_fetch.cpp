@@ -502,6 +502,41 @@ TEST_CASE("a topic that was made again is read from its beginning, whatever the 
     none.asks_nothing();
 }
 
+TEST_CASE(
+    "a topic that was made again while nobody read it: what was committed is of an epoch that "
+    "its leader has not reached") {
+    for (bool const diverging : {true, false}) {
+        CAPTURE(diverging);
+        auto const answer = [&](scene& on) {
+            on.abilities.diverging = diverging;
+            on.partition.start(30, 9); // the leader is in epoch 5
+            return diverging ? on.failed(on.asks(api::fetch), 1)
+                             : on.epoch_ends(on.asks(api::leader_epoch), -1, -1);
+        };
+        scene on{reset_policy::latest};
+        auto const reaction = answer(on);
+        REQUIRE(tells(reaction, kind::topic_recreated));
+        CHECK(reaction.event->from == 30);
+        auto const question = on.asks(api::list_offsets);
+        CHECK(question.timestamp == partition_fetch::earliest);
+        on.listed(question, 0);
+        CHECK(on.asks(api::fetch).last_fetched_epoch == 5);
+        scene none{reset_policy::none};
+        CHECK(tells(answer(none), kind::recreated_no_reset));
+        none.asks_nothing();
+    }
+}
+
+TEST_CASE("metadata that is behind makes no topic another one") {
+    scene on;
+    on.partition.start(30, 9);
+    auto const reaction = on.failed(on.asks(api::fetch), 74); // FENCED_LEADER_EPOCH
+    CHECK(reaction.refresh);
+    CHECK_FALSE(reaction.event);
+    on.partition.on_metadata(1, 9, first_topic);
+    CHECK(on.fetched(on.asks_later(api::fetch), records(30, 1, 9)).take);
+}
+
 TEST_CASE("the ids of topics: unknown ones are transient, and none is no other") {
     scene on;
     on.partition.start(10);

@@ -245,7 +245,9 @@ public:
             lead(answer.current_leader->id, answer.current_leader->epoch);
         }
         if (answer.error == 1) {
-            return out_of_range(question, of_leader, now);
+            return question.last_fetched_epoch >= 0 && is_of_another_log(question)
+                       ? recreated()
+                       : out_of_range(question, of_leader, now);
         }
         if (answer.error != 0) {
             replica_ = -1;
@@ -349,15 +351,19 @@ public:
         if (!takes_answer(generation, api::leader_epoch)) {
             return {};
         }
-        asked_.reset();
+        auto const question = *std::exchange(asked_, std::nullopt);
         if (code != 0) {
             return error(code, now);
+        }
+        bool const knows_epoch = leader_epoch >= 0 && end_offset >= 0;
+        if (!knows_epoch && is_of_another_log(question)) {
+            return recreated();
         }
         forget_failures();
         unchecked_ = false;
         bool const above_end = state_ == state::checking_above_end;
         state_ = state::fetching;
-        if (leader_epoch < 0 || end_offset < 0) { // it knows nothing of the epoch
+        if (!knows_epoch) {
             return reset();
         }
         if (end_offset < position_) {
@@ -453,6 +459,12 @@ private:
         bool const checks = state_ == state::fetching && unchecked_ && !abilities.diverging &&
                             abilities.leader_epochs && last_epoch_ >= 0 && leader_.epoch >= 0;
         return checks ? state::checking_epoch : state_;
+    }
+    /// The leader knows nothing of the last epoch, which is later than its own, in which it has
+    /// answered: so the topic was made again meanwhile, and epochs count anew.
+    bool is_of_another_log(partition_question const& answered) const noexcept {
+        return unchecked_ && answered.broker == leader_.id && answered.current_leader_epoch >= 0 &&
+               answered.current_leader_epoch == leader_.epoch && last_epoch_ > leader_.epoch;
     }
     void begin_generation() noexcept {
         ++generation_;
