@@ -280,7 +280,7 @@ public:
             auto* const added = rd_kafka_topic_partition_list_add(
                 list.get(), offset.where.topic.c_str(), offset.where.partition);
             added->offset = offset.offset;
-            set_leader_epoch(*added, offset.leader_epoch);
+            set_leader_epoch(*added, commits_epochs_ ? offset.leader_epoch : -1);
             if (!offset.metadata.empty()) {
                 added->metadata = std::malloc(offset.metadata.size()); // freed with the list
                 if (!added->metadata) {
@@ -590,6 +590,9 @@ private:
         case RD_KAFKA_EVENT_REBALANCE:
             return rebalance(event);
         case RD_KAFKA_EVENT_OFFSET_COMMIT:
+            if (commit_without_epochs(event)) {
+                return std::nullopt;
+            }
             return commit_answer(event);
         case RD_KAFKA_EVENT_ERROR:
             return error(event);
@@ -602,6 +605,29 @@ private:
         default:
             return std::nullopt;
         }
+    }
+
+    // Kafka keeps the leader epoch of an offset as it is. A coordinator that compares it with that
+    // of the leader of now, as a mock cluster's, refuses offsets of records that were written
+    // before an election: it is given no epochs from then on. true: the commit is sent again.
+    bool commit_without_epochs(rd_kafka_event_t* refused) {
+        auto* const list = rd_kafka_event_topic_partition_list(refused);
+        auto const is_refusal = [](rd_kafka_topic_partition_t const& answer) {
+            return answer.err == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+                   answer.err == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH;
+        };
+        if (!commits_epochs_ || !list ||
+            std::none_of(list->elems, list->elems + list->cnt, is_refusal)) {
+            return false;
+        }
+        commits_epochs_ = false;
+        rdkafka_partitions const again{rd_kafka_topic_partition_list_copy(list)};
+        for (int i = 0; i != again->cnt; ++i) {
+            again->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+            set_leader_epoch(again->elems[i], -1);
+        }
+        return !rd_kafka_commit_queue(handle_->get(), again.get(), queue_->get(), nullptr,
+                                      rd_kafka_event_opaque(refused));
     }
 
     std::optional<client_event> rebalance(rd_kafka_event_t* event) {
@@ -760,6 +786,7 @@ private:
         sources_; // the last of each partition, retired or not
     debug_lines heard_;
     bool listening_ = false;
+    bool commits_epochs_ = true; // no coordinator has refused one
     owed owed_ = owed::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;

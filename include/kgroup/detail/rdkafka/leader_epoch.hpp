@@ -46,10 +46,10 @@ inline std::int32_t leader_epoch_of(rd_kafka_topic_partition_t const& from) noex
     auto const get = leader_epoch_functions::of_library().get;
     return get ? get(&from) : -1;
 }
-/// Does nothing where librdkafka knows of none.
+/// -1: none. Does nothing where librdkafka knows of none.
 inline void set_leader_epoch(rd_kafka_topic_partition_t& to, std::int32_t epoch) noexcept {
     auto const set = leader_epoch_functions::of_library().set;
-    if (set && epoch >= 0) {
+    if (set) {
         set(&to, epoch);
     }
 }
