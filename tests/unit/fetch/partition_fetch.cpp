@@ -425,6 +425,58 @@ TEST_CASE("a log that was replaced: the broker tells where it diverges") {
     CHECK(next.last_fetched_epoch == 4);
 }
 
+TEST_CASE("who is asked by name may answer for a topic that was made again: the id decides") {
+    for (auto const again : {false, true}) {
+        scene on;
+        on.abilities.topic_ids = false;
+        on.partition.start(0);
+        on.fetched(on.asks(api::fetch), records(0, 5));
+        fetch_answer::partition diverging;
+        diverging.diverging = {5, 3};
+        auto const reaction = on.fetched(on.asks(api::fetch), "", diverging);
+        CHECK_FALSE(reaction.event);
+        CHECK(reaction.refresh);
+        on.asks_nothing();
+        auto waits = on.partition.on_metadata(-1, 5, first_topic);
+        CHECK(waits.refresh);
+        CHECK_FALSE(waits.event);
+        waits = on.partition.on_metadata(1, 4, first_topic); // from a broker that is behind
+        CHECK(waits.refresh);
+        CHECK_FALSE(waits.event);
+        waits = on.partition.on_metadata(1, 5, first_topic, false); // was asked before
+        CHECK(waits.refresh);
+        CHECK_FALSE(waits.event);
+        auto const known = on.partition.on_metadata(1, 5, again ? second_topic : first_topic);
+        CHECK_FALSE(known.refresh);
+        if (again) {
+            CHECK(tells(known, kind::topic_recreated));
+            CHECK(on.asks(api::list_offsets).timestamp == partition_fetch::earliest);
+        } else {
+            REQUIRE(tells(known, kind::truncated));
+            CHECK(known.event->from == 5);
+            CHECK(known.event->to == 3);
+            CHECK(on.asks(api::fetch).offset == 3);
+        }
+    }
+}
+
+TEST_CASE("a log that may have been cut off: a stop, and a start elsewhere, forget that") {
+    scene on;
+    on.abilities.topic_ids = false;
+    on.partition.start(0);
+    on.fetched(on.asks(api::fetch), records(0, 5));
+    fetch_answer::partition diverging;
+    diverging.diverging = {5, 3};
+    on.fetched(on.asks(api::fetch), "", diverging);
+    on.partition.start(4);
+    CHECK_FALSE(on.partition.on_metadata(1, 5, first_topic).event);
+    on.fetched(on.asks(api::fetch), "", diverging);
+    on.partition.stop();
+    auto const stopped = on.partition.on_metadata(1, 5, first_topic);
+    CHECK_FALSE(stopped.event);
+    CHECK_FALSE(stopped.refresh);
+}
+
 TEST_CASE("a log that was replaced: with older brokers it is asked, at each new leader") {
     scene on;
     on.abilities.diverging = false;

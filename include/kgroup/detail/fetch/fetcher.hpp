@@ -449,9 +449,7 @@ private:
                         "no memory");
         }
         if (link->ready() && !was_ready) {
-            auto& versions = link->versions();
-            from.abilities.leader_epochs = versions.use(api::leader_epoch).has_value();
-            from.abilities.diverging = versions.use(api::fetch).value_or(0) >= 12;
+            from.abilities = abilities_of(*link);
         }
         if (link->closed()) {
             on_closed(from, way, at);
@@ -732,6 +730,7 @@ private:
         throttle(from, way, cluster_.throttle_ms, at);
         metadata_next_ = {};
         take_brokers(at);
+        bool const newest = !metadata_.wanted();
         std::size_t found = 0;
         bool complete = true;
         for (auto const& topic : cluster_.topics) {
@@ -746,7 +745,7 @@ private:
                 tell_metadata_error(one, error);
                 // With some errors there is a leader nevertheless.
                 auto const leader = brokers_.contains(part.leader) ? part.leader : -1;
-                auto const reaction = one.on_metadata(leader, part.leader_epoch, topic.id);
+                auto const reaction = one.on_metadata(leader, part.leader_epoch, topic.id, newest);
                 complete = complete && !reaction.refresh;
                 react(one, reaction);
             }
@@ -935,7 +934,8 @@ private:
     }
     static broker_abilities abilities_of(connection& link) {
         return {.leader_epochs = link.versions().use(api::leader_epoch).has_value(),
-                .diverging = link.versions().use(api::fetch).value_or(0) >= 12};
+                .diverging = link.versions().use(api::fetch).value_or(0) >= 12,
+                .topic_ids = link.versions().use(api::fetch).value_or(0) >= 13};
     }
 
     /// Asks about what was taken; if that fails, it is lost.

@@ -18,6 +18,7 @@ public:
 
     /// Something of it is missing or outdated.
     void want() noexcept { wanted_ = true; }
+    bool wanted() const noexcept { return wanted_; }
 
     /// When it is to be asked; in the past: now. `time_point::max()`: never.
     time_point due() const noexcept {

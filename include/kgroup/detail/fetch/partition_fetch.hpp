@@ -34,6 +34,7 @@ struct fetch_settings {
 struct broker_abilities {
     bool leader_epochs = true; // OffsetForLeaderEpoch
     bool diverging = true;     // Fetch from version 12 on tells itself where logs diverge
+    bool topic_ids = true;     // Fetch from version 13 on asks by a topic's id, and not by its name
 };
 
 /// What is to be asked of a broker about one partition.
@@ -133,8 +134,9 @@ public:
     ///
     /// @param leader -1: nobody. Then metadata is to be asked again, in its time.
     /// @param id of the topic; all zero: the broker knows none.
-    fetch_reaction on_metadata(std::int32_t leader, std::int32_t leader_epoch,
-                               topic_uuid const& id) noexcept {
+    /// @param newest whether it was asked after all that has asked for a refresh.
+    fetch_reaction on_metadata(std::int32_t leader, std::int32_t leader_epoch, topic_uuid const& id,
+                               bool newest = true) noexcept {
         fetch_reaction result;
         if (id != topic_uuid{} && id != topic_id_) {
             bool const other = topic_id_ != topic_uuid{};
@@ -145,10 +147,14 @@ public:
             }
         }
         if (leader_epoch >= 0 && leader_epoch < leader_.epoch) {
+            result.refresh = state_ == state::awaiting_topic;
             return result; // from a broker that is behind
         }
+        if (state_ == state::awaiting_topic && leader >= 0 && newest) { // it is the same one
+            result = truncate(cut_.epoch, cut_.end_offset);
+        }
         lead(leader, leader_epoch);
-        result.refresh = leader < 0 && running();
+        result.refresh = (leader < 0 && running()) || state_ == state::awaiting_topic;
         return result;
     }
 
@@ -195,6 +201,7 @@ public:
             break;
         case state::stopped:
         case state::awaiting_reader:
+        case state::awaiting_topic:
             return std::nullopt;
         }
         return question;
@@ -221,7 +228,8 @@ public:
     /// Whether `next` has a question, if a broker is known.
     bool ready(time_point now) const noexcept {
         return !asked_ && state_ != state::stopped && state_ != state::awaiting_reader &&
-               now >= not_before_ && (wanted_ || state_ != state::fetching);
+               state_ != state::awaiting_topic && now >= not_before_ &&
+               (wanted_ || state_ != state::fetching);
     }
     /// Until when an error keeps it from asking. nullopt: none does.
     std::optional<time_point> held_back_until(time_point now) const noexcept {
@@ -367,7 +375,7 @@ public:
             return reset();
         }
         if (end_offset < position_) {
-            return truncate(leader_epoch, end_offset);
+            return cut_off(leader_epoch, end_offset);
         }
         return above_end ? reset() : fetch_reaction{};
     }
@@ -452,6 +460,7 @@ private:
         finding_end,        // or above,
         checking_above_end, // because the log was cut off?
         awaiting_reader,    // what was fetched last ends with something that only it understands
+        awaiting_topic,     // the log ends before the position, or is that of another topic
     };
 
     /// Whether the log was replaced is to be known before the next fetch, if that does not tell.
@@ -572,10 +581,19 @@ private:
             return reset();
         }
         if (end_offset < position_) {
-            return truncate(epoch, end_offset);
+            return cut_off(epoch, end_offset);
         }
         last_epoch_ = epoch; // what diverges there is not below the position
         return back_off(now, std::nullopt);
+    }
+    /// Who was asked by the topic's name may have answered for one that was made again.
+    fetch_reaction cut_off(std::int32_t epoch, std::int64_t end_offset) noexcept {
+        if (abilities_.topic_ids || topic_id_ == topic_uuid{}) {
+            return truncate(epoch, end_offset);
+        }
+        cut_ = {epoch, end_offset};
+        state_ = state::awaiting_topic;
+        return {.take = false, .refresh = true, .event = std::nullopt};
     }
     fetch_reaction truncate(std::int32_t epoch, std::int64_t end_offset) noexcept {
         auto const from = position_;
@@ -626,6 +644,10 @@ private:
     time_point not_before_ = (time_point::min)();
     std::optional<std::int64_t> damaged_at_; // it was fetched once more from there
     std::optional<std::int64_t> reset_from_;
+    struct {
+        std::int32_t epoch = -1;
+        std::int64_t end_offset = -1;
+    } cut_; // awaiting_topic: where the log ends that was answered for
     std::int64_t high_watermark_ = -1;
     std::int64_t last_stable_offset_ = -1;
     std::int64_t log_start_ = -1;
