@@ -37,18 +37,19 @@ public:
     template <typename Function>
     asio::awaitable<void> run(Function function) {
         return asio::async_initiate<decltype(asio::use_awaitable), void(std::exception_ptr)>(
-            [self = shared_from_this(), function](auto handler) {
-                self->start(function, std::move(handler));
+            [self = shared_from_this(), function](auto completion_handler) {
+                self->start(function, std::move(completion_handler));
             },
             asio::use_awaitable);
     }
 
 private:
     template <typename Function, typename Handler>
-    void start(Function function, Handler handler) {
+    void start(Function function, Handler completion_handler) {
         auto const self = shared_from_this();
         auto const number = ++begun_;
-        if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+        if (auto slot = asio::get_associated_cancellation_slot(completion_handler);
+            slot.is_connected()) {
             slot.assign([self, number](asio::cancellation_type type) {
                 asio::dispatch(self->strand_, [self, number, type] {
                     if (self->running_ == number) { // it may have ended meanwhile
@@ -61,14 +62,15 @@ private:
             self->running_ = number;
             return function();
         };
-        auto end = [self, handler = std::move(handler)](std::exception_ptr failure) mutable {
+        auto end = [self, completion_handler =
+                              std::move(completion_handler)](std::exception_ptr failure) mutable {
             self->running_ = 0;
-            auto const executor = asio::get_associated_executor(handler);
-            asio::dispatch(executor,
-                           [handler = std::move(handler), failure = std::move(failure)]() mutable {
-                               asio::get_associated_cancellation_slot(handler).clear();
-                               std::move(handler)(std::move(failure));
-                           });
+            auto const executor = asio::get_associated_executor(completion_handler);
+            asio::dispatch(executor, [completion_handler = std::move(completion_handler),
+                                      failure = std::move(failure)]() mutable {
+                asio::get_associated_cancellation_slot(completion_handler).clear();
+                std::move(completion_handler)(std::move(failure));
+            });
         };
         asio::co_spawn(strand_, std::move(begin),
                        asio::bind_cancellation_slot(signal_.slot(), std::move(end)));
