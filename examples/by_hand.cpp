@@ -55,9 +55,9 @@ public:
         accounts_[where] = changed;
         auto const draft = path_.string() + ".new";
         std::ofstream file{draft};
-        for (auto const& [at, each] : accounts_) {
-            file << at.topic << ' ' << at.partition << ' ' << each.next << ' ' << each.records
-                 << ' ' << each.bytes << '\n';
+        for (auto const& [place, sums] : accounts_) {
+            file << place.topic << ' ' << place.partition << ' ' << sums.next << ' ' << sums.records
+                 << ' ' << sums.bytes << '\n';
         }
         file.close();
         if (!file) {

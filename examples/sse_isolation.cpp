@@ -45,8 +45,8 @@ enum class marking { nothing, last };
 
 std::string joined(std::vector<std::string> const& words) {
     std::string all;
-    for (auto const& each : words) {
-        all += all.empty() ? each : " " + each;
+    for (auto const& word : words) {
+        all += all.empty() ? word : " " + word;
     }
     return all;
 }
@@ -66,8 +66,8 @@ public:
 
     asio::awaitable<void> setup(kgroup::session& session) {
         owner_.clear();
-        for (auto const& each : session.claims()) {
-            owner_[each.partition] = session.member_id();
+        for (auto const& where : session.claims()) {
+            owner_[where.partition] = session.member_id();
         }
         co_return;
     }
@@ -272,7 +272,7 @@ int main(int argc, char** argv) try {
     }
     auto const partitions = kafka.partitions(topic);
     if (std::any_of(partitions.begin(), partitions.end(),
-                    [](auto const& each) { return each.log_end != 0; })) {
+                    [](auto const& partition) { return partition.log_end != 0; })) {
         std::cerr << "The topic " << topic
                   << " holds messages, or has held some, and the story begins with an empty one. "
                   << "Choose another with --topic NAME\n";

@@ -191,11 +191,11 @@ namespace detail {
 
 /// The one door between claims and the algorithms over them.
 struct claim_access {
-    static std::shared_ptr<partition_state> const& state(claim const& from) noexcept {
-        return from.state_;
+    static std::shared_ptr<partition_state> const& state(claim const& claim) noexcept {
+        return claim.state_;
     }
     /// Whether the channel has records at hand, so that `try_receive` takes no new block.
-    static bool holds_records(claim const& from) noexcept { return from.messages_.holding(); }
+    static bool holds_records(claim const& claim) noexcept { return claim.messages_.holding(); }
 };
 
 } // namespace detail

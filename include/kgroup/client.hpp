@@ -50,7 +50,7 @@ struct start_position {
 
 /// What a client has to tell, in the order in which it happened.
 struct client_rebalance {
-    std::variant<detail::session_machine::assigned, detail::session_machine::revoked> what;
+    std::variant<detail::session_machine::assigned, detail::session_machine::revoked> change;
 };
 /// What the group has committed for a partition.
 struct committed_offset {
@@ -115,7 +115,7 @@ struct client_position_reset { ///< the log did not hold the offset that was to 
         0; ///< the offset at which reading goes on, or one of the ends (`start_position`)
 };
 struct client_notice {
-    event what;
+    kgroup::event event;
     std::map<topic_partition, std::int64_t>
         log_ends{}; ///< with `topic_missing`: of its partitions, as far as they were known
 };

@@ -137,8 +137,8 @@ public:
                std::shared_ptr<detail::handler_binding> binding) {
                 start(std::move(self), std::move(binding), false,
                       std::forward<decltype(completion)>(completion),
-                      [](auto& to, std::exception_ptr e, end_reason) {
-                          std::move(to)(std::move(e));
+                      [](auto& completion_handler, std::exception_ptr e, end_reason) {
+                          std::move(completion_handler)(std::move(e));
                       });
             },
             token, driver_, bind(std::forward<Handler>(handler)));
@@ -158,8 +158,8 @@ public:
                std::shared_ptr<detail::handler_binding> binding) {
                 start(std::move(self), std::move(binding), true,
                       std::forward<decltype(completion)>(completion),
-                      [](auto& to, std::exception_ptr e, end_reason why) {
-                          std::move(to)(std::move(e), why);
+                      [](auto& completion_handler, std::exception_ptr e, end_reason why) {
+                          std::move(completion_handler)(std::move(e), why);
                       });
             },
             token, driver_, bind(std::forward<Handler>(handler)));
@@ -178,16 +178,16 @@ public:
     /// `event_kind::claims_added` on. What a cooperative rebalance leaves here stays paused; what
     /// is revoked or lost and comes back is not. Partitions that are not owned are passed over, and
     /// what is assigned later is not paused, whatever the form of the call.
-    void pause(std::span<topic_partition const> which) { driver_->pause(which); }
+    void pause(std::span<topic_partition const> partitions) { driver_->pause(partitions); }
     /// The same for partitions that are written where it is called: `pause({{"orders", 0}})`.
-    void pause(std::initializer_list<topic_partition> which) {
-        pause(std::span{which.begin(), which.size()});
+    void pause(std::initializer_list<topic_partition> partitions) {
+        pause(std::span{partitions.begin(), partitions.size()});
     }
     /// Opens them again.
-    void resume(std::span<topic_partition const> which) { driver_->resume(which); }
+    void resume(std::span<topic_partition const> partitions) { driver_->resume(partitions); }
     /// The same for partitions that are written where it is called.
-    void resume(std::initializer_list<topic_partition> which) {
-        resume(std::span{which.begin(), which.size()});
+    void resume(std::initializer_list<topic_partition> partitions) {
+        resume(std::span{partitions.begin(), partitions.size()});
     }
     /// `pause` for the partitions of this topic that are owned now.
     void pause(std::string_view topic) { driver_->pause(topic); }
@@ -220,27 +220,27 @@ public:
     /// within 10 seconds, has its error there. Errors: `errc::not_running` before the run and when
     /// it is over. Cancellation: total; the answer is not waited for any more.
     asio::awaitable<std::vector<offset_for_time>>
-    async_offsets_for_times(std::span<topic_partition const> of,
+    async_offsets_for_times(std::span<topic_partition const> partitions,
                             std::chrono::system_clock::time_point time) {
-        return driver_->offsets_for_times({of.begin(), of.end()}, time);
+        return driver_->offsets_for_times({partitions.begin(), partitions.end()}, time);
     }
 
     /// The same with a completion token.
     template <asio::completion_token_for<void(std::error_code, std::vector<offset_for_time>)>
                   CompletionToken>
-    auto async_offsets_for_times(std::span<topic_partition const> of,
+    auto async_offsets_for_times(std::span<topic_partition const> partitions,
                                  std::chrono::system_clock::time_point time,
                                  CompletionToken&& token) {
         return detail::async_operation(
             asio::make_strand(driver_->executor()), asio::enable_total_cancellation(),
-            async_offsets_for_times(of, time), std::forward<CompletionToken>(token));
+            async_offsets_for_times(partitions, time), std::forward<CompletionToken>(token));
     }
 
     /// The same for partitions that are written where it is called.
     asio::awaitable<std::vector<offset_for_time>>
-    async_offsets_for_times(std::initializer_list<topic_partition> of,
+    async_offsets_for_times(std::initializer_list<topic_partition> partitions,
                             std::chrono::system_clock::time_point time) {
-        return async_offsets_for_times(std::span{of.begin(), of.size()}, time);
+        return async_offsets_for_times(std::span{partitions.begin(), partitions.size()}, time);
     }
 
     /// Counters and gauges, a snapshot.
@@ -286,14 +286,14 @@ private:
         }
         auto& running = *self;
         auto const executor = asio::get_associated_executor(completion, running.strand());
-        asio::co_spawn(
-            running.strand(), keep(std::move(self), std::move(binding), once),
-            asio::bind_cancellation_slot(
-                asio::cancellation_slot{},
-                asio::bind_executor(executor, [to = std::forward<Completion>(completion), complete](
-                                                  std::exception_ptr e, end_reason why) mutable {
-                    complete(to, std::move(e), why);
-                })));
+        asio::co_spawn(running.strand(), keep(std::move(self), std::move(binding), once),
+                       asio::bind_cancellation_slot(
+                           asio::cancellation_slot{},
+                           asio::bind_executor(
+                               executor, [completion_handler = std::forward<Completion>(completion),
+                                          complete](std::exception_ptr e, end_reason why) mutable {
+                                   complete(completion_handler, std::move(e), why);
+                               })));
     }
 
     static asio::awaitable<end_reason> keep(std::shared_ptr<detail::group_driver_base> self,

@@ -127,9 +127,9 @@ constexpr bool explain_handler() {
 class handler_binding {
 public:
     virtual ~handler_binding() = default;
-    virtual asio::awaitable<void> setup(session& in) = 0;
-    virtual asio::awaitable<void> consume_claim(session& in, claim& of) = 0;
-    virtual asio::awaitable<void> cleanup(session& in) = 0;
+    virtual asio::awaitable<void> setup(session& session) = 0;
+    virtual asio::awaitable<void> consume_claim(session& session, claim& claim) = 0;
+    virtual asio::awaitable<void> cleanup(session& session) = 0;
 };
 
 /// `Pointer`: a plain one to a handler that outlives the run, or a shared one.
@@ -138,19 +138,19 @@ class bound_handler final : public handler_binding {
 public:
     explicit bound_handler(Pointer to) : to_(std::move(to)) {}
 
-    asio::awaitable<void> setup(session& in) override {
+    asio::awaitable<void> setup(session& session) override {
         if constexpr (names_setup<H>) {
-            return to_->setup(in);
+            return to_->setup(session);
         } else {
             return nothing();
         }
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) override {
-        return to_->consume_claim(in, of);
+    asio::awaitable<void> consume_claim(session& session, claim& claim) override {
+        return to_->consume_claim(session, claim);
     }
-    asio::awaitable<void> cleanup(session& in) override {
+    asio::awaitable<void> cleanup(session& session) override {
         if constexpr (names_cleanup<H>) {
-            return to_->cleanup(in);
+            return to_->cleanup(session);
         } else {
             return nothing();
         }

@@ -141,11 +141,11 @@ public:
             result.value.emplace(value());
         }
         result.timestamp = timestamp();
-        for (auto const& each : headers()) {
+        for (auto const& header : headers()) {
             auto& added = result.headers.emplace_back();
-            added.name = each.name;
-            if (each.value) {
-                added.value.emplace(*each.value);
+            added.name = header.name;
+            if (header.value) {
+                added.value.emplace(*header.value);
             }
         }
         return result;
@@ -169,25 +169,25 @@ namespace detail {
 /// The one door between messages and what the library keeps about their records.
 struct record_access {
     /// The message of a record that is delivered by itself.
-    static message take(record& from) noexcept {
-        from.alone = true;
-        return message{&from};
+    static message take(record& record) noexcept {
+        record.alone = true;
+        return message{&record};
     }
-    static record* of(message const& from) noexcept { return from.record_; }
+    static record* of(message const& message) noexcept { return message.record_; }
 
     /// Puts the record's message into its place, for whoever receives it in a batch.
-    static void lend(record& in) noexcept {
-        static_assert(sizeof(message) == sizeof(in.lent));
-        ::new (static_cast<void*>(in.lent)) message{&in};
+    static void lend(record& record) noexcept {
+        static_assert(sizeof(message) == sizeof(record.lent));
+        ::new (static_cast<void*>(record.lent)) message{&record};
     }
-    static message& lent(record& in) noexcept {
-        return *std::launder(reinterpret_cast<message*>(in.lent));
+    static message& lent(record& record) noexcept {
+        return *std::launder(reinterpret_cast<message*>(record.lent));
     }
     /// Destroys what stands in the place. true: it was the record's own message, and is left to be
     /// released with others.
-    static bool leave_own(record& in) noexcept {
-        auto& standing = lent(in);
-        if (standing.record_ == &in) [[likely]] {
+    static bool leave_own(record& record) noexcept {
+        auto& standing = lent(record);
+        if (standing.record_ == &record) [[likely]] {
             return true;
         }
         standing.~message();

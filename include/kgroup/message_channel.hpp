@@ -143,10 +143,10 @@ namespace detail {
 /// The one door between batches and the algorithms over them.
 struct batch_access {
     /// The first so many are destroyed together; the rest stays.
-    static void drop_front(message_batch& from, std::size_t count) noexcept {
-        message_batch const front{from.first_, count};
-        from.first_ += count;
-        from.size_ -= count;
+    static void drop_front(message_batch& batch, std::size_t count) noexcept {
+        message_batch const front{batch.first_, count};
+        batch.first_ += count;
+        batch.size_ -= count;
     }
 };
 
@@ -294,7 +294,8 @@ private:
     // While a receive runs by itself, for a completion handler.
     class spawned_receive {
     public:
-        explicit spawned_receive(detail::partition_state& of) : state_(of.shared_from_this()) {
+        explicit spawned_receive(detail::partition_state& state)
+            : state_(state.shared_from_this()) {
             state_->begin_receive();
         }
         spawned_receive(spawned_receive&&) noexcept = default;
@@ -323,7 +324,7 @@ private:
     // While a batch is collected. (Of a lambda in a coroutine that is compiled apart, g++ 12
     // warns.)
     struct collecting {
-        explicit collecting(message_channel& of) noexcept : channel(of) {
+        explicit collecting(message_channel& receiver) noexcept : channel(receiver) {
             channel.receiving_ = true;
         }
         collecting(collecting const&) = delete;

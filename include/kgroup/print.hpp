@@ -13,19 +13,19 @@ namespace kgroup {
 
 /// An event in one line, without an end of line: kind, topic and partition, text, the error's
 /// message, how many were suppressed.
-inline std::string line_of(event const& what) {
-    std::string line{to_string(what.kind)};
-    if (what.where) {
-        line += " " + detail::name(*what.where);
+inline std::string line_of(event const& event) {
+    std::string line{to_string(event.kind)};
+    if (event.where) {
+        line += " " + detail::name(*event.where);
     }
-    if (auto const text = detail::words_beside(what.error, what.text); !text.empty()) {
+    if (auto const text = detail::words_beside(event.error, event.text); !text.empty()) {
         line += ": " + text;
     }
-    if (what.error) {
-        line += ": " + what.error.message();
+    if (event.error) {
+        line += ": " + event.error.message();
     }
-    if (what.suppressed != 0) {
-        line += " (" + std::to_string(what.suppressed) + " more)";
+    if (event.suppressed != 0) {
+        line += " (" + std::to_string(event.suppressed) + " more)";
     }
     return detail::one_line(std::move(line));
 }
@@ -39,14 +39,14 @@ inline std::string line_of(event const& what) {
 ///
 /// @param group_id begins the line, if it is not empty.
 /// *Thread safety.* Safe: a line is written by one call.
-inline void print(event const& what, std::string_view group_id = {}) {
-    if (what.level < severity::warning && what.kind != event_kind::client_log) {
+inline void print(event const& event, std::string_view group_id = {}) {
+    if (event.level < severity::warning && event.kind != event_kind::client_log) {
         return;
     }
     auto const line =
         "kgroup" +
         (group_id.empty() ? std::string{} : " " + detail::one_line(std::string{group_id})) + ": " +
-        line_of(what) + "\n";
+        line_of(event) + "\n";
     std::fputs(line.c_str(), stderr);
 }
 

@@ -45,22 +45,22 @@ inline ::prometheus::MetricFamily prometheus_family(std::string_view name, metri
 }
 
 /// What is not known is left out.
-inline void add_sample(::prometheus::MetricFamily& to, prometheus_labels labels,
+inline void add_sample(::prometheus::MetricFamily& family, prometheus_labels labels,
                        metric_reading reading) {
     if (!reading) {
         return;
     }
-    auto& sample = to.metric.emplace_back();
+    auto& sample = family.metric.emplace_back();
     sample.label = std::move(labels);
     auto const value = static_cast<double>(reading->count) / (reading->thousandths ? 1000 : 1);
     sample.counter.value = value; // which of the two counts is the family's to say
     sample.gauge.value = value;
 }
 
-inline void add_sample(::prometheus::MetricFamily& to, prometheus_labels labels,
+inline void add_sample(::prometheus::MetricFamily& family, prometheus_labels labels,
                        duration_histogram const& counted) {
     using seconds = std::chrono::duration<double>;
-    auto& sample = to.metric.emplace_back();
+    auto& sample = family.metric.emplace_back();
     sample.label = std::move(labels);
     auto& histogram = sample.histogram;
     for (std::size_t i = 0; i != duration_histogram::buckets; ++i) {

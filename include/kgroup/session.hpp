@@ -55,7 +55,7 @@ public:
     virtual std::int32_t generation_id() = 0;
     /// Commits what is marked in the claims of this session now. Any executor.
     virtual asio::awaitable<std::vector<commit_result>>
-    commit_marked(std::shared_ptr<session_state const> of) = 0;
+    commit_marked(std::shared_ptr<session_state const> state) = 0;
 };
 
 } // namespace detail
@@ -182,7 +182,7 @@ private:
     void refuse_unowned(topic_partition const& where) const;
     static asio::awaitable<std::vector<commit_result>>
     commit(std::shared_ptr<detail::session_services> group,
-           std::shared_ptr<detail::session_state const> of);
+           std::shared_ptr<detail::session_state const> state);
     static asio::awaitable<void> wait_stopping(std::shared_ptr<detail::session_state> state);
 
     std::shared_ptr<detail::session_state> state_;

@@ -81,10 +81,10 @@ struct scene {
     void poll() {
         while (auto next = client->poll()) {
             if (auto* const rebalance = std::get_if<kgroup::client_rebalance>(&*next)) {
-                owned = std::holds_alternative<session_machine::assigned>(rebalance->what);
+                owned = std::holds_alternative<session_machine::assigned>(rebalance->change);
             }
             auto* const notice = std::get_if<kgroup::client_notice>(&*next);
-            handed_over += notice && notice->what.kind == event_kind::handed_over;
+            handed_over += notice && notice->event.kind == event_kind::handed_over;
         }
     }
     template <typename Condition>

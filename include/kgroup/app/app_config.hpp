@@ -174,11 +174,11 @@ private:
         return result;
     }
 
-    void read_environment(app_config& to, std::map<std::string_view, std::string>& names) {
+    void read_environment(app_config& result, std::map<std::string_view, std::string>& names) {
         constexpr std::string_view prefix{"KGROUP_"};
         std::map<std::string_view, std::string> used;
-        for (auto* const* each = environ; each && *each; ++each) {
-            std::string_view const entry{*each};
+        for (auto* const* variable = environ; variable && *variable; ++variable) {
+            std::string_view const entry{*variable};
             auto const name = entry.substr(0, entry.find('='));
             if (!name.starts_with(prefix) || name.size() == entry.size()) {
                 continue;
@@ -188,8 +188,8 @@ private:
             });
             if (key == fields.end()) {
                 if (!name.starts_with("KGROUP_TEST_")) { // the project's own
-                    to.warnings.push_back("environment variable " + shown(name) +
-                                          " names no field of the configuration");
+                    result.warnings.push_back("environment variable " + shown(name) +
+                                              " names no field of the configuration");
                 }
                 continue;
             }
@@ -197,13 +197,13 @@ private:
             if (auto const [before, added] = used.try_emplace(field_of(*key), name); !added) {
                 refuse("", "it and " + before->second + " are two names of one field");
             }
-            to.overrides.emplace_back(name);
+            result.overrides.emplace_back(name);
             names.try_emplace(field_of(*key), *key);
             auto const value = as_json(*key, std::string{entry.substr(name.size() + 1)});
-            read_field(to, *key, value);
+            read_field(result, *key, value);
             variable_ = {};
         }
-        overrides_ = to.overrides;
+        overrides_ = result.overrides;
     }
 
     // As the file would have it.
@@ -252,58 +252,59 @@ private:
     // Complaints.
 
     // What has been overridden may be what is wrong.
-    std::string with_overrides(std::string what) const {
-        for (auto const& each : overrides_) {
-            what +=
-                (&each == &overrides_.front() ? " (overridden by the environment: " : ", ") + each;
+    std::string with_overrides(std::string complaint) const {
+        for (auto const& name : overrides_) {
+            complaint +=
+                (&name == &overrides_.front() ? " (overridden by the environment: " : ", ") + name;
         }
-        return shown(overrides_.empty() ? what : what + ")");
+        return shown(overrides_.empty() ? complaint : complaint + ")");
     }
-    [[noreturn]] void refuse_at(std::size_t line, std::string const& what) const {
+    [[noreturn]] void refuse_at(std::size_t line, std::string const& complaint) const {
         throw std::system_error{
             errc::invalid_config,
-            with_overrides(source_ + ": line " + std::to_string(line) + ": " + what)};
+            with_overrides(source_ + ": line " + std::to_string(line) + ": " + complaint)};
     }
-    [[noreturn]] void refuse(std::string const& key, std::string const& what) const {
+    [[noreturn]] void refuse(std::string const& key, std::string const& complaint) const {
         if (!variable_.empty()) {
             throw std::system_error{
                 errc::invalid_config,
-                shown("environment variable " + std::string{variable_} + ": " + what)};
+                shown("environment variable " + std::string{variable_} + ": " + complaint)};
         }
         auto const found = lines_.find(key);
         refuse_at(found == lines_.end() ? 1 : found->second,
-                  (key.empty() ? "" : "'" + key + "' ") + what);
+                  (key.empty() ? "" : "'" + key + "' ") + complaint);
     }
 
     // What a group would refuse, with the line.
     void check_values(config const& group) const {
-        std::string what;
+        std::string complaint;
         try {
             check(group);
             return;
         } catch (std::system_error const& e) {
-            what = e.what();
+            complaint = e.what();
         }
-        what = what.substr(0, what.rfind(": " + std::error_code{errc::invalid_config}.message()));
-        auto const field = what.substr(0, what.find(':'));
-        for (auto const* const each : fields) {
-            if (field_of(each) == field) {
-                if (auto const found = lines_.find(each); found != lines_.end()) {
-                    refuse_at(found->second, what);
+        complaint = complaint.substr(
+            0, complaint.rfind(": " + std::error_code{errc::invalid_config}.message()));
+        auto const field = complaint.substr(0, complaint.find(':'));
+        for (auto const* const key : fields) {
+            if (field_of(key) == field) {
+                if (auto const found = lines_.find(key); found != lines_.end()) {
+                    refuse_at(found->second, complaint);
                 }
             }
         }
-        refuse_at(1, what);
+        refuse_at(1, complaint);
     }
 
     // Fields.
 
-    void read_field(app_config& to, std::string const& key, json const& value) const {
-        auto& group = to.group;
+    void read_field(app_config& result, std::string const& key, json const& value) const {
+        auto& group = result.group;
         if (key == "brokers_address") {
             std::string brokers;
-            for (auto const& each : strings(key, value)) {
-                brokers += (brokers.empty() ? "" : ",") + each;
+            for (auto const& broker : strings(key, value)) {
+                brokers += (brokers.empty() ? "" : ",") + broker;
             }
             group.brokers = std::move(brokers);
         } else if (key == "brokers") {
@@ -311,7 +312,7 @@ private:
         } else if (key == "consumer_group_id" || key == "group_id") {
             group.group_id = string(key, value);
         } else if (key == "group_id_consistent") {
-            to.group_id_consistent = boolean(key, value);
+            result.group_id_consistent = boolean(key, value);
         } else if (key == "topics") {
             group.topics = strings(key, value);
         } else if (key == "consumer") {
@@ -370,13 +371,13 @@ private:
         if (!value.is_object()) {
             refuse(key, "an object was expected");
         }
-        for (auto const& [name, each] : value.items()) {
+        for (auto const& [name, offset] : value.items()) {
             auto const path = key + "." + name;
             if (name != "offset_initial") {
                 refuse(path, "is not known");
             }
-            auto const newest = each.is_number_integer() && each == -1;
-            if (!newest && !(each.is_number_integer() && each == -2)) {
+            auto const newest = offset.is_number_integer() && offset == -1;
+            if (!newest && !(offset.is_number_integer() && offset == -2)) {
                 refuse(path, "-1 (newest) or -2 (oldest) was expected");
             }
             group.initial_offset = newest ? offset_reset::latest : offset_reset::earliest;
@@ -387,13 +388,13 @@ private:
         if (!value.is_object()) {
             refuse(key, "an object of librdkafka's properties was expected");
         }
-        for (auto const& [name, each] : value.items()) {
+        for (auto const& [name, property] : value.items()) {
             auto const path = key + "." + name;
             group.properties[name] =
-                each.is_boolean()           ? (each.get<bool>() ? "true" : "false")
-                : each.is_number_unsigned() ? std::to_string(each.get<std::uint64_t>())
-                : each.is_number_integer()  ? std::to_string(each.get<std::int64_t>())
-                                            : string(path, each);
+                property.is_boolean()           ? (property.get<bool>() ? "true" : "false")
+                : property.is_number_unsigned() ? std::to_string(property.get<std::uint64_t>())
+                : property.is_number_integer()  ? std::to_string(property.get<std::int64_t>())
+                                                : string(path, property);
         }
     }
 
@@ -409,8 +410,8 @@ private:
             refuse(key, "a list of strings that is not empty was expected");
         }
         std::vector<std::string> result;
-        for (auto const& each : value) {
-            result.push_back(string(key + "[" + std::to_string(result.size()) + "]", each));
+        for (auto const& element : value) {
+            result.push_back(string(key + "[" + std::to_string(result.size()) + "]", element));
         }
         return result;
     }

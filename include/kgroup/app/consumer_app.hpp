@@ -190,11 +190,11 @@ public:
 
     /// As those of `consumer_group`, of the group that runs now. A pause lasts as long as the claim
     /// is owned, so between two runs these do nothing.
-    void pause(std::span<topic_partition const> which) {
-        with_group([&](group& running) { running.pause(which); });
+    void pause(std::span<topic_partition const> partitions) {
+        with_group([&](group& running) { running.pause(partitions); });
     }
-    void pause(std::initializer_list<topic_partition> which) {
-        pause(std::span{which.begin(), which.size()});
+    void pause(std::initializer_list<topic_partition> partitions) {
+        pause(std::span{partitions.begin(), partitions.size()});
     }
     void pause(std::string_view topic) {
         with_group([&](group& running) { running.pause(topic); });
@@ -202,11 +202,11 @@ public:
     void pause_all() {
         with_group([](group& running) { running.pause_all(); });
     }
-    void resume(std::span<topic_partition const> which) {
-        with_group([&](group& running) { running.resume(which); });
+    void resume(std::span<topic_partition const> partitions) {
+        with_group([&](group& running) { running.resume(partitions); });
     }
-    void resume(std::initializer_list<topic_partition> which) {
-        resume(std::span{which.begin(), which.size()});
+    void resume(std::initializer_list<topic_partition> partitions) {
+        resume(std::span{partitions.begin(), partitions.size()});
     }
     void resume(std::string_view topic) {
         with_group([&](group& running) { running.resume(topic); });
@@ -270,9 +270,9 @@ private:
             own_group_ = true;
         }
         if (config_.oauth_token_provider) {
-            config_.oauth_token_provider = [to = last_token_,
+            config_.oauth_token_provider = [last = last_token_,
                                             ask = std::move(config_.oauth_token_provider)] {
-                return remember(to, ask);
+                return remember(last, ask);
             };
         }
         asio::io_context unused;
@@ -307,10 +307,10 @@ private:
         std::optional<oauth_token> token_;
     };
     static asio::awaitable<oauth_token>
-    remember(std::shared_ptr<remembered_token> to,
+    remember(std::shared_ptr<remembered_token> last,
              std::function<asio::awaitable<oauth_token>()> ask) {
         auto token = co_await ask();
-        to->set(token);
+        last->set(token);
         co_return token;
     }
 
@@ -333,8 +333,8 @@ private:
             std::error_code ignored;
             signals->cancel(ignored);
         }};
-        for (auto const& each : warnings_) {
-            report({event_kind::unsafe_setting, severity::warning, std::nullopt, {}, each});
+        for (auto const& warning : warnings_) {
+            report({event_kind::unsafe_setting, severity::warning, std::nullopt, {}, warning});
         }
         detail::backoff backoff{first_backoff, longest_backoff};
         std::exception_ptr end;
@@ -413,12 +413,14 @@ private:
         auto const done = std::make_shared<detail::manual_reset_event>();
         auto const result = std::make_shared<std::error_code>();
         try {
-            auto of = config_;
-            of.on_event = nullptr; // nothing of the user's is held there
-            of.oauth_token_provider = nullptr;
-            std::thread{[done, result, token = last_token_->get(), of = std::move(of)] {
+            auto group_config = config_;
+            group_config.on_event = nullptr; // nothing of the user's is held there
+            group_config.oauth_token_provider = nullptr;
+            std::thread{[done, result, token = last_token_->get(),
+                         group_config = std::move(group_config)] {
                 try {
-                    *result = detail::delete_group(of, token, std::chrono::milliseconds{5000});
+                    *result =
+                        detail::delete_group(group_config, token, std::chrono::milliseconds{5000});
                 } catch (...) { // out of memory
                     *result = std::make_error_code(std::errc::not_enough_memory);
                 }
@@ -469,12 +471,12 @@ private:
         return suffix;
     }
 
-    void report(event what) const {
-        what.text = detail::one_line(detail::words_beside(what.error, std::move(what.text)));
+    void report(event event) const {
+        event.text = detail::one_line(detail::words_beside(event.error, std::move(event.text)));
         if (config_.on_event) {
-            config_.on_event(what);
+            config_.on_event(event);
         } else {
-            print(what, config_.group_id);
+            print(event, config_.group_id);
         }
     }
 

@@ -118,21 +118,21 @@ private:
     };
 
     bool is_left_alone() const noexcept { return left_alone_now_; }
-    bool refuse(std::string what) {
+    bool refuse(std::string flaw) {
         found_.flaw_line = line_;
-        found_.flaw = std::move(what);
+        found_.flaw = std::move(flaw);
         return false;
     }
     // About the value that has just come, or the key.
-    bool refuse_here(std::string const& what) {
+    bool refuse_here(std::string const& flaw) {
         if (open_.empty()) {
-            return refuse(what);
+            return refuse(flaw);
         }
         auto const& inside = open_.back();
         auto const index = inside.index == 0 ? 0 : inside.index - 1;
         return refuse(
             "'" + (inside.list ? inside.prefix + "[" + std::to_string(index) + "]" : inside.path) +
-            "' " + what);
+            "' " + flaw);
     }
 
     // A value begins: where does it stand?

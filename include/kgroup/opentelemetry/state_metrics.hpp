@@ -73,8 +73,8 @@ public:
     state_metrics(state_metrics const&) = delete;
     state_metrics& operator=(state_metrics const&) = delete;
     ~state_metrics() {
-        for (auto const& each : instruments_) {
-            each->instrument->RemoveCallback(each->observe, each.get());
+        for (auto const& entry : instruments_) {
+            entry->instrument->RemoveCallback(entry->observe, entry.get());
         }
     }
 
@@ -118,7 +118,7 @@ private:
     };
 
     struct observed {
-        source* from;
+        source* states;
         void const* family;
         std::size_t number;
         callback observe;
@@ -165,7 +165,7 @@ private:
     }
 
     /// @param attributes of the sample alone.
-    static void give(result const& to, group_state const& group, detail::metric_reading reading,
+    static void give(result const& output, group_state const& group, detail::metric_reading reading,
                      std::initializer_list<detail::messaging_attributes::pair> attributes) {
         if (!reading) {
             return;
@@ -178,7 +178,7 @@ private:
         }
         namespace nostd = ::opentelemetry::nostd;
         using results = nostd::shared_ptr<::opentelemetry::metrics::ObserverResultT<double>>;
-        nostd::get<results>(to)->Observe(
+        nostd::get<results>(output)->Observe(
             static_cast<double>(reading->count) / (reading->thousandths ? 1000 : 1),
             nostd::span<detail::messaging_attributes::pair const>{all.data(), size});
     }
@@ -188,42 +188,44 @@ private:
     static void for_states(void* instrument, Give give_samples) noexcept {
         try {
             auto const& observes = *static_cast<observed const*>(instrument);
-            for (auto const& state : *observes.from->take(observes.number)) {
+            for (auto const& state : *observes.states->take(observes.number)) {
                 give_samples(state, observes.family);
             }
         } catch (...) {
         }
     }
-    static void observe_divided(result to, void* instrument) {
-        for_states(instrument, [&](group_state const& state, void const* of) {
-            auto const& family = *static_cast<detail::divided_family const*>(of);
+    static void observe_divided(result output, void* instrument) {
+        for_states(instrument, [&](group_state const& state, void const* address) {
+            auto const& family = *static_cast<detail::divided_family const*>(address);
             auto const label = "kgroup." + std::string{family.label};
             for (std::size_t part = 0; part != family.parts; ++part) {
-                give(to, state, family.value(state, part),
+                give(output, state, family.value(state, part),
                      {{label, detail::telemetry_text(family.part(part))}});
             }
         });
     }
-    static void observe_groups(result to, void* instrument) {
-        for_states(instrument, [&](group_state const& state, void const* of) {
-            give(to, state, static_cast<detail::group_family const*>(of)->value(state), {});
+    static void observe_groups(result output, void* instrument) {
+        for_states(instrument, [&](group_state const& state, void const* address) {
+            give(output, state, static_cast<detail::group_family const*>(address)->value(state),
+                 {});
         });
     }
-    static void observe_claims(result to, void* instrument) {
-        for_states(instrument, [&](group_state const& state, void const* of) {
+    static void observe_claims(result output, void* instrument) {
+        for_states(instrument, [&](group_state const& state, void const* address) {
             for (auto const& claim : state.claims) {
                 auto const partition = std::to_string(claim.where.partition);
-                give(to, state, static_cast<detail::claim_family const*>(of)->value(claim, state),
+                give(output, state,
+                     static_cast<detail::claim_family const*>(address)->value(claim, state),
                      {{"messaging.destination.name", detail::telemetry_text(claim.where.topic)},
                       {"messaging.destination.partition.id", detail::telemetry_text(partition)}});
             }
         });
     }
-    static void observe_failures(result to, void* instrument) {
+    static void observe_failures(result output, void* instrument) {
         namespace nostd = ::opentelemetry::nostd;
         using results = nostd::shared_ptr<::opentelemetry::metrics::ObserverResultT<double>>;
         auto const& observes = *static_cast<observed const*>(instrument);
-        nostd::get<results>(to)->Observe(static_cast<double>(observes.from->failures()));
+        nostd::get<results>(output)->Observe(static_cast<double>(observes.states->failures()));
     }
 
     std::unique_ptr<source> source_;

@@ -78,7 +78,7 @@ private:
 
 namespace detail {
 
-inline ::opentelemetry::trace::SpanContext remote_context(trace_context const& from) {
+inline ::opentelemetry::trace::SpanContext remote_context(trace_context const& context) {
     namespace trace = ::opentelemetry::trace;
     std::uint8_t trace_id[trace::TraceId::kSize];
     std::uint8_t span_id[trace::SpanId::kSize];
@@ -88,17 +88,17 @@ inline ::opentelemetry::trace::SpanContext remote_context(trace_context const& f
                                                  hex_value(digits[2 * i + 1]));
         }
     };
-    read(from.trace_id, trace_id);
-    read(from.parent_id, span_id);
-    return {trace::TraceId{trace_id}, trace::SpanId{span_id}, trace::TraceFlags{from.flags}, true,
-            trace::TraceState::FromHeader(from.tracestate)};
+    read(context.trace_id, trace_id);
+    read(context.parent_id, span_id);
+    return {trace::TraceId{trace_id}, trace::SpanId{span_id}, trace::TraceFlags{context.flags},
+            true, trace::TraceState::FromHeader(context.tracestate)};
 }
 
 /// Of the span in which a record was produced; nullopt: its headers name none, or cannot be read,
 /// which is no reason not to process it.
-inline std::optional<::opentelemetry::trace::SpanContext> creation_context(message const& of) {
+inline std::optional<::opentelemetry::trace::SpanContext> creation_context(message const& record) {
     try {
-        if (auto const context = parse_trace_context(of)) {
+        if (auto const context = parse_trace_context(record)) {
             return remote_context(*context);
         }
     } catch (std::system_error const&) { // malformed headers
@@ -209,14 +209,14 @@ public:
     ///
     /// @throws std::bad_alloc.
     trace_context context() const {
-        auto const from = span_->GetContext();
+        auto const context = span_->GetContext();
         char trace_id[2 * ::opentelemetry::trace::TraceId::kSize];
         char span_id[2 * ::opentelemetry::trace::SpanId::kSize];
-        from.trace_id().ToLowerBase16(trace_id);
-        from.span_id().ToLowerBase16(span_id);
+        context.trace_id().ToLowerBase16(trace_id);
+        context.span_id().ToLowerBase16(span_id);
         return {std::string(trace_id, std::size(trace_id)),
-                std::string(span_id, std::size(span_id)), from.trace_flags().flags(),
-                from.trace_state()->ToHeader()};
+                std::string(span_id, std::size(span_id)), context.trace_flags().flags(),
+                context.trace_state()->ToHeader()};
     }
 
 private:

@@ -138,8 +138,8 @@ public:
                          std::span<record const> records) {
         delivery awaited;
         try {
-            for (auto const& each : records) {
-                send(topic, partition, each, awaited);
+            for (auto const& content : records) {
+                send(topic, partition, content, awaited);
             }
         } catch (...) {
             wait_for(awaited);
@@ -317,7 +317,7 @@ private:
         return made;
     }
 
-    void send(std::string const& topic, std::int32_t partition, record const& what,
+    void send(std::string const& topic, std::int32_t partition, record const& content,
               delivery& awaited) {
         std::vector<rd_kafka_vu_t> fields;
         auto const add = [&](rd_kafka_vtype_t type) -> auto& {
@@ -329,16 +329,16 @@ private:
         add(RD_KAFKA_VTYPE_PARTITION).i32 = partition;
         add(RD_KAFKA_VTYPE_OPAQUE).ptr = &awaited;
         add(RD_KAFKA_VTYPE_MSGFLAGS).i = RD_KAFKA_MSG_F_COPY;
-        add(RD_KAFKA_VTYPE_KEY).mem = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(what.key);
-        add(RD_KAFKA_VTYPE_VALUE).mem = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(what.value);
-        for (auto const& each : what.headers) {
-            auto const [data, size] = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(each.value);
-            add(RD_KAFKA_VTYPE_HEADER).header = {each.name.c_str(), data,
+        add(RD_KAFKA_VTYPE_KEY).mem = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(content.key);
+        add(RD_KAFKA_VTYPE_VALUE).mem = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(content.value);
+        for (auto const& header : content.headers) {
+            auto const [data, size] = bytes<decltype(rd_kafka_vu_t{}.u.mem)>(header.value);
+            add(RD_KAFKA_VTYPE_HEADER).header = {header.name.c_str(), data,
                                                  static_cast<ssize_t>(size)};
         }
-        if (what.timestamp) {
-            auto const since =
-                std::chrono::floor<std::chrono::milliseconds>(what.timestamp->time_since_epoch());
+        if (content.timestamp) {
+            auto const since = std::chrono::floor<std::chrono::milliseconds>(
+                content.timestamp->time_since_epoch());
             add(RD_KAFKA_VTYPE_TIMESTAMP).i64 = since.count();
         }
         for (;;) {
@@ -370,16 +370,16 @@ private:
     }
 
     template <typename Bytes>
-    static Bytes bytes(std::optional<std::string> const& from) {
-        return from ? Bytes{const_cast<char*>(from->data()), from->size()} : Bytes{nullptr, 0};
+    static Bytes bytes(std::optional<std::string> const& text) {
+        return text ? Bytes{const_cast<char*>(text->data()), text->size()} : Bytes{nullptr, 0};
     }
 
     template <typename Record>
-    static record as_record(Record const& from) {
+    static record as_record(Record const& content) {
         if constexpr (std::same_as<Record, record>) {
-            return from;
+            return content;
         } else {
-            return {.value = std::string{std::string_view{from}}};
+            return {.value = std::string{std::string_view{content}}};
         }
     }
 

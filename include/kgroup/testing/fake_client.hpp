@@ -86,17 +86,17 @@ public:
     open(std::shared_ptr<detail::partition_state> const& state) {
         return std::make_shared<source>(connection_, cluster().open(state));
     }
-    void seek(std::vector<start_position> const& to) { cluster().seek(to); }
+    void seek(std::vector<start_position> const& positions) { cluster().seek(positions); }
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
         cluster().commit(id, offsets);
     }
-    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of,
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& partitions,
                            std::chrono::system_clock::time_point time, std::chrono::milliseconds) {
-        cluster().offsets_for_times(id, of, time);
+        cluster().offsets_for_times(id, partitions, time);
     }
-    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of,
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& partitions,
                    std::chrono::milliseconds) {
-        cluster().find_ends(id, of);
+        cluster().find_ends(id, partitions);
     }
     void ask_coordinator(std::uint64_t id, topic_partition const&, std::chrono::milliseconds) {
         cluster().ask_coordinator(id);
@@ -130,7 +130,8 @@ private:
     // Held by the client and by everything that came from it; the last one ends it, as with
     // librdkafka's handle.
     struct connection {
-        explicit connection(std::shared_ptr<fake_coordinator> to) : cluster(std::move(to)) {}
+        explicit connection(std::shared_ptr<fake_coordinator> coordinator)
+            : cluster(std::move(coordinator)) {}
         connection(connection const&) = delete;
         connection& operator=(connection const&) = delete;
         ~connection() {
@@ -171,8 +172,8 @@ private:
             return time ? duration_cast<milliseconds>(time->time_since_epoch()).count() : -1;
         }
         void headers(void* native, header_sink const& sink) const override {
-            for (auto const& each : static_cast<fake_cluster::record const*>(native)->headers) {
-                sink(each.name, each.value);
+            for (auto const& header : static_cast<fake_cluster::record const*>(native)->headers) {
+                sink(header.name, header.value);
             }
         }
         detail::watermarks known_watermarks() const noexcept override {

@@ -196,7 +196,7 @@ public:
     /// whether they are there, until the script lets them do something (records that reach the
     /// member, a rebalance that is not a loss) or says `end_outage`. A topic that is missing
     /// (`topic_missing`) has no ends of logs until records are added to it.
-    void report(event what) { coordinator_->report(std::move(what)); }
+    void report(event event) { coordinator_->report(std::move(event)); }
     /// The brokers answer again when they are asked.
     void end_outage() { coordinator_->end_outage(); }
 
@@ -344,11 +344,11 @@ private:
     }
 
     template <typename Record>
-    static record as_record(Record const& from) {
+    static record as_record(Record const& content) {
         if constexpr (std::same_as<Record, record>) {
-            return from;
+            return content;
         } else {
-            return {.value = std::string{std::string_view{from}}};
+            return {.value = std::string{std::string_view{content}}};
         }
     }
 

@@ -66,7 +66,7 @@ public:
     /// The queue of a partition for one claim. Under the coordinator's mutex.
     struct partition_queue {
         struct entry {
-            enum class kind { record, control, error, outdated } what;
+            enum class kind { record, control, error, outdated } type;
             std::int64_t offset = 0;
             fake_coordinator::record content{};
             std::error_code error{};
@@ -83,10 +83,10 @@ public:
     std::int64_t add(topic_partition const& where, std::span<record const> records) {
         change const now{*this};
         missing_topics_.erase(where.topic);
-        auto& to = logs_[where];
-        auto const first = to.end;
-        for (auto const& each : records) {
-            to.records.emplace(to.end++, each);
+        auto& partition_log = logs_[where];
+        auto const first = partition_log.end;
+        for (auto const& content : records) {
+            partition_log.records.emplace(partition_log.end++, content);
         }
         fetch(where);
         return records.empty() ? -1 : first;
@@ -99,9 +99,9 @@ public:
 
     void add_control(topic_partition const& where, std::int64_t count) {
         change const now{*this};
-        auto& to = logs_[where];
-        to.end += count;
-        to.controls.insert(to.end - 1);
+        auto& partition_log = logs_[where];
+        partition_log.end += count;
+        partition_log.controls.insert(partition_log.end - 1);
         fetch(where);
     }
 
@@ -154,8 +154,8 @@ public:
         }
         script([this, partitions = std::move(partitions), lost] {
             auto taken = cooperative_ && partitions ? *partitions : granted_;
-            for (auto const& each : taken) {
-                granted_.erase(each);
+            for (auto const& partition : taken) {
+                granted_.erase(partition);
             }
             rebalance({false, std::move(taken), lost});
         });
@@ -184,15 +184,15 @@ public:
         return topics_;
     }
 
-    void report(event what) {
+    void report(event event) {
         change const now{*this};
-        script([this, what = std::move(what)] {
-            away_ = away_ || what.kind == event_kind::brokers_unreachable;
-            client_notice notice{what};
-            if (what.kind == event_kind::topic_missing && what.where) {
-                missing_topics_.insert(what.where->topic);
+        script([this, event = std::move(event)] {
+            away_ = away_ || event.kind == event_kind::brokers_unreachable;
+            client_notice notice{event};
+            if (event.kind == event_kind::topic_missing && event.where) {
+                missing_topics_.insert(event.where->topic);
                 for (auto const& partition : positions_) {
-                    if (partition.first.topic == what.where->topic) {
+                    if (partition.first.topic == event.where->topic) {
                         notice.log_ends.emplace(partition.first, end_of(partition.first));
                     }
                 }
@@ -284,8 +284,8 @@ public:
         change const now{*this};
         holds_[index(kind)] = false;
         holds_next_[index(kind)] = 0;
-        for (auto const& each : std::exchange(held_[index(kind)], {})) {
-            each();
+        for (auto const& action : std::exchange(held_[index(kind)], {})) {
+            action();
         }
     }
 
@@ -321,7 +321,7 @@ public:
         }
         return static_cast<std::size_t>(std::ranges::count(found->second->entries,
                                                            partition_queue::entry::kind::record,
-                                                           &partition_queue::entry::what));
+                                                           &partition_queue::entry::type));
     }
     std::uint64_t records_taken() const {
         std::lock_guard const lock{mutex_};
@@ -349,8 +349,8 @@ public:
         initial_offset_ = initial_offset;
         initial_time_ = initial_time;
         topics_ = std::move(topics);
-        for (auto const& each : std::exchange(script_, {})) {
-            each();
+        for (auto const& line : std::exchange(script_, {})) {
+            line();
         }
     }
 
@@ -381,26 +381,26 @@ public:
                       std::vector<std::string> const& topics) {
         change const now{*this};
         client_log_offsets found{id, {}, {}};
-        for (auto const& each : places) {
-            if (auto const error = next_of(log_faults_[each.where])) {
-                found.offsets.push_back({each.where, -1, *error});
+        for (auto const& place : places) {
+            if (auto const error = next_of(log_faults_[place.where])) {
+                found.offsets.push_back({place.where, -1, *error});
             } else {
-                found.offsets.push_back({each.where, find_in_log(each), {}});
+                found.offsets.push_back({place.where, find_in_log(place), {}});
             }
         }
-        for (auto const& each : topics) {
-            found.partition_counts.emplace(each, partition_count(each));
+        for (auto const& topic : topics) {
+            found.partition_counts.emplace(topic, partition_count(topic));
         }
         push(std::move(found));
     }
 
-    void assign(std::vector<start_position> const& to, bool cooperative) {
+    void assign(std::vector<start_position> const& positions, bool cooperative) {
         change const now{*this};
         std::string line = cooperative ? "add" : "assign";
         detail::partition_set partitions;
-        for (auto const& each : to) {
-            line += " " + detail::name(each.where) + "@" + text_of(each.start);
-            partitions.insert(each.where);
+        for (auto const& start : positions) {
+            line += " " + detail::name(start.where) + "@" + text_of(start.start);
+            partitions.insert(start.where);
         }
         note(std::move(line));
         if (!accept_assignment(partitions, cooperative)) {
@@ -409,9 +409,9 @@ public:
         if (!cooperative) {
             unassign_all();
         }
-        for (auto const& each : to) {
-            place(each);
-            to_fetch_.insert(each.where);
+        for (auto const& start : positions) {
+            place(start);
+            to_fetch_.insert(start.where);
         }
         go_on();
     }
@@ -423,9 +423,9 @@ public:
             return;
         }
         if (cooperative) {
-            for (auto const& each : partitions) {
-                outdate(each);
-                positions_.erase(each);
+            for (auto const& partition : partitions) {
+                outdate(partition);
+                positions_.erase(partition);
             }
         } else {
             unassign_all();
@@ -443,27 +443,27 @@ public:
         return queue;
     }
 
-    void seek(std::vector<start_position> const& to) {
+    void seek(std::vector<start_position> const& positions) {
         change const now{*this};
-        for (auto const& each : to) {
-            note("seek " + detail::name(each.where) + "@" + text_of(each.start));
-            if (!positions_.contains(each.where)) {
-                complain("a seek in " + detail::name(each.where) + ", which is not assigned");
+        for (auto const& start : positions) {
+            note("seek " + detail::name(start.where) + "@" + text_of(start.start));
+            if (!positions_.contains(start.where)) {
+                complain("a seek in " + detail::name(start.where) + ", which is not assigned");
                 continue;
             }
-            outdate(each.where);
-            place(each);
-            fetch(each.where);
+            outdate(start.where);
+            place(start);
+            fetch(start.where);
         }
     }
 
     void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
         change const now{*this};
         std::string line = "commit";
-        for (auto const& each : offsets) {
-            line += " " + detail::name(each.where) + "=" + std::to_string(each.offset);
-            if (!each.metadata.empty()) {
-                line += " \"" + each.metadata + "\"";
+        for (auto const& commit : offsets) {
+            line += " " + detail::name(commit.where) + "=" + std::to_string(commit.offset);
+            if (!commit.metadata.empty()) {
+                line += " \"" + commit.metadata + "\"";
             }
         }
         note(std::move(line));
@@ -473,8 +473,8 @@ public:
     void subscribe(std::vector<std::string> topics) {
         change const now{*this};
         std::string line = "subscribe";
-        for (auto const& each : topics) {
-            line += " " + each;
+        for (auto const& topic : topics) {
+            line += " " + topic;
         }
         note(std::move(line));
         topics_ = std::move(topics);
@@ -487,9 +487,9 @@ public:
         carry_out(request::offsets_for_times, [this, id, partitions, time] {
             client_times found{id, {}};
             auto const error = next_fault(request::offsets_for_times).value_or(std::error_code{});
-            for (auto const& each : partitions) {
+            for (auto const& partition : partitions) {
                 found.results.push_back(
-                    {each, error ? std::nullopt : first_since(each, time), error});
+                    {partition, error ? std::nullopt : first_since(partition, time), error});
             }
             push(std::move(found));
         });
@@ -572,8 +572,8 @@ public:
         client_ = nullptr;
         later_.push_back([notify = std::exchange(notify_, nullptr)] {
         }); // what it holds is let go outside the lock
-        for (auto const& each : queues_) {
-            close(*each.second);
+        for (auto const& [where, queue] : queues_) {
+            close(*queue);
         }
         queues_.clear();
         events_.clear();
@@ -613,25 +613,25 @@ public:
     // A claim's queue: see detail::record_source.
 
     /// Where reading goes on; nullopt: something is left.
-    std::optional<std::int64_t> drain(partition_queue& from, detail::record_block& block,
+    std::optional<std::int64_t> drain(partition_queue& queue, detail::record_block& block,
                                       std::size_t byte_limit) {
         change const now{*this};
         detail::record_block::writer into{block};
-        while (!from.entries.empty() && !into.full() && into.bytes() < byte_limit) {
-            auto first = std::move(from.entries.front());
-            from.entries.pop_front();
-            switch (first.what) {
+        while (!queue.entries.empty() && !into.full() && into.bytes() < byte_limit) {
+            auto first = std::move(queue.entries.front());
+            queue.entries.pop_front();
+            switch (first.type) {
             case partition_queue::entry::kind::outdated:
                 break;
             case partition_queue::entry::kind::control:
-                consumed(from.where, first.offset);
+                consumed(queue.where, first.offset);
                 break;
             case partition_queue::entry::kind::error:
                 if (effect_of(first.error) == error_effect::ends_application) {
-                    close(from); // nothing behind it is delivered
+                    close(queue); // nothing behind it is delivered
                 }
                 later_.push_back(
-                    [reader = from.reader.lock(), ec = first.error, text = std::move(first.text)] {
+                    [reader = queue.reader.lock(), ec = first.error, text = std::move(first.text)] {
                         if (reader) {
                             reader->fail(ec, text);
                         }
@@ -644,38 +644,38 @@ public:
                     const_cast<record*>(lent.get()), lent->key ? lent->key->data() : nullptr,
                     lent->key ? lent->key->size() : 0, lent->value ? lent->value->data() : nullptr,
                     lent->value ? lent->value->size() : 0, first.offset);
-                consumed(from.where, first.offset);
+                consumed(queue.where, first.offset);
                 ++records_taken_;
                 lent_.emplace(lent.get(), std::move(lent));
                 break;
             }
         }
-        return position_behind(from);
+        return position_behind(queue);
     }
 
     /// Takes away what would not be delivered, up to the first record. Where reading goes on;
     /// nullopt: something is left.
-    std::optional<std::int64_t> look(partition_queue& from) {
+    std::optional<std::int64_t> look(partition_queue& queue) {
         using kind = partition_queue::entry::kind;
         std::lock_guard const lock{mutex_};
-        while (!from.entries.empty() && (from.entries.front().what == kind::control ||
-                                         from.entries.front().what == kind::outdated)) {
-            if (from.entries.front().what == kind::control) {
-                consumed(from.where, from.entries.front().offset);
+        while (!queue.entries.empty() && (queue.entries.front().type == kind::control ||
+                                          queue.entries.front().type == kind::outdated)) {
+            if (queue.entries.front().type == kind::control) {
+                consumed(queue.where, queue.entries.front().offset);
             }
-            from.entries.pop_front();
+            queue.entries.pop_front();
         }
-        return position_behind(from);
+        return position_behind(queue);
     }
 
-    std::size_t waiting(partition_queue const& in) const {
+    std::size_t waiting(partition_queue const& queue) const {
         std::lock_guard const lock{mutex_};
-        return in.entries.size();
+        return queue.entries.size();
     }
 
-    void close_queue(partition_queue& which) {
+    void close_queue(partition_queue& queue) {
         std::lock_guard const lock{mutex_};
-        close(which);
+        close(queue);
     }
 
     void free_records(detail::record const* first, std::size_t count) {
@@ -717,20 +717,20 @@ private:
     // done behind it.
     class change {
     public:
-        explicit change(fake_coordinator& of) : of_(of), lock_(of.mutex_) {}
+        explicit change(fake_coordinator& owner) : owner_(owner), lock_(owner.mutex_) {}
         change(change const&) = delete;
         change& operator=(change const&) = delete;
         ~change() {
-            auto const woken = std::exchange(of_.woken_, {});
-            auto const later = std::exchange(of_.later_, {});
+            auto const woken = std::exchange(owner_.woken_, {});
+            auto const later = std::exchange(owner_.later_, {});
             lock_.unlock();
-            for (auto const& each : later) {
-                each();
+            for (auto const& action : later) {
+                action();
             }
         }
 
     private:
-        fake_coordinator& of_;
+        fake_coordinator& owner_;
         std::unique_lock<std::mutex> lock_;
     };
 
@@ -746,13 +746,13 @@ private:
     }
 
     // Now, or when it is released.
-    void carry_out(request kind, std::function<void()> what) {
+    void carry_out(request kind, std::function<void()> action) {
         auto& next = holds_next_[index(kind)];
         if (holds_[index(kind)] || next != 0) {
             next -= next != 0 ? 1 : 0;
-            held_[index(kind)].push_back(std::move(what));
+            held_[index(kind)].push_back(std::move(action));
         } else {
-            what();
+            action();
         }
     }
 
@@ -764,36 +764,36 @@ private:
         }
     }
 
-    void rebalance(membership_change what) {
-        away_ = away_ && what.lost;
+    void rebalance(membership_change membership) {
+        away_ = away_ && membership.lost;
         // Nothing is handed over from here on, and what was fetched is fetched again after the
         // answer.
-        for (auto const& each : std::exchange(ahead_, {})) {
-            if (auto const found = positions_.find(each); found != positions_.end()) {
-                outdate(each);
+        for (auto const& partition : std::exchange(ahead_, {})) {
+            if (auto const found = positions_.find(partition); found != positions_.end()) {
+                outdate(partition);
                 found->second.fetch = found->second.consumed;
-                to_fetch_.insert(each);
+                to_fetch_.insert(partition);
             }
         }
         ++arriving_;
-        push(std::move(what));
+        push(std::move(membership));
     }
     bool rebalancing() const noexcept { return arriving_ != 0 || unanswered_; }
 
-    client_event see(membership_change const& what) {
+    client_event see(membership_change const& membership) {
         --arriving_;
-        unanswered_ = what;
-        auto const* const how = what.assignment ? (cooperative_ ? "added" : "assigned")
-                                : what.lost     ? "lost"
-                                : cooperative_  ? "removed"
-                                                : "revoked";
-        note(std::string{"> "} + how + list(what.partitions));
-        if (what.assignment) {
+        unanswered_ = membership;
+        auto const* const how = membership.assignment ? (cooperative_ ? "added" : "assigned")
+                                : membership.lost     ? "lost"
+                                : cooperative_        ? "removed"
+                                                      : "revoked";
+        note(std::string{"> "} + how + list(membership.partitions));
+        if (membership.assignment) {
             return client_rebalance{
-                detail::session_machine::assigned{what.partitions, cooperative_}};
+                detail::session_machine::assigned{membership.partitions, cooperative_}};
         }
         return client_rebalance{
-            detail::session_machine::revoked{what.partitions, cooperative_, what.lost}};
+            detail::session_machine::revoked{membership.partitions, cooperative_, membership.lost}};
     }
 
     // Eager answers are wholes and must fit the newest rebalance. Cooperative ones are differences,
@@ -804,8 +804,8 @@ private:
             complain("an answer of the other protocol");
         } else if (!cooperative && (!to_assignment || partitions != unanswered_->partitions)) {
             complain("an assignment that does not answer the newest rebalance:" + list(partitions));
-        } else if (cooperative && std::ranges::any_of(partitions, [this](auto const& each) {
-                       return positions_.contains(each);
+        } else if (cooperative && std::ranges::any_of(partitions, [this](auto const& partition) {
+                       return positions_.contains(partition);
                    })) {
             complain("an assignment of what is assigned already:" + list(partitions));
             return false;
@@ -821,8 +821,8 @@ private:
             complain("an answer of the other protocol");
         } else if (!cooperative && !to_revocation) {
             complain("a revocation that does not answer the newest rebalance:" + list(partitions));
-        } else if (cooperative && !std::ranges::all_of(partitions, [this](auto const& each) {
-                       return positions_.contains(each);
+        } else if (cooperative && !std::ranges::all_of(partitions, [this](auto const& partition) {
+                       return positions_.contains(partition);
                    })) {
             complain("a revocation of what is not assigned:" + list(partitions));
             return false;
@@ -838,8 +838,8 @@ private:
         if (rebalancing()) {
             return;
         }
-        for (auto const& each : std::exchange(to_fetch_, {})) {
-            fetch(each);
+        for (auto const& partition : std::exchange(to_fetch_, {})) {
+            fetch(partition);
         }
         if (!closing_ || closed_) {
             return;
@@ -855,15 +855,15 @@ private:
 
     detail::partition_set assigned_partitions() const {
         detail::partition_set all;
-        for (auto const& each : positions_) {
-            all.insert(each.first);
+        for (auto const& [where, state] : positions_) {
+            all.insert(where);
         }
         return all;
     }
 
     void unassign_all() {
-        for (auto const& each : positions_) {
-            outdate(each.first);
+        for (auto const& [where, state] : positions_) {
+            outdate(where);
         }
         positions_.clear();
     }
@@ -872,12 +872,12 @@ private:
 
     using member_event = std::variant<membership_change, client_event>;
 
-    template <typename What>
-    void push(What what) {
-        if constexpr (std::same_as<What, membership_change>) {
-            events_.push_back(std::move(what));
+    template <typename Event>
+    void push(Event event) {
+        if constexpr (std::same_as<Event, membership_change>) {
+            events_.push_back(std::move(event));
         } else {
-            events_.push_back(client_event{std::move(what)});
+            events_.push_back(client_event{std::move(event)});
         }
         if (events_.size() == 1) {
             wake_member();
@@ -911,18 +911,18 @@ private:
         }
         client_offsets found{id, {}, {}, {}};
         std::map<std::string, std::int32_t> highest;
-        for (auto const& each : partitions) {
-            auto const error = next_of(look_up_faults_[each]).value_or(std::error_code{});
-            found.offsets.push_back(error ? committed_offset{each, -1, {}, error}
-                                          : committed_of(each));
-            auto& last = highest.try_emplace(each.topic, each.partition).first->second;
-            last = (std::max)(last, each.partition);
+        for (auto const& where : partitions) {
+            auto const error = next_of(look_up_faults_[where]).value_or(std::error_code{});
+            found.offsets.push_back(error ? committed_offset{where, -1, {}, error}
+                                          : committed_of(where));
+            auto& last = highest.try_emplace(where.topic, where.partition).first->second;
+            last = (std::max)(last, where.partition);
         }
         detail::partition_set const asked{partitions.begin(), partitions.end()};
         for (auto const& [topic, last] : lower ? highest : std::map<std::string, std::int32_t>{}) {
-            for (topic_partition each{topic, 0}; each.partition < last; ++each.partition) {
-                if (!asked.contains(each)) {
-                    found.lower.push_back(committed_of(each));
+            for (topic_partition where{topic, 0}; where.partition < last; ++where.partition) {
+                if (!asked.contains(where)) {
+                    found.lower.push_back(committed_of(where));
                 }
             }
         }
@@ -951,14 +951,14 @@ private:
                 count = (std::max)(count, where.partition + 1);
             }
         };
-        for (auto const& each : logs_) {
-            consider(each.first);
+        for (auto const& [where, content] : logs_) {
+            consider(where);
         }
-        for (auto const& each : committed_) {
-            consider(each.first);
+        for (auto const& [where, commit] : committed_) {
+            consider(where);
         }
-        for (auto const& each : granted_) {
-            consider(each);
+        for (auto const& where : granted_) {
+            consider(where);
         }
         return count;
     }
@@ -971,19 +971,19 @@ private:
             answer.error = *error;
         }
         std::error_code refused;
-        for (auto const& each : offsets) {
+        for (auto const& commit : offsets) {
             auto error = answer.error;
             if (!error) {
-                error = next_of(commit_faults_[each.where]).value_or(std::error_code{});
+                error = next_of(commit_faults_[commit.where]).value_or(std::error_code{});
                 refused = error ? error : refused;
             }
             if (!error) {
-                committed_.insert_or_assign(each.where, each);
+                committed_.insert_or_assign(commit.where, commit);
             }
-            answer.results.push_back({each.where, error});
+            answer.results.push_back({commit.where, error});
         }
-        for (auto& each : answer.results) {
-            each.error = each.error ? each.error : refused;
+        for (auto& result : answer.results) {
+            result.error = result.error ? result.error : refused;
         }
         return answer;
     }
@@ -1029,9 +1029,9 @@ private:
     // else.
     void fetch(topic_partition const& where) {
         auto const at = positions_.find(where);
-        auto const to = queues_.find(where);
-        if (at == positions_.end() || at->second.held_back || to == queues_.end() ||
-            to->second->closed || withheld_.contains(where)) {
+        auto const queue = queues_.find(where);
+        if (at == positions_.end() || at->second.held_back || queue == queues_.end() ||
+            queue->second->closed || withheld_.contains(where)) {
             return;
         }
         if (rebalancing()) {
@@ -1042,11 +1042,11 @@ private:
         if (next > end_of(where)) {
             if (initial_offset_ == offset_reset::none) {
                 next = end_of(where);
-                put(*to->second, {partition_queue::entry::kind::error,
-                                  0,
-                                  {},
-                                  errc::offset_out_of_range,
-                                  "offset out of range"});
+                put(*queue->second, {partition_queue::entry::kind::error,
+                                     0,
+                                     {},
+                                     errc::offset_out_of_range,
+                                     "offset out of range"});
                 return;
             }
             auto const from = std::exchange(
@@ -1054,33 +1054,34 @@ private:
             at->second.consumed = next;
             push(client_position_reset{where, from, next});
         }
-        auto const& of = logs_[where];
-        away_ = away_ &&
-                of.records.lower_bound(next) == of.records.end(); // who hands over records is there
-        auto control = of.controls.lower_bound(next);
+        auto const& partition_log = logs_[where];
+        away_ = away_ && partition_log.records.lower_bound(next) ==
+                             partition_log.records.end(); // who hands over records is there
+        auto control = partition_log.controls.lower_bound(next);
         auto const put_controls = [&](std::int64_t before) {
-            for (; control != of.controls.end() && *control < before; ++control) {
-                put(*to->second, {partition_queue::entry::kind::control, *control, {}, {}, {}});
+            for (; control != partition_log.controls.end() && *control < before; ++control) {
+                put(*queue->second, {partition_queue::entry::kind::control, *control, {}, {}, {}});
             }
         };
-        for (auto each = of.records.lower_bound(next); each != of.records.end(); ++each) {
-            put_controls(each->first);
-            put(*to->second,
-                {partition_queue::entry::kind::record, each->first, each->second, {}, {}});
+        for (auto entry = partition_log.records.lower_bound(next);
+             entry != partition_log.records.end(); ++entry) {
+            put_controls(entry->first);
+            put(*queue->second,
+                {partition_queue::entry::kind::record, entry->first, entry->second, {}, {}});
         }
-        put_controls(of.end);
+        put_controls(partition_log.end);
         next = end_of(where);
     }
 
-    std::optional<std::int64_t> position_behind(partition_queue const& of) {
-        auto const at = positions_.find(of.where);
-        if (at == positions_.end() || !of.entries.empty()) {
+    std::optional<std::int64_t> position_behind(partition_queue const& queue) {
+        auto const at = positions_.find(queue.where);
+        if (at == positions_.end() || !queue.entries.empty()) {
             return std::nullopt;
         }
         if (at->second.fetch == at->second.consumed) {
-            ahead_.erase(of.where);
+            ahead_.erase(queue.where);
         }
-        return of.closed ? std::nullopt : std::optional{at->second.consumed};
+        return queue.closed ? std::nullopt : std::optional{at->second.consumed};
     }
 
     void consumed(topic_partition const& where, std::int64_t offset) {
@@ -1089,20 +1090,20 @@ private:
         }
     }
 
-    void put(partition_queue& to, partition_queue::entry what) {
-        if (to.closed) {
+    void put(partition_queue& queue, partition_queue::entry entry) {
+        if (queue.closed) {
             return;
         }
-        to.entries.push_back(std::move(what));
-        ahead_.insert(to.where);
-        if (to.entries.size() != 1) {
+        queue.entries.push_back(std::move(entry));
+        ahead_.insert(queue.where);
+        if (queue.entries.size() != 1) {
             return; // only a queue that was empty wakes
         }
-        if (auto& drop = wake_ups_to_drop_[to.where]; drop != 0) {
+        if (auto& drop = wake_ups_to_drop_[queue.where]; drop != 0) {
             --drop;
             return;
         }
-        if (auto reader = to.reader.lock()) {
+        if (auto reader = queue.reader.lock()) {
             reader->notify(); // under the lock: none comes after the queue was closed
             woken_.push_back(std::move(reader));
         }
@@ -1111,43 +1112,43 @@ private:
     // What is in the queue must not be read any more, but still fills it until it is taken out.
     void outdate(topic_partition const& where) {
         if (auto const found = queues_.find(where); found != queues_.end()) {
-            for (auto& each : found->second->entries) {
-                each.what = partition_queue::entry::kind::outdated;
+            for (auto& entry : found->second->entries) {
+                entry.type = partition_queue::entry::kind::outdated;
             }
         }
     }
 
-    static void close(partition_queue& which) {
-        which.closed = true;
-        which.entries.clear();
+    static void close(partition_queue& queue) {
+        queue.closed = true;
+        queue.entries.clear();
     }
 
     // The trace.
 
     void note(std::string line) { trace_.push_back(std::move(line)); }
-    void note(client_event const& what) {
-        if (auto const* const offsets = std::get_if<client_offsets>(&what)) {
+    void note(client_event const& event) {
+        if (auto const* const offsets = std::get_if<client_offsets>(&event)) {
             auto const fails = initial_offset_ == offset_reset::none && !initial_time_;
-            auto const lacks = [&](committed_offset const& each) {
-                return each.error || (fails && each.offset < 0);
+            auto const lacks = [&](committed_offset const& offset) {
+                return offset.error || (fails && offset.offset < 0);
             };
             note(offsets->error || std::ranges::any_of(offsets->offsets, lacks) ? "> no offsets"
                                                                                 : "> offsets");
-        } else if (auto const* const commit = std::get_if<client_commit>(&what)) {
+        } else if (auto const* const commit = std::get_if<client_commit>(&event)) {
             auto const all =
-                !commit->error && std::ranges::none_of(commit->results, [](auto const& each) {
-                    return bool{each.error};
+                !commit->error && std::ranges::none_of(commit->results, [](auto const& result) {
+                    return bool{result.error};
                 });
             note(all ? "> committed" : "> not committed");
-        } else if (std::holds_alternative<client_times>(what)) {
+        } else if (std::holds_alternative<client_times>(event)) {
             note("> offsets for times");
-        } else if (std::holds_alternative<client_token_wanted>(what)) {
+        } else if (std::holds_alternative<client_token_wanted>(event)) {
             note("> token wanted");
-        } else if (std::holds_alternative<client_fatal>(what)) {
+        } else if (std::holds_alternative<client_fatal>(event)) {
             note("> expelled");
         }
     }
-    void complain(std::string what) { complaints_.push_back(std::move(what)); }
+    void complain(std::string complaint) { complaints_.push_back(std::move(complaint)); }
 
     static std::string text_of(std::int64_t start) {
         return start == start_position::log_end         ? "end"
@@ -1158,8 +1159,8 @@ private:
     template <typename Partitions>
     static std::string list(Partitions const& partitions) {
         std::string text;
-        for (auto const& each : partitions) {
-            text += " " + detail::name(each);
+        for (auto const& partition : partitions) {
+            text += " " + detail::name(partition);
         }
         return text;
     }

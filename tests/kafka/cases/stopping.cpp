@@ -66,10 +66,10 @@ void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
         kgroup::detail::rdkafka_client client{given};
         client.start([&] { told = true; });
         auto const arrives = [&](bool assignment) {
-            while (auto const what = client.poll()) {
-                auto const* const found = std::get_if<kgroup::client_rebalance>(&*what);
+            while (auto const event = client.poll()) {
+                auto const* const found = std::get_if<kgroup::client_rebalance>(&*event);
                 if (found && std::holds_alternative<kgroup::detail::session_machine::assigned>(
-                                 found->what) == assignment) {
+                                 found->change) == assignment) {
                     return true;
                 }
             }

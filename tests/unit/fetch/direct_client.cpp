@@ -72,8 +72,8 @@ struct fixture {
     std::optional<kgroup::event> told() {
         while (auto next = client->poll()) {
             auto* const notice = std::get_if<client_notice>(&*next);
-            if (notice && notice->what.kind == event_kind::handed_over) {
-                return notice->what;
+            if (notice && notice->event.kind == event_kind::handed_over) {
+                return notice->event;
             }
         }
         return std::nullopt;

@@ -167,13 +167,13 @@ private:
     public:
         inline static asio::execution_context::id id;
 
-        explicit all_of_context(asio::execution_context& in) : service(in) {}
+        explicit all_of_context(asio::execution_context& context) : service(context) {}
 
         void add(std::weak_ptr<auto_reset_event> place) {
             process_.renew();
             std::lock_guard const lock{mutex_};
             if (places_.size() >= look_at_) { // not at each: their number does not grow
-                std::erase_if(places_, [](auto const& each) { return each.expired(); });
+                std::erase_if(places_, [](auto const& reference) { return reference.expired(); });
                 look_at_ = (std::max<std::size_t>)(2 * places_.size(), 16);
             }
             places_.push_back(std::move(place));
@@ -189,8 +189,8 @@ private:
                 std::lock_guard const lock{mutex_};
                 all.swap(places_);
             }
-            for (auto const& each : all) {
-                if (auto const place = each.lock()) {
+            for (auto const& reference : all) {
+                if (auto const place = reference.lock()) {
                     place->waiter_.drop();
                 }
             }
@@ -206,24 +206,25 @@ private:
         using allocator_type = reusing_allocator<std::byte>;
         using action = void (*)(auto_reset_event&, std::uint64_t);
 
-        operation(std::shared_ptr<auto_reset_event> at, action done, std::uint64_t of = 0) noexcept
+        operation(std::shared_ptr<auto_reset_event> at, action done,
+                  std::uint64_t wait = 0) noexcept
             : place(std::move(at)),
-              what(done),
-              number(of),
+              step(done),
+              number(wait),
               memory(&place->memory_) {}
 
         // Also of one that was moved from: Asio asks it where the memory goes that it had taken
         // before something threw.
         allocator_type get_allocator() const noexcept { return allocator_type{{place, memory}}; }
-        void operator()() const { what(*place, number); }
+        void operator()() const { step(*place, number); }
         void operator()(std::error_code ec) const {
             if (!ec) {
-                what(*place, number);
+                step(*place, number);
             }
         }
 
         std::shared_ptr<auto_reset_event> place;
-        action what;
+        action step;
         std::uint64_t number;
         handler_memory* memory;
     };

@@ -16,19 +16,19 @@ class handler_memory {
 public:
     /// Null: there is none left, or not so much.
     void* take(std::size_t size) noexcept {
-        for (auto& each : blocks_) {
-            if (size <= sizeof each.bytes &&
-                !each.taken.exchange(true, std::memory_order_acquire)) {
-                return each.bytes;
+        for (auto& slot : blocks_) {
+            if (size <= sizeof slot.bytes &&
+                !slot.taken.exchange(true, std::memory_order_acquire)) {
+                return slot.bytes;
             }
         }
         return nullptr;
     }
     /// false: it is not from here.
     bool give_back(void* memory) noexcept {
-        for (auto& each : blocks_) {
-            if (memory == each.bytes) {
-                each.taken.store(false, std::memory_order_release);
+        for (auto& slot : blocks_) {
+            if (memory == slot.bytes) {
+                slot.taken.store(false, std::memory_order_release);
                 return true;
             }
         }

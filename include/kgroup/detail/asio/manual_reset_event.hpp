@@ -35,8 +35,8 @@ public:
     void set() noexcept {
         std::lock_guard const lock{mutex_}; // throughout, and a waiter goes on behind it
         happened_ = true;
-        for (auto const& each : waiters_) {
-            each->notify();
+        for (auto const& waiter : waiters_) {
+            waiter->notify();
         }
         waiters_.clear();
     }

@@ -92,7 +92,7 @@ public:
     /// Something that an algorithm over the claim has to tell.
     virtual void report_of_claim(event told) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec,
-                                  std::string_view what) noexcept = 0;
+                                  std::string_view text) noexcept = 0;
 };
 
 /// One partition for the time in which this member owns it: its queue, its marks, the strand its
@@ -243,7 +243,7 @@ public:
     enum class wait_for { nothing, records, acks, its_turn, own_work };
 
     /// Waits for `notify`, as `auto_reset_event` does.
-    asio::awaitable<bool> wait(clock::time_point deadline, wait_for what);
+    asio::awaitable<bool> wait(clock::time_point deadline, wait_for cause);
     /// A receive gives the end: what the handler would be cancelled for otherwise. Claim's strand.
     void end_told() noexcept;
     /// A receive runs by itself, for a completion handler: meanwhile the handler is not cancelled
@@ -254,8 +254,8 @@ public:
     void tell_kept() noexcept;
     void wait_over() noexcept { waits_for_.store(wait_for::nothing, std::memory_order_relaxed); }
     bool waiting() const noexcept {
-        auto const what = waits_for_.load(std::memory_order_relaxed);
-        return what == wait_for::records || what == wait_for::acks;
+        auto const cause = waits_for_.load(std::memory_order_relaxed);
+        return cause == wait_for::records || cause == wait_for::acks;
     }
     /// Whether an algorithm over the claim watches over its own progress.
     bool has_own_work() const noexcept {
@@ -300,8 +300,8 @@ public:
         auto const& last = first[count - 1];
         tracker_.deliver(first->offset, last.offset, count);
         auto const epoch = tracker_.epoch();
-        for (auto* each = first; each <= &last; ++each) {
-            each->epoch = epoch;
+        for (auto* record = first; record <= &last; ++record) {
+            record->epoch = epoch;
         }
         if (initial_offset() < 0) {
             initial_offset_.store(first->offset, std::memory_order_relaxed);
@@ -350,20 +350,20 @@ public:
 
     /// Not all of these are the records that were to come next: ordinary after compaction and
     /// transactions, unless what lies between is no longer, or not yet, in the log.
-    void explain_gaps(record_block& in) {
-        auto const next = position() < 0 ? in[0].offset : position();
-        if (in[0].offset < next) {
-            tracker_.rebase(in[0].offset); // also before the first record: what was committed is of
-                                           // a log that is no more
+    void explain_gaps(record_block& block) {
+        auto const next = position() < 0 ? block[0].offset : position();
+        if (block[0].offset < next) {
+            tracker_.rebase(block[0].offset); // also before the first record: what was committed is
+                                              // of a log that is no more
         }
-        explain_gaps(in, next);
+        explain_gaps(block, next);
     }
     /// The same for records behind others that are not delivered yet: `next` was to come.
-    void explain_gaps(record_block& in, std::int64_t next) {
+    void explain_gaps(record_block& block, std::int64_t next) {
         auto const low = source_->known_watermarks().low;
         auto const observer = observer_.lock();
-        for (std::size_t i = 0; i != in.size(); ++i) {
-            auto const offset = in[i].offset;
+        for (std::size_t i = 0; i != block.size(); ++i) {
+            auto const offset = block[i].offset;
             if (observer && (offset < next || (offset > next && low > next))) {
                 observer->position_moved(where_, next, offset);
             }
@@ -404,7 +404,7 @@ public:
                 return block;
             }
             // A smaller one has had its time.
-            std::erase_if(blocks_, [&](auto const& each) { return each.get() == &block; });
+            std::erase_if(blocks_, [&](auto const& owned) { return owned.get() == &block; });
         }
         auto& block = *blocks_.emplace_back(std::make_unique<record_block>(capacity));
         block.belongs_to(*this);
@@ -481,9 +481,9 @@ public:
             observer->report_of_claim(std::move(told));
         }
     }
-    void fail(std::error_code ec, std::string_view what) const noexcept {
+    void fail(std::error_code ec, std::string_view text) const noexcept {
         if (auto const observer = observer_.lock()) {
-            observer->partition_failed(where_, ec, what);
+            observer->partition_failed(where_, ec, text);
         }
     }
 
@@ -543,9 +543,9 @@ inline void record_block::release(holds given_up) noexcept {
     }
 }
 
-inline void record_block::give_up(record& of) noexcept {
-    if (end_once(of.given_up)) {
-        release({.messages = 1, .places = of.alone});
+inline void record_block::give_up(record& record) noexcept {
+    if (end_once(record.given_up)) {
+        release({.messages = 1, .places = record.alone});
     }
 }
 

@@ -53,8 +53,8 @@ KGROUP_INLINE bool partition_state::cancel_pending() const noexcept {
 }
 
 KGROUP_INLINE asio::awaitable<bool> partition_state::wait(clock::time_point deadline,
-                                                          wait_for what) {
-    waits_for_.store(what, std::memory_order_relaxed);
+                                                          wait_for cause) {
+    waits_for_.store(cause, std::memory_order_relaxed);
     return waiting_place_->wait(deadline);
 }
 

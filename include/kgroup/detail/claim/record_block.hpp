@@ -98,22 +98,22 @@ public:
 
     /// From here on each record is held twice, see `holds`. `sequence`: the first one's number in
     /// the order of delivery in the claim. Claim's strand.
-    void lend(std::shared_ptr<partition_state> owner, record_owner& from,
+    void lend(std::shared_ptr<partition_state> owner, record_owner& lender,
               std::uint64_t sequence) noexcept {
         owner_ = std::move(owner);
-        from_ = &from;
+        from_ = &lender;
         first_sequence_ = sequence;
         held_.store(all(), std::memory_order_relaxed);
         at_hand_ = true;
     }
-    std::uint64_t sequence_of(record const& in) const noexcept {
-        return first_sequence_ + static_cast<std::uint64_t>(&in - records_);
+    std::uint64_t sequence_of(record const& record) const noexcept {
+        return first_sequence_ + static_cast<std::uint64_t>(&record - records_);
     }
 
     /// Takes over the records of another block from `first` on, which nobody holds: none was
     /// delivered, or lent. They stand behind those that are here, where there is room. Claim's
     /// strand.
-    void take_over(record_block& from, record* first) noexcept; // record_writer.hpp
+    void take_over(record_block& block, record* first) noexcept; // record_writer.hpp
     /// For a block that was lent, and ends before `first` now: gives up what was behind. The claim
     /// goes on to another block. Claim's strand.
     void end_before(record* first) noexcept {
@@ -126,7 +126,7 @@ public:
     /// Gives up so many holds; the last one frees all records. Any thread.
     void release(holds given_up) noexcept; // defined with partition_state
     /// The message of a record of this block is destroyed. Any thread.
-    void give_up(record& of) noexcept; // defined with partition_state
+    void give_up(record& record) noexcept; // defined with partition_state
     /// Notes the end of a message or of a batch of this block. false: it has ended before, which is
     /// told; nothing is to be released.
     bool end_once(std::atomic<bool>& over) noexcept; // defined with partition_state

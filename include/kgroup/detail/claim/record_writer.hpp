@@ -70,12 +70,12 @@ private:
     bool gaps_;
 };
 
-inline void record_block::take_over(record_block& from, record* first) noexcept {
+inline void record_block::take_over(record_block& block, record* first) noexcept {
     if (size_ == 0) {
-        fetched_ = from.fetched_;
+        fetched_ = block.fetched_;
     }
     writer into{*this};
-    for (auto* taken = first; taken != from.records_ + from.size_; ++taken) {
+    for (auto* taken = first; taken != block.records_ + block.size_; ++taken) {
         into.append(taken->native, taken->key, taken->key_size, taken->value, taken->value_size,
                     taken->offset);
     }

@@ -56,8 +56,8 @@ inline std::string quoted(std::string_view text) {
     return "'" + shown(text.substr(0, longest)) + (text.size() > longest ? "…'" : "'");
 }
 
-[[noreturn]] inline void refuse_config(std::string const& what) {
-    throw std::system_error{errc::invalid_config, shown(what)};
+[[noreturn]] inline void refuse_config(std::string const& complaint) {
+    throw std::system_error{errc::invalid_config, shown(complaint)};
 }
 
 // Kafka's rule for the names of topics and of static members.
@@ -227,9 +227,9 @@ inline void check(config const& given) {
         if (given.assignors.empty()) {
             refuse_config("assignors: at least one is needed");
         }
-        for (auto const each : given.assignors) {
-            check_enumerator("assignors", each, assignor::cooperative_sticky);
-            if (std::count(given.assignors.begin(), given.assignors.end(), each) > 1) {
+        for (auto const strategy : given.assignors) {
+            check_enumerator("assignors", strategy, assignor::cooperative_sticky);
+            if (std::count(given.assignors.begin(), given.assignors.end(), strategy) > 1) {
                 refuse_config("assignors: one is named twice");
             }
         }

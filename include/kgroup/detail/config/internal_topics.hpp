@@ -23,7 +23,7 @@ public:
     /// might match others
     explicit internal_topics(std::vector<std::string> const& topics)
         : hidden_(std::none_of(topics.begin(), topics.end(),
-                               [](auto const& each) { return is_meant(each); })) {
+                               [](auto const& topic) { return is_meant(topic); })) {
         check(topics);
     }
 
@@ -33,15 +33,15 @@ public:
     ///
     /// @throws std::system_error `errc::invalid_config`
     void check(std::vector<std::string> const& topics) const {
-        for (auto const& each : topics) {
-            if (hidden_ && is_meant(each)) {
-                refuse_config("topics: '" + each +
+        for (auto const& topic : topics) {
+            if (hidden_ && is_meant(topic)) {
+                refuse_config("topics: '" + topic +
                               "' is internal to Kafka, and this group does not see internal "
                               "topics, which is settled "
                               "when it is made: name one in its configuration");
             }
-            if (!hidden_ && each.front() == '^' && !is_meant(each) && !begins_otherwise(each)) {
-                refuse_config("topics: '" + each +
+            if (!hidden_ && topic.front() == '^' && !is_meant(topic) && !begins_otherwise(topic)) {
+                refuse_config("topics: '" + topic +
                               "' might match internal topics ('__...') that are not meant, because "
                               "this group names "
                               "one or more of them: begin it with other characters than '_', or "

@@ -89,7 +89,7 @@ public:
         }
         auto event = native_.poll();
         if (auto* const notice = event ? std::get_if<client_notice>(&*event) : nullptr;
-            notice && notice->what.kind == event_kind::topic_missing) {
+            notice && notice->event.kind == event_kind::topic_missing) {
             for (auto& [where, end] : notice->log_ends) {
                 if (auto const found = claims_.find(where); found != claims_.end()) {
                     end = found->second->source->known_watermarks().high;

@@ -161,19 +161,19 @@ private:
     // Empty: there is nothing to come.
     static std::string reason_of(log_end_look const& log, claim_look const& at) {
         auto const position = (std::max)({at.position, log.low, std::int64_t{0}});
-        auto const from = std::to_string(position);
+        auto const offset = std::to_string(position);
         if (log.error) {
             return "the partition's leader has not said whether there are records from offset " +
-                   from + " on: " + log.error.message();
+                   offset + " on: " + log.error.message();
         }
         if (log.end > position) {
             return "the log goes up to offset " + std::to_string(log.end) +
-                   " and nothing comes from " + from +
+                   " and nothing comes from " + offset +
                    " on, though the leader answers; a damaged record is a possible reason, or "
                    "fetches that are refused";
         }
         if (log.high_watermark > position) {
-            return "a transaction is open: it holds back what is written from offset " + from +
+            return "a transaction is open: it holds back what is written from offset " + offset +
                    " to " + std::to_string(log.high_watermark);
         }
         return {};

@@ -30,13 +30,13 @@ public:
     explicit ending_times(settings given) : settings_(given) {}
 
     /// What `config::close_timeout` says of handlers.
-    static clock::duration handlers_share(settings const& of) {
-        auto const all = of.close_timeout;
+    static clock::duration handlers_share(settings const& limits) {
+        auto const all = limits.close_timeout;
         auto const kept =
-            (std::min<clock::duration>)(all / 4, of.commit_timeout + std::chrono::seconds{1});
+            (std::min<clock::duration>)(all / 4, limits.commit_timeout + std::chrono::seconds{1});
         auto const share = all - kept;
-        return of.rebalance_deadline > share && of.rebalance_deadline <= all / 10 * 9
-                   ? of.rebalance_deadline
+        return limits.rebalance_deadline > share && limits.rebalance_deadline <= all / 10 * 9
+                   ? limits.rebalance_deadline
                    : share;
     }
 

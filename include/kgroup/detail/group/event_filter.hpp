@@ -31,16 +31,16 @@ public:
     static constexpr std::size_t capacity = 20000;
 
     /// Whether to report it now; then `suppressed` is set.
-    bool passes(event& what, clock::time_point now) {
-        if (!repeats(what)) {
+    bool passes(event& event, clock::time_point now) {
+        if (!repeats(event)) {
             return true;
         }
-        auto const key = key_of(what);
+        auto const key = key_of(event);
         auto found = known_.find(key);
         if (found == known_.end()) {
             make_room(now);
             if (known_.size() == capacity) {
-                return passes(crowd_[key.common], what, now);
+                return passes(crowd_[key.common], event, now);
             }
             found = known_.emplace(key, order_.insert(order_.end(), {key, {}})).first;
             if (auto const crowd = crowd_.find(key.common); crowd != crowd_.end()) {
@@ -48,7 +48,7 @@ public:
                 counted.suppressed = std::exchange(crowd->second.suppressed, 0);
             }
         }
-        if (!passes(found->second->counted, what, now)) {
+        if (!passes(found->second->counted, event, now)) {
             return false;
         }
         order_.splice(order_.end(), order_, found->second); // by the time of the last that passed
@@ -92,13 +92,13 @@ private:
         count counted;
     };
 
-    static bool passes(count& counted, event& what, clock::time_point now) {
+    static bool passes(count& counted, event& event, clock::time_point now) {
         if (now < counted.next) {
             ++counted.suppressed;
             return false;
         }
         counted.next = now + interval;
-        what.suppressed = std::exchange(counted.suppressed, 0);
+        event.suppressed = std::exchange(counted.suppressed, 0);
         return true;
     }
 
@@ -115,8 +115,8 @@ private:
         }
     }
 
-    static bool repeats(event const& what) noexcept {
-        switch (what.kind) {
+    static bool repeats(event const& event) noexcept {
+        switch (event.kind) {
         case event_kind::claim_stalled:
         case event_kind::mark_refused:
         case event_kind::mark_beyond_end:
@@ -132,19 +132,19 @@ private:
         case event_kind::client_error:
             return true;
         case event_kind::client_log:
-            return what.level != severity::debug; // comes only if asked for
+            return event.level != severity::debug; // comes only if asked for
         default:
             return false;
         }
     }
 
-    static event_key key_of(event const& what) {
+    static event_key key_of(event const& event) {
         auto const by_text =
-            what.kind == event_kind::client_log || what.kind == event_kind::topic_missing;
-        auto const text = by_text ? std::string_view{what.text} : speaker(what.text);
-        return {{what.kind, what.error},
-                what.where ? what.where->topic : std::string{},
-                what.where ? what.where->partition : -1,
+            event.kind == event_kind::client_log || event.kind == event_kind::topic_missing;
+        auto const text = by_text ? std::string_view{event.text} : speaker(event.text);
+        return {{event.kind, event.error},
+                event.where ? event.where->topic : std::string{},
+                event.where ? event.where->partition : -1,
                 std::hash<std::string_view>{}(text)};
     }
 

@@ -18,7 +18,7 @@ inline std::string name(topic_partition const& where) {
 /// Names and texts come from peers: no control characters in anybody's log.
 inline std::string one_line(std::string text) {
     std::ranges::replace_if(
-        text, [](unsigned char each) { return each < 0x20 || each == 0x7f; }, ' ');
+        text, [](unsigned char character) { return character < 0x20 || character == 0x7f; }, ' ');
     return text;
 }
 

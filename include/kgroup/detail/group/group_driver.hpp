@@ -330,7 +330,7 @@ private:
 
     // What the client tells, and whom.
 
-    void take(client_rebalance& change) { rebalances_.take(change); }
+    void take(client_rebalance& event) { rebalances_.take(event); }
     void take(client_offsets const& answer) { lookups_.take(answer); }
     void take(client_log_offsets const& answer) { lookups_.take(answer); }
     void take(client_commit const& answer) { commits_.take(answer); }

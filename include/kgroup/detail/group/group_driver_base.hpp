@@ -42,15 +42,15 @@ public:
 
     virtual void stop() noexcept = 0;
     virtual void cancel() noexcept = 0;
-    virtual void pause(std::span<topic_partition const> which) = 0;
-    virtual void resume(std::span<topic_partition const> which) = 0;
+    virtual void pause(std::span<topic_partition const> partitions) = 0;
+    virtual void resume(std::span<topic_partition const> partitions) = 0;
     virtual void pause(std::string_view topic) = 0;
     virtual void resume(std::string_view topic) = 0;
     virtual void pause_all() = 0;
     virtual void resume_all() = 0;
     virtual void subscribe(std::vector<std::string> topics) = 0;
     virtual asio::awaitable<std::vector<offset_for_time>>
-    offsets_for_times(std::vector<topic_partition> of,
+    offsets_for_times(std::vector<topic_partition> partitions,
                       std::chrono::system_clock::time_point time) = 0;
     virtual group_stats stats() const = 0;
     virtual group_state state() const = 0;

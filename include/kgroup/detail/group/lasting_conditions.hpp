@@ -125,9 +125,9 @@ public:
     /// The conditions of one kind, with their places.
     std::vector<condition> of(event_kind begin) const {
         std::vector<condition> found;
-        for (auto each = all_.lower_bound({begin, std::nullopt});
-             each != all_.end() && each->first.first == begin; ++each) {
-            found.push_back(each->second);
+        for (auto entry = all_.lower_bound({begin, std::nullopt});
+             entry != all_.end() && entry->first.first == begin; ++entry) {
+            found.push_back(entry->second);
         }
         return found;
     }

@@ -59,10 +59,10 @@ public:
 
     // What is not owned is passed over.
 
-    void set(std::span<topic_partition const> which, bool paused) {
+    void set(std::span<topic_partition const> partitions, bool paused) {
         claims touched; // let go behind the lock: a claim may end with it
         std::lock_guard const lock{mutex_};
-        for (auto const& where : which) {
+        for (auto const& where : partitions) {
             if (auto const found = owned_.find(where); found != owned_.end()) {
                 set(found->second, paused, touched);
             }
@@ -71,16 +71,16 @@ public:
     void set(std::string_view topic, bool paused) {
         claims touched;
         std::lock_guard const lock{mutex_};
-        auto each = owned_.lower_bound({topic, (std::numeric_limits<std::int32_t>::min)()});
-        for (; each != owned_.end() && each->first.topic == topic; ++each) {
-            set(each->second, paused, touched);
+        auto entry = owned_.lower_bound({topic, (std::numeric_limits<std::int32_t>::min)()});
+        for (; entry != owned_.end() && entry->first.topic == topic; ++entry) {
+            set(entry->second, paused, touched);
         }
     }
     void set_all(bool paused) {
         claims touched;
         std::lock_guard const lock{mutex_};
-        for (auto& each : owned_) {
-            set(each.second, paused, touched);
+        for (auto& [where, owned] : owned_) {
+            set(owned, paused, touched);
         }
     }
 
@@ -91,9 +91,9 @@ private:
     };
     using claims = std::vector<std::shared_ptr<partition_state>>;
 
-    static void set(ownership& of, bool paused, claims& touched) {
-        of.paused = paused;
-        if (auto state = of.claim.lock()) {
+    static void set(ownership& owned, bool paused, claims& touched) {
+        owned.paused = paused;
+        if (auto state = owned.claim.lock()) {
             if (paused) {
                 state->pause();
             } else {

@@ -25,7 +25,7 @@ public:
         : group_(group),
           client_(client) {}
 
-    void take(client_rebalance& change) {
+    void take(client_rebalance& event) {
         std::visit(
             [this](auto& rebalance) {
                 own(rebalance); // first: whoever is told may pause what has come
@@ -33,7 +33,7 @@ public:
                 reports_.began(rebalance, clock::now());
                 group_.feed(std::move(rebalance));
             },
-            change.what);
+            event.change);
     }
 
     /// The next revocation may be librdkafka's own.

@@ -27,8 +27,8 @@ namespace kgroup {
 KGROUP_INLINE std::vector<topic_partition> session::claims() const {
     std::lock_guard const lock{state_->mutex};
     std::vector<topic_partition> result;
-    for (auto const& each : state_->claims) {
-        result.push_back(each.first);
+    for (auto const& [where, state] : state_->claims) {
+        result.push_back(where);
     }
     return result;
 }
@@ -125,11 +125,11 @@ KGROUP_INLINE void session::refuse_unowned(topic_partition const& where) const {
 
 KGROUP_INLINE asio::awaitable<std::vector<commit_result>>
 session::commit(std::shared_ptr<detail::session_services> group,
-                std::shared_ptr<detail::session_state const> of) {
+                std::shared_ptr<detail::session_state const> state) {
     if (!group) {
         throw std::system_error{errc::session_ended};
     }
-    co_return co_await group->commit_marked(std::move(of));
+    co_return co_await group->commit_marked(std::move(state));
 }
 
 KGROUP_INLINE asio::awaitable<void>

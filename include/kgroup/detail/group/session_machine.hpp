@@ -794,15 +794,15 @@ private:
     }
 
     // One of the three sets is another: so are their differences.
-    void add(partition_set& to, partition_set const& partitions) {
+    void add(partition_set& set, partition_set const& partitions) {
         for (auto const& partition : partitions) {
-            to.insert(partition);
+            set.insert(partition);
             compare(partition);
         }
     }
-    void remove(partition_set& from, partition_set const& partitions) {
+    void remove(partition_set& set, partition_set const& partitions) {
         for (auto const& partition : partitions) {
-            from.erase(partition);
+            set.erase(partition);
             compare(partition);
         }
     }
@@ -813,11 +813,11 @@ private:
         include(unclaimed_, where, given && !claimed);
         include(revoked_, where, claimed && !given);
     }
-    static void include(partition_set& in, topic_partition const& where, bool belongs) {
+    static void include(partition_set& set, topic_partition const& where, bool belongs) {
         if (belongs) {
-            in.insert(where);
+            set.insert(where);
         } else {
-            in.erase(where);
+            set.erase(where);
         }
     }
 

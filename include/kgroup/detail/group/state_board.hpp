@@ -220,8 +220,8 @@ public:
 
 private:
     struct owned_claim {
-        owned_claim(std::shared_ptr<partition_state> of, clock::time_point now) noexcept
-            : claim(std::move(of)),
+        owned_claim(std::shared_ptr<partition_state> state, clock::time_point now) noexcept
+            : claim(std::move(state)),
               since(now),
               progress(now) {}
 
@@ -243,16 +243,16 @@ private:
     }
 
     template <typename Shown>
-    static claim_state claim_of(owned_claim const& from, Shown const& shown) {
-        auto& claim = *from.claim;
+    static claim_state claim_of(owned_claim const& owned, Shown const& shown) {
+        auto& claim = *owned.claim;
         claim_state state;
         state.where = claim.where();
-        state.since = shown(from.since);
-        state.last_progress = shown(from.progress.moved());
+        state.since = shown(owned.since);
+        state.last_progress = shown(owned.progress.moved());
         state.committed = claim.tracker().committed();
         state.marked = claim.tracker().marked();
         state.paused = claim.paused();
-        if (!from.started) {
+        if (!owned.started) {
             return state;
         }
         auto const seen = look_at(claim);
@@ -275,14 +275,14 @@ private:
         state.records_in_flight =
             (std::min)(seen.by_number ? claim.tracker().in_flight() : beyond, seen.delivered);
         if (state.records_in_flight != 0) {
-            auto const oldest = from.progress.oldest_in_flight();
+            auto const oldest = owned.progress.oldest_in_flight();
             state.oldest_in_flight = oldest ? std::optional{shown(*oldest)} : std::nullopt;
         }
         state.acknowledges = seen.by_number;
         state.waits_for = claim.waits_for_acks() ? handler_wait::acknowledgements
                           : claim.waiting()      ? handler_wait::records
                                                  : handler_wait::nothing;
-        state.records_per_second = from.progress.rate();
+        state.records_per_second = owned.progress.rate();
         state.processing = processing_of(claim.figures());
         return state;
     }

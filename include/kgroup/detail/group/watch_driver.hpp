@@ -78,7 +78,7 @@ public:
     }
 
     void take(client_notice& notice) {
-        auto& event = notice.what;
+        auto& event = notice.event;
         if (event.kind == event_kind::brokers_unreachable) {
             if (!group_.membership.unreachable(clock::now(), group_.committer.last_id(),
                                                group_.lookup.last_id())) {

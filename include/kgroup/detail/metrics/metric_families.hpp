@@ -63,29 +63,29 @@ struct group_family {
 };
 
 template <auto Counter>
-metric_reading counted(group_state const& of) noexcept {
-    return whole(of.stats.*Counter);
+metric_reading counted(group_state const& group) noexcept {
+    return whole(group.stats.*Counter);
 }
 
 inline constexpr group_family group_families[] = {
     {"kgroup_phase_start_timestamp_seconds", metric_type::gauge, "When it has entered its phase.",
-     [](group_state const& of) { return in_seconds(of.phase_since); }},
+     [](group_state const& group) { return in_seconds(group.phase_since); }},
     {"kgroup_last_look_timestamp_seconds", metric_type::gauge,
      "When the group had a thread for its own work last.",
-     [](group_state const& of) { return in_seconds(of.looked_at); }},
+     [](group_state const& group) { return in_seconds(group.looked_at); }},
     {"kgroup_generation", metric_type::gauge, "The generation of the membership.",
-     [](group_state const& of) { return if_known(of.generation); }},
+     [](group_state const& group) { return if_known(group.generation); }},
     {"kgroup_claims", metric_type::gauge, "Partitions that this member owns.",
-     [](group_state const& of) { return whole(of.claims.size()); }},
+     [](group_state const& group) { return whole(group.claims.size()); }},
     {"kgroup_abandoned_handlers", metric_type::gauge,
      "Frames of handlers that did not end in time and still live.",
-     [](group_state const& of) { return whole(of.stats.abandoned_handlers); }},
+     [](group_state const& group) { return whole(group.stats.abandoned_handlers); }},
     {"kgroup_last_commit_timestamp_seconds", metric_type::gauge,
      "When a commit was confirmed last, whole.",
-     [](group_state const& of) { return in_seconds(of.last_commit); }},
+     [](group_state const& group) { return in_seconds(group.last_commit); }},
     {"kgroup_last_commit_failure_timestamp_seconds", metric_type::gauge,
      "When a commit failed last.",
-     [](group_state const& of) { return in_seconds(of.last_commit_failure); }},
+     [](group_state const& group) { return in_seconds(group.last_commit_failure); }},
     {"kgroup_sessions", metric_type::counter, "Sessions begun.", counted<&group_stats::sessions>},
     {"kgroup_rebalances", metric_type::counter, "Assignments and revocations answered.",
      counted<&group_stats::rebalances>},
@@ -131,17 +131,19 @@ struct divided_family {
 inline constexpr divided_family divided_families[] = {
     {"kgroup_phase", "1: the phase that the group is in.", "phase", std::size(group_phases),
      [](std::size_t part) { return to_string(group_phases[part]); },
-     [](group_state const& of, std::size_t part) { return whole(of.phase == group_phases[part]); }},
+     [](group_state const& group, std::size_t part) {
+         return whole(group.phase == group_phases[part]);
+     }},
     {"kgroup_conditions", "Lasting conditions of this kind, by their places.", "kind",
      static_cast<std::size_t>(event_kind::client_log) + 1,
      [](std::size_t part) { return to_string(static_cast<event_kind>(part)); },
-     [](group_state const& of, std::size_t part) -> metric_reading {
+     [](group_state const& group, std::size_t part) -> metric_reading {
          auto const kind = static_cast<event_kind>(part);
          if (!ended_by(kind)) {
              return std::nullopt; // it does not last
          }
          return whole(static_cast<std::uint64_t>(
-             std::ranges::count(of.conditions, kind, &lasting_condition::kind)));
+             std::ranges::count(group.conditions, kind, &lasting_condition::kind)));
      }},
 };
 
@@ -155,47 +157,49 @@ struct claim_family {
 
 /// Of a claim that `for_each` works on; of others there is none.
 template <auto Figure>
-metric_reading of_processing(claim_state const& at, group_state const&) noexcept {
-    return at.processing ? whole(*at.processing.*Figure) : std::nullopt;
+metric_reading of_processing(claim_state const& claim, group_state const&) noexcept {
+    return claim.processing ? whole(*claim.processing.*Figure) : std::nullopt;
 }
 
 inline constexpr claim_family claim_families[] = {
     {"kgroup_claim_position", metric_type::gauge, "The next offset to deliver.",
-     [](claim_state const& at, group_state const&) { return if_known(at.position); }},
+     [](claim_state const& claim, group_state const&) { return if_known(claim.position); }},
     {"kgroup_claim_committed", metric_type::gauge, "The offset that the broker has confirmed.",
-     [](claim_state const& at, group_state const&) { return if_known(at.committed); }},
+     [](claim_state const& claim, group_state const&) { return if_known(claim.committed); }},
     {"kgroup_claim_marked", metric_type::gauge, "The offset up to which all is done.",
-     [](claim_state const& at, group_state const&) { return if_known(at.marked); }},
+     [](claim_state const& claim, group_state const&) { return if_known(claim.marked); }},
     {"kgroup_claim_log_end", metric_type::gauge, "The high watermark, as last fetched.",
-     [](claim_state const& at, group_state const&) { return if_known(at.log_end); }},
+     [](claim_state const& claim, group_state const&) { return if_known(claim.log_end); }},
     {"kgroup_claim_lag_records", metric_type::gauge, "Offsets from the position to the log's end.",
-     [](claim_state const& at, group_state const&) { return if_known(at.lag); }},
+     [](claim_state const& claim, group_state const&) { return if_known(claim.lag); }},
     {"kgroup_claim_waiting_records", metric_type::gauge, "Records fetched and not delivered.",
-     [](claim_state const& at, group_state const&) { return whole(at.records_waiting); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.records_waiting); }},
     {"kgroup_claim_waiting_bytes", metric_type::gauge,
      "About their size, by the mean of what was delivered.",
-     [](claim_state const& at, group_state const&) { return whole(at.bytes_waiting); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.bytes_waiting); }},
     {"kgroup_claim_in_flight_records", metric_type::gauge,
      "Records from the oldest that is delivered and not done on.",
-     [](claim_state const& at, group_state const&) { return whole(at.records_in_flight); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.records_in_flight); }},
     {"kgroup_claim_oldest_in_flight_seconds", metric_type::gauge,
      "For how long the oldest of these has been delivered; 0 if there is none.",
-     [](claim_state const& at, group_state const& in) {
-         return at.oldest_in_flight ? in_seconds(in.at - *at.oldest_in_flight)
-                                    : in_seconds(std::chrono::system_clock::duration::zero());
+     [](claim_state const& claim, group_state const& group) {
+         return claim.oldest_in_flight ? in_seconds(group.at - *claim.oldest_in_flight)
+                                       : in_seconds(std::chrono::system_clock::duration::zero());
      }},
     {"kgroup_claim_last_progress_timestamp_seconds", metric_type::gauge,
      "When the position or what is done moved last.",
-     [](claim_state const& at, group_state const&) { return in_seconds(at.last_progress); }},
+     [](claim_state const& claim, group_state const&) { return in_seconds(claim.last_progress); }},
     {"kgroup_claim_paused", metric_type::gauge, "1: it is paused.",
-     [](claim_state const& at, group_state const&) { return whole(at.paused); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.paused); }},
     {"kgroup_claim_stalled", metric_type::gauge, "1: a lasting condition concerns it.",
-     [](claim_state const& at, group_state const&) { return whole(at.stalled_since.has_value()); }},
+     [](claim_state const& claim, group_state const&) {
+         return whole(claim.stalled_since.has_value());
+     }},
     {"kgroup_claim_records_delivered", metric_type::counter, "Records delivered by this claim.",
-     [](claim_state const& at, group_state const&) { return whole(at.records_delivered); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.records_delivered); }},
     {"kgroup_claim_bytes_delivered", metric_type::counter,
      "Keys and values delivered by this claim.",
-     [](claim_state const& at, group_state const&) { return whole(at.bytes_delivered); }},
+     [](claim_state const& claim, group_state const&) { return whole(claim.bytes_delivered); }},
     {"kgroup_claim_running_attempts", metric_type::gauge,
      "Attempts of for_each that are under way.", of_processing<&processing_state::running>},
     {"kgroup_claim_busy_lanes", metric_type::gauge, "Keys of which a record runs or waits.",
@@ -206,8 +210,8 @@ inline constexpr claim_family claim_families[] = {
      of_processing<&processing_state::waiting_for_retry>},
     {"kgroup_claim_hottest_key_ratio", metric_type::gauge,
      "What the key with the most holds of the records that are taken and not done.",
-     [](claim_state const& at, group_state const&) {
-         return at.processing ? ratio(at.processing->hottest_key_share) : std::nullopt;
+     [](claim_state const& claim, group_state const&) {
+         return claim.processing ? ratio(claim.processing->hottest_key_share) : std::nullopt;
      }},
     {"kgroup_claim_attempts", metric_type::counter, "Attempts of for_each begun.",
      of_processing<&processing_state::attempts>},

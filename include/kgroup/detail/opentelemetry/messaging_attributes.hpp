@@ -38,9 +38,9 @@ public:
             add(name, telemetry_text(text));
         }
     }
-    void add(std::string_view name, value what) noexcept {
+    void add(std::string_view name, value content) noexcept {
         assert(size_ != pairs_.size());
-        pairs_[size_++] = {telemetry_text(name), what};
+        pairs_[size_++] = {telemetry_text(name), content};
     }
 
     ::opentelemetry::nostd::span<pair const> get() const noexcept { return {pairs_.data(), size_}; }

@@ -55,9 +55,9 @@ public:
     /// Takes out everything that waits, of all lanes.
     task_list clear() noexcept {
         task_list waiting;
-        for (auto& each : table_) {
-            waiting.splice(each.waiting);
-            each.busy = false;
+        for (auto& lane : table_) {
+            waiting.splice(lane.waiting);
+            lane.busy = false;
         }
         std::fill(of_length_.begin(), of_length_.end(), 0);
         longest_ = 0;
@@ -118,9 +118,9 @@ private:
     void grow() {
         std::vector<slot> smaller(table_.empty() ? 64 : table_.size() * 2);
         smaller.swap(table_);
-        for (auto const& each : smaller) {
-            if (each.busy) {
-                slot_of(each.hash) = each;
+        for (auto const& lane : smaller) {
+            if (lane.busy) {
+                slot_of(lane.hash) = lane;
             }
         }
     }

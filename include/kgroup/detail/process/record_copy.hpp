@@ -23,9 +23,9 @@ public:
     /// Throws `std::bad_alloc`, and what `message::headers` throws.
     static message make(message const& original) {
         auto made = std::unique_ptr<record_copy>{new record_copy{original.copy()}};
-        auto const& from = *record_access::of(original);
+        auto const& record = *record_access::of(original);
         auto& copy = *made.release(); // it goes with the last hold
-        return copy.fill(from);
+        return copy.fill(record);
     }
 
     void free_records(record*, std::size_t) noexcept override { delete this; }

@@ -92,8 +92,8 @@ private:
     void drop_idle_workers();
     // At the end of its scope. (Of a lambda in a coroutine that is compiled apart, g++ 12 warns.)
     struct workers_dropped {
-        record_processor& of;
-        ~workers_dropped() { of.drop_idle_workers(); }
+        record_processor& processor;
+        ~workers_dropped() { processor.drop_idle_workers(); }
     };
     std::optional<clock::time_point> next_deadline() const;
     void time_out_attempts(clock::time_point now);

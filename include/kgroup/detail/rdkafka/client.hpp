@@ -98,7 +98,7 @@ public:
             inbox_->add(client_notice{
                 {event_kind::unsafe_setting, severity::warning, std::nullopt, {}, warning}});
         }
-        queue_->arm([](rd_kafka_t*, void* to) { static_cast<event_inbox*>(to)->notify(); },
+        queue_->arm([](rd_kafka_t*, void* inbox) { static_cast<event_inbox*>(inbox)->notify(); },
                     inbox_.get());
         if (auto const err = subscribe_to(topics_)) {
             throw std::system_error{make_error_code(err), "subscribe"};
@@ -147,7 +147,7 @@ public:
         try {
             lookups_->add([id, answer = unasked,
                            wanted = partition_set{partitions.begin(), partitions.end()}, lower,
-                           timeout, group = group_id_, handle = handle_, to = inbox_]() mutable {
+                           timeout, group = group_id_, handle = handle_, inbox = inbox_]() mutable {
                 try {
                     std::get<client_offsets>(answer.front()) =
                         rdkafka_committed_finder{handle->get(), group, timeout}.find(id, wanted,
@@ -155,7 +155,7 @@ public:
                 } catch (...) { // out of memory, on a thread that has nobody to tell
                 }
                 handle.reset(); // before the answer: who gets it may wait for the last of them
-                to->add(std::move(answer));
+                inbox->add(std::move(answer));
             });
         } catch (...) { // no thread, or no memory for one
             inbox_->add(std::move(unasked));
@@ -175,7 +175,7 @@ public:
         try {
             log_questions_->add([id, answer = unasked, places = std::move(places),
                                  topics = std::move(topics), timeout, handle = handle_,
-                                 to = inbox_]() mutable {
+                                 inbox = inbox_]() mutable {
                 try {
                     std::get<client_log_offsets>(answer.front()) =
                         rdkafka_log_finder{handle->get(), timeout}.find(id, places, topics);
@@ -183,7 +183,7 @@ public:
                                 // was found
                 }
                 handle.reset(); // before the answer: who gets it may wait for the last of them
-                to->add(std::move(answer));
+                inbox->add(std::move(answer));
             });
         } catch (...) { // no thread, or no memory for one
             inbox_->add(std::move(unasked));
@@ -309,7 +309,7 @@ public:
             asked.results.push_back({std::move(partition), std::nullopt, {}});
         }
         questions_->add([answer = prepare(std::move(asked)), places = std::move(places), time,
-                         timeout, handle = handle_, to = inbox_]() mutable {
+                         timeout, handle = handle_, inbox = inbox_]() mutable {
             auto& results = std::get<client_times>(answer.front()).results;
             auto const list = make_partitions(results.size());
             for (std::size_t i = 0; i != results.size(); ++i) {
@@ -330,7 +330,7 @@ public:
                                         : std::optional{found.offset};
             }
             handle.reset(); // before the answer: who gets it may wait for the last of them
-            to->add(std::move(answer));
+            inbox->add(std::move(answer));
         });
     }
 
@@ -340,38 +340,38 @@ public:
         for (auto& partition : partitions) {
             asked.ends.push_back({std::move(partition), std::nullopt, {}});
         }
-        looks_->add(
-            [answer = prepare(std::move(asked)), timeout, handle = handle_, to = inbox_]() mutable {
-                auto& ends = std::get<client_ends>(answer.front()).ends;
-                try {
-                    std::vector<log_place> places;
-                    places.reserve(ends.size());
-                    for (auto const& end : ends) {
-                        places.push_back({end.where, start_position::log_end});
-                    }
-                    // One leader that does not answer hides no other's answer.
-                    auto const found =
-                        rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
-                    for (std::size_t i = 0; i != ends.size(); ++i) {
-                        ends[i].error = found[i].error;
-                        ends[i].offset = found[i].error || found[i].offset < 0
-                                             ? std::nullopt
-                                             : std::optional{found[i].offset};
-                    }
-                } catch (std::bad_alloc const&) { // on a thread of its own
-                    for (auto& end : ends) {
-                        end.error = std::make_error_code(std::errc::not_enough_memory);
-                    }
+        looks_->add([answer = prepare(std::move(asked)), timeout, handle = handle_,
+                     inbox = inbox_]() mutable {
+            auto& ends = std::get<client_ends>(answer.front()).ends;
+            try {
+                std::vector<log_place> places;
+                places.reserve(ends.size());
+                for (auto const& end : ends) {
+                    places.push_back({end.where, start_position::log_end});
                 }
-                handle.reset(); // before the answer: who gets it may wait for the last of them
-                to->add(std::move(answer));
-            });
+                // One leader that does not answer hides no other's answer.
+                auto const found =
+                    rdkafka_log_finder{handle->get(), timeout}.find(0, places, {}).offsets;
+                for (std::size_t i = 0; i != ends.size(); ++i) {
+                    ends[i].error = found[i].error;
+                    ends[i].offset = found[i].error || found[i].offset < 0
+                                         ? std::nullopt
+                                         : std::optional{found[i].offset};
+                }
+            } catch (std::bad_alloc const&) { // on a thread of its own
+                for (auto& end : ends) {
+                    end.error = std::make_error_code(std::errc::not_enough_memory);
+                }
+            }
+            handle.reset(); // before the answer: who gets it may wait for the last of them
+            inbox->add(std::move(answer));
+        });
     }
 
     void ask_coordinator(std::uint64_t id, topic_partition about,
                          std::chrono::milliseconds timeout) {
         looks_->add([answer = prepare(client_coordinator{id, {}}), about = std::move(about),
-                     timeout, handle = handle_, to = inbox_]() mutable {
+                     timeout, handle = handle_, inbox = inbox_]() mutable {
             auto const list = make_partitions(1);
             rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
             auto const err =
@@ -384,7 +384,7 @@ public:
             found.error = make_error_code(err);
             found.broker_known = cluster != nullptr;
             handle.reset(); // as above
-            to->add(std::move(answer));
+            inbox->add(std::move(answer));
         });
     }
 
@@ -556,13 +556,14 @@ private:
                     owed_ = owed_to(event.get());
                 }
             }
-            auto const to = std::exchange(owed_, owed::nothing);
-            if (to == owed::nothing) {
+            auto const answer = std::exchange(owed_, owed::nothing);
+            if (answer == owed::nothing) {
                 break;
             }
             rdkafka_error const ignored{
-                to == owed::assignment ? rd_kafka_incremental_assign(handle_->get(), none.get())
-                                       : rd_kafka_incremental_unassign(handle_->get(), none.get())};
+                answer == owed::assignment
+                    ? rd_kafka_incremental_assign(handle_->get(), none.get())
+                    : rd_kafka_incremental_unassign(handle_->get(), none.get())};
         }
     }
 
@@ -653,7 +654,7 @@ private:
         }
         auto told = consumer_error(err, text);
         if (auto* const notice = told ? std::get_if<client_notice>(&*told) : nullptr;
-            notice && notice->what.kind == event_kind::topic_missing && notice->what.where) {
+            notice && notice->event.kind == event_kind::topic_missing && notice->event.where) {
             add_log_ends(*notice);
         }
         return told;
@@ -661,7 +662,7 @@ private:
 
     // Of the partitions of a topic that is missing.
     void add_log_ends(client_notice& notice) const {
-        auto const& topic = notice.what.where->topic;
+        auto const& topic = notice.event.where->topic;
         for (auto known = sources_.lower_bound({topic, 0});
              known != sources_.end() && known->first.topic == topic; ++known) {
             notice.log_ends.emplace(known->first, known->second->known_watermarks().high);
@@ -707,9 +708,9 @@ private:
     // queue was taken out. The latter must not be passed over: their partition is read again from
     // there, as it is from a batch that cannot be read.
     std::optional<client_event> stray(rd_kafka_event_t* event) {
-        std::optional<start_position> from;
+        std::optional<start_position> position;
         while (auto const* const message = rd_kafka_event_message_next(event)) {
-            if (from || !message->rkt) {
+            if (position || !message->rkt) {
                 continue;
             }
             topic_partition const where{rd_kafka_topic_name(message->rkt), message->partition};
@@ -718,26 +719,26 @@ private:
                 continue;
             }
             if (!message->err || source->second->report_stray(*message)) {
-                from.emplace();
-                from->where = where;
-                from->start = message->offset;
+                position.emplace();
+                position->where = where;
+                position->start = message->offset;
             }
         }
-        if (!from) {
+        if (!position) {
             return std::nullopt;
         }
-        if (held_back_.contains(from->where)) {
-            hold_back({from->where}); // the pause was lost
+        if (held_back_.contains(position->where)) {
+            hold_back({position->where}); // the pause was lost
         } else {
-            seek({*from});
+            seek({*position});
         }
         return client_notice{{event_kind::client_error,
                               severity::warning,
-                              from->where,
+                              position->where,
                               {},
                               "a record came outside its partition's "
                               "queue; the partition is read again from offset " +
-                                  std::to_string(from->start)}};
+                                  std::to_string(position->start)}};
     }
 
     void retire(topic_partition const& where) {

@@ -89,16 +89,16 @@ private:
     }
 
     std::error_code find(rd_kafka_topic_partition_list_t& list, partition_set const& wanted,
-                         client_offsets& to) {
+                         client_offsets& found) {
         auto failed = RD_KAFKA_RESP_ERR__TIMED_OUT;
         if (reads_committed()) {
             failed = rd_kafka_committed(handle_, &list, milliseconds_left(short_time));
             if (!failed) {
-                take(list, wanted, to);
+                take(list, wanted, found);
             }
         }
         return make_error_code(
-            failed == RD_KAFKA_RESP_ERR__TIMED_OUT ? ask_each_broker(list, wanted, to) : failed);
+            failed == RD_KAFKA_RESP_ERR__TIMED_OUT ? ask_each_broker(list, wanted, found) : failed);
     }
 
     bool reads_committed() const {
@@ -110,7 +110,7 @@ private:
     }
 
     rd_kafka_resp_err_t ask_each_broker(rd_kafka_topic_partition_list_t const& list,
-                                        partition_set const& wanted, client_offsets& to) {
+                                        partition_set const& wanted, client_offsets& found) {
         rd_kafka_metadata_t const* given = nullptr;
         if (auto const failed =
                 rd_kafka_metadata(handle_, 0, nullptr, &given, milliseconds_left())) {
@@ -129,7 +129,7 @@ private:
             }
             auto const failed = rd_kafka_event_error(event.get());
             if (!failed) {
-                return read(event.get(), wanted, to);
+                return read(event.get(), wanted, found);
             }
             if (failed > 0) {
                 result = failed; // what a broker says
@@ -160,7 +160,7 @@ private:
     }
 
     static rd_kafka_resp_err_t read(rd_kafka_event_t* event, partition_set const& wanted,
-                                    client_offsets& to) {
+                                    client_offsets& found) {
         std::size_t groups = 0;
         auto const* const answer = rd_kafka_event_ListConsumerGroupOffsets_result(event);
         auto const* const* const results =
@@ -171,12 +171,12 @@ private:
         if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
             return rd_kafka_error_code(failed);
         }
-        take(*rd_kafka_group_result_partitions(results[0]), wanted, to);
+        take(*rd_kafka_group_result_partitions(results[0]), wanted, found);
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
 
     static void take(rd_kafka_topic_partition_list_t const& list, partition_set const& wanted,
-                     client_offsets& to) {
+                     client_offsets& found) {
         for (int i = 0; i != list.cnt; ++i) {
             auto const& answer = list.elems[i];
             committed_offset one{
@@ -189,7 +189,7 @@ private:
                                         answer.metadata_size);
                 }
             }
-            (wanted.contains(one.where) ? to.offsets : to.lower).push_back(std::move(one));
+            (wanted.contains(one.where) ? found.offsets : found.lower).push_back(std::move(one));
         }
     }
 

@@ -60,20 +60,20 @@ public:
     /// What was said of a partition, or of the group; empty: nothing.
     std::string about(std::optional<topic_partition> const& where) const {
         std::vector<line const*> chosen;
-        for (auto each = lines_.rbegin(); each != lines_.rend() && chosen.size() != lines_shown;
-             ++each) {
+        for (auto entry = lines_.rbegin(); entry != lines_.rend() && chosen.size() != lines_shown;
+             ++entry) {
             auto const known = std::ranges::any_of(
-                chosen, [&](line const* other) { return other->facility == each->facility; });
-            if (!known && (where ? names(each->text, *where) : each->about_group)) {
-                chosen.push_back(&*each);
+                chosen, [&](line const* other) { return other->facility == entry->facility; });
+            if (!known && (where ? names(entry->text, *where) : entry->about_group)) {
+                chosen.push_back(&*entry);
             }
         }
         std::string text;
-        for (auto each = chosen.rbegin(); each != chosen.rend(); ++each) {
+        for (auto entry = chosen.rbegin(); entry != chosen.rend(); ++entry) {
             text.append(text.empty() ? "" : " | ")
-                .append((*each)->facility)
+                .append((*entry)->facility)
                 .append(": ")
-                .append(shortened((*each)->text));
+                .append(shortened((*entry)->text));
         }
         return text;
     }

@@ -14,7 +14,7 @@ namespace kgroup::detail {
 
 /// Deletes a group that has no members, with its offsets. Blocks for as long as `timeout` at most,
 /// and somewhat longer to end the client that it makes for this.
-std::error_code delete_group(config const& of, std::optional<oauth_token> const& token,
+std::error_code delete_group(config const& settings, std::optional<oauth_token> const& token,
                              std::chrono::milliseconds timeout);
 
 } // namespace kgroup::detail

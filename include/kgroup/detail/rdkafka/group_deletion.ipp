@@ -22,14 +22,14 @@
 
 namespace kgroup::detail {
 
-KGROUP_INLINE std::error_code delete_group(config const& of,
+KGROUP_INLINE std::error_code delete_group(config const& settings,
                                            std::optional<oauth_token> const& token,
                                            std::chrono::milliseconds timeout) {
     rdkafka_conf conf{rd_kafka_conf_new()};
     char text[512];
-    rd_kafka_conf_set(conf.get(), "bootstrap.servers", of.brokers.c_str(), text, sizeof text);
+    rd_kafka_conf_set(conf.get(), "bootstrap.servers", settings.brokers.c_str(), text, sizeof text);
     for (auto const& [name, value] :
-         of.properties) { // those of consumers only are none of its business
+         settings.properties) { // those of consumers only are none of its business
         rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text);
     }
     if (token) {
@@ -59,7 +59,7 @@ KGROUP_INLINE std::error_code delete_group(config const& of,
         return make_error_code(RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE);
     }
     rdkafka_queue const queue{rd_kafka_queue_new(client.get())};
-    auto* group = rd_kafka_DeleteGroup_new(of.group_id.c_str());
+    auto* group = rd_kafka_DeleteGroup_new(settings.group_id.c_str());
     // The request gives up before we do, so that none is left when the client ends.
     std::unique_ptr<rd_kafka_AdminOptions_t, rdkafka_deleter<rd_kafka_AdminOptions_destroy>> const
         options{rd_kafka_AdminOptions_new(client.get(), RD_KAFKA_ADMIN_OP_DELETEGROUPS)};

@@ -22,8 +22,8 @@ namespace kgroup::detail {
 template <auto Destroy>
 struct rdkafka_deleter {
     template <typename T>
-    void operator()(T* what) const noexcept {
-        Destroy(what);
+    void operator()(T* object) const noexcept {
+        Destroy(object);
     }
 };
 

@@ -42,15 +42,15 @@ private:
 #undef KGROUP_FINDS_LEADER_EPOCH
 
 /// -1: there is none, or librdkafka knows of none.
-inline std::int32_t leader_epoch_of(rd_kafka_topic_partition_t const& from) noexcept {
+inline std::int32_t leader_epoch_of(rd_kafka_topic_partition_t const& partition) noexcept {
     auto const get = leader_epoch_functions::of_library().get;
-    return get ? get(&from) : -1;
+    return get ? get(&partition) : -1;
 }
 /// -1: none. Does nothing where librdkafka knows of none.
-inline void set_leader_epoch(rd_kafka_topic_partition_t& to, std::int32_t epoch) noexcept {
+inline void set_leader_epoch(rd_kafka_topic_partition_t& partition, std::int32_t epoch) noexcept {
     auto const set = leader_epoch_functions::of_library().set;
     if (set) {
-        set(&to, epoch);
+        set(&partition, epoch);
     }
 }
 

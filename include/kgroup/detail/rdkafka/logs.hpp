@@ -38,8 +38,8 @@ public:
     client_log_offsets find(std::uint64_t id, std::vector<log_place> const& places,
                             std::vector<std::string> const& topics) {
         client_log_offsets found{id, {}, {}};
-        for (auto const& each : places) {
-            found.offsets.push_back({each.where, -1, {}});
+        for (auto const& place : places) {
+            found.offsets.push_back({place.where, -1, {}});
         }
         std::vector<std::size_t> all(places.size());
         for (std::size_t i = 0; i != all.size(); ++i) {
@@ -58,10 +58,10 @@ public:
     }
 
 private:
-    void ask(std::vector<log_place> const& places, std::span<std::size_t const> which,
-             std::vector<log_offset>& to, bool by_leader) {
-        auto const list = make_partitions(which.size());
-        for (auto const index : which) {
+    void ask(std::vector<log_place> const& places, std::span<std::size_t const> indices,
+             std::vector<log_offset>& offsets, bool by_leader) {
+        auto const list = make_partitions(indices.size());
+        for (auto const index : indices) {
             auto const& place = places[index];
             rd_kafka_topic_partition_list_add(list.get(), place.where.topic.c_str(),
                                               place.where.partition)
@@ -69,18 +69,18 @@ private:
         }
         auto const failed = rd_kafka_offsets_for_times(handle_, list.get(), timeout_);
         auto const divisible =
-            failed && failed != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && which.size() > 1;
+            failed && failed != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && indices.size() > 1;
         if (divisible && !is_silence(failed)) {
-            auto const half = which.size() / 2;
-            ask(places, which.first(half), to, by_leader);
-            return ask(places, which.subspan(half), to, by_leader);
+            auto const half = indices.size() / 2;
+            ask(places, indices.first(half), offsets, by_leader);
+            return ask(places, indices.subspan(half), offsets, by_leader);
         }
-        if (divisible && by_leader && ask_by_leader(places, which, to)) {
+        if (divisible && by_leader && ask_by_leader(places, indices, offsets)) {
             return;
         }
-        for (std::size_t i = 0; i != which.size(); ++i) {
+        for (std::size_t i = 0; i != indices.size(); ++i) {
             auto const& answer = list->elems[i];
-            auto& result = to[which[i]];
+            auto& result = offsets[indices[i]];
             result.error = make_error_code(answer.err ? answer.err : failed);
             result.offset = result.error ? -1 : answer.offset;
         }
@@ -94,25 +94,25 @@ private:
     }
 
     // false: they have the same, or it is not known.
-    bool ask_by_leader(std::vector<log_place> const& places, std::span<std::size_t const> which,
-                       std::vector<log_offset>& to) {
+    bool ask_by_leader(std::vector<log_place> const& places, std::span<std::size_t const> indices,
+                       std::vector<log_offset>& offsets) {
         std::vector<std::string> topics;
-        for (auto const index : which) {
+        for (auto const index : indices) {
             if (topics.empty() || topics.back() != places[index].where.topic) {
                 topics.push_back(places[index].where.topic);
             }
         }
         read_metadata(topics);
         std::map<std::int32_t, std::vector<std::size_t>> parts;
-        for (auto const index : which) {
+        for (auto const index : indices) {
             auto const leader = leaders_.find(places[index].where);
             parts[leader == leaders_.end() ? -1 : leader->second].push_back(index);
         }
         if (parts.size() < 2) {
             return false;
         }
-        for (auto const& each : parts) {
-            ask(places, each.second, to, false);
+        for (auto const& [leader, share] : parts) {
+            ask(places, share, offsets, false);
         }
         return true;
     }
@@ -123,8 +123,8 @@ private:
         std::vector<std::unique_ptr<rd_kafka_topic_t, rdkafka_deleter<rd_kafka_topic_destroy>>>
             held;
         held.reserve(topics.size()); // so that none is made that cannot be kept
-        for (auto const& each : topics) {
-            held.emplace_back(rd_kafka_topic_new(handle_, each.c_str(), nullptr));
+        for (auto const& topic : topics) {
+            held.emplace_back(rd_kafka_topic_new(handle_, topic.c_str(), nullptr));
         }
         rd_kafka_metadata_t const* given = nullptr;
         if (rd_kafka_metadata(handle_, 0, nullptr, &given, timeout_)) {

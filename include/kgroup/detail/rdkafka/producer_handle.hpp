@@ -48,8 +48,8 @@ public:
     producer_handle& operator=(producer_handle const&) = delete;
     ~producer_handle() {
         if (!process_.is_this_one()) {
-            for (auto& each : topics_) {
-                static_cast<void>(each.second.release());
+            for (auto& [name, topic] : topics_) {
+                static_cast<void>(topic.release());
             }
         }
     }
@@ -146,11 +146,11 @@ private:
         std::unique_ptr<rd_kafka_headers_t, rdkafka_deleter<rd_kafka_headers_destroy>> headers;
         if (!record.headers.empty()) {
             headers.reset(rd_kafka_headers_new(record.headers.size()));
-            for (auto const& each : record.headers) {
-                auto const content = bytes(each.value);
+            for (auto const& header : record.headers) {
+                auto const content = bytes(header.value);
                 if (auto const err = rd_kafka_header_add(
-                        headers.get(), each.name.empty() ? "" : each.name.data(),
-                        static_cast<ssize_t>(each.name.size()), content.first,
+                        headers.get(), header.name.empty() ? "" : header.name.data(),
+                        static_cast<ssize_t>(header.name.size()), content.first,
                         static_cast<ssize_t>(content.second))) {
                     return err;
                 }

@@ -26,17 +26,17 @@ class reset_line {
 public:
     static std::optional<client_position_reset> read(std::string_view text) {
         constexpr std::string_view event{"]: offset reset (at "};
-        constexpr std::string_view to{") to "};
+        constexpr std::string_view separator{") to "};
         auto const begin = text.find(event);
         auto const broker = begin == text.npos ? begin : text.find(", broker ", begin);
-        auto const target = broker == text.npos ? broker : text.find(to, broker);
+        auto const target = broker == text.npos ? broker : text.find(separator, broker);
         if (target == text.npos) {
             return std::nullopt;
         }
         auto where = partition(text.substr(0, begin));
         auto const from =
             number(place(text.substr(begin + event.size(), broker - begin - event.size())));
-        auto const start = position(place(text.substr(target + to.size())));
+        auto const start = position(place(text.substr(target + separator.size())));
         if (!where || !from || !start) {
             return std::nullopt;
         }

@@ -81,10 +81,10 @@ private:
     }
 
     void require_version() const {
-        auto const needs = [](int version, char const* what) {
+        auto const needs = [](int version, char const* text) {
             if (rd_kafka_version() < version) {
                 throw std::system_error{errc::unsupported_by_librdkafka,
-                                        std::string{what} + ", and this is " +
+                                        std::string{text} + ", and this is " +
                                             rd_kafka_version_str()};
             }
         };
@@ -147,11 +147,11 @@ private:
                 refuse_given("group.protocol", "protocol");
             }
             std::string names;
-            for (auto const each : given_.assignors) {
+            for (auto const strategy : given_.assignors) {
                 names += names.empty() ? "" : ",";
-                names += each == assignor::range        ? "range"
-                         : each == assignor::roundrobin ? "roundrobin"
-                                                        : "cooperative-sticky";
+                names += strategy == assignor::range        ? "range"
+                         : strategy == assignor::roundrobin ? "roundrobin"
+                                                            : "cooperative-sticky";
             }
             must("partition.assignment.strategy", names, "assignors");
         }

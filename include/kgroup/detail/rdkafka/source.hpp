@@ -233,17 +233,17 @@ private:
                 hash(value.substr(0, end)) * 31 +
                     hash(value.substr(value.size() - (std::min)(value.size(), end)))};
     }
-    static fingerprint fingerprint_of(record const& from) noexcept {
-        return fingerprint_of(*static_cast<rd_kafka_message_t const*>(from.native));
+    static fingerprint fingerprint_of(record const& record) noexcept {
+        return fingerprint_of(*static_cast<rd_kafka_message_t const*>(record.native));
     }
 
-    static std::size_t room(record_block::writer const& in, std::size_t byte_limit) noexcept {
-        auto const held = in.bytes() + in.size() * record_overhead;
+    static std::size_t room(record_block::writer const& writer, std::size_t byte_limit) noexcept {
+        auto const held = writer.bytes() + writer.size() * record_overhead;
         return held < byte_limit ? byte_limit - held : 0;
     }
-    static void append(rd_kafka_message_t* message, record_block::writer& to) noexcept {
-        to.append(message, static_cast<char const*>(message->key), message->key_len,
-                  static_cast<char const*>(message->payload), message->len, message->offset);
+    static void append(rd_kafka_message_t* message, record_block::writer& writer) noexcept {
+        writer.append(message, static_cast<char const*>(message->key), message->key_len,
+                      static_cast<char const*>(message->payload), message->len, message->offset);
     }
 
     // Whether nothing is left.
@@ -363,11 +363,11 @@ private:
         if (next_offset_ < 0) {
             return;
         }
-        auto const to = make_partitions(1);
-        rd_kafka_topic_partition_list_add(to.get(), where_.topic.c_str(), where_.partition)
+        auto const list = make_partitions(1);
+        rd_kafka_topic_partition_list_add(list.get(), where_.topic.c_str(), where_.partition)
             ->offset = next_offset_;
-        rdkafka_error const failed{rd_kafka_seek_partitions(handle_->get(), to.get(), 1000)};
-        wrong_position_ = failed || to->elems[0].err;
+        rdkafka_error const failed{rd_kafka_seek_partitions(handle_->get(), list.get(), 1000)};
+        wrong_position_ = failed || list->elems[0].err;
     }
 
     // The claim is over, and so is what librdkafka keeps for it; nothing wakes it any more.
