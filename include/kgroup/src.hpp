@@ -22,6 +22,8 @@
 #include <kgroup/detail/process/record_processor.ipp>
 #include <kgroup/detail/produce/dead_letter.ipp>
 #include <kgroup/detail/produce/producer_engine.ipp>
+#include <kgroup/detail/produce/producer_engine_client.ipp>
+#include <kgroup/detail/produce/producer_engine_rounds.ipp>
 #include <kgroup/detail/rdkafka/client.hpp>
 #include <kgroup/detail/rdkafka/error.ipp>
 #include <kgroup/detail/rdkafka/group_deletion.ipp>

@@ -33,9 +33,29 @@ struct produce_operation {
     completion done;       // empty: cancelled
     delivery_epochs::number epoch = 0;
     std::optional<std::int32_t> source_partition; // of a dead letter
-    std::uint64_t handle = 0;                     // under way: by which producer of librdkafka's
     record_storage stored;
     delivery_epochs::flush flush;
+};
+
+/// How librdkafka knows a record: one that nobody waits for, by the number of its epoch only; one
+/// that is awaited, by its operation.
+struct record_tag {
+    static void* of_epoch(delivery_epochs::number epoch) noexcept {
+        return reinterpret_cast<void*>(epoch << 1 | 1);
+    }
+    /// Null: nobody waits for it.
+    static produce_operation* operation(void* tag) noexcept {
+        return is_epoch(tag) ? nullptr : static_cast<produce_operation*>(tag);
+    }
+    static delivery_epochs::number epoch(void* tag) noexcept {
+        return is_epoch(tag) ? reinterpret_cast<std::uintptr_t>(tag) >> 1
+                             : static_cast<produce_operation*>(tag)->epoch;
+    }
+
+private:
+    static bool is_epoch(void* tag) noexcept {
+        return (reinterpret_cast<std::uintptr_t>(tag) & 1) != 0; // operations are aligned
+    }
 };
 
 /// Operations, used again. They live until the last of librdkafka's producers is gone.

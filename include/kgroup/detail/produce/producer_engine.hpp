@@ -10,11 +10,16 @@
 #include <kgroup/detail/group/event_filter.hpp>
 #include <kgroup/detail/group/lasting_conditions.hpp>
 #include <kgroup/detail/group/token_schedule.hpp>
+#include <kgroup/detail/produce/broker_conditions.hpp>
 #include <kgroup/detail/produce/completion.hpp>
-#include <kgroup/detail/produce/delivery_epochs.hpp>
+#include <kgroup/detail/produce/failed_deliveries.hpp>
+#include <kgroup/detail/produce/native_producer.hpp>
 #include <kgroup/detail/produce/operation.hpp>
+#include <kgroup/detail/produce/pending_operations.hpp>
+#include <kgroup/detail/produce/producer_events.hpp>
+#include <kgroup/detail/produce/replacement_schedule.hpp>
+#include <kgroup/detail/produce/stop_schedule.hpp>
 #include <kgroup/detail/rdkafka/broker_enquiry.hpp>
-#include <kgroup/detail/rdkafka/producer_handle.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -34,7 +39,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -42,7 +46,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 namespace kgroup::detail {
 
@@ -50,8 +53,9 @@ namespace kgroup::detail {
 /// librdkafka has to say is taken on a strand, by `serve`, in runs: one post wakes it for as much
 /// as has come.
 ///
-/// A record that nobody waits for is known to librdkafka by the number of its epoch only; one that
-/// is awaited, by its operation.
+/// Its members stand in three files: what any thread calls, in `producer_engine.ipp`; what the
+/// strand does whenever it is woken, in `producer_engine_rounds.ipp`; what librdkafka tells it, in
+/// `producer_engine_client.ipp`.
 class producer_engine : public std::enable_shared_from_this<producer_engine> {
 public:
     /// Throws `std::system_error` `errc::invalid_config`.
@@ -119,23 +123,6 @@ private:
 
         void wake() noexcept;
     };
-    /// One of librdkafka's producers. After a fatal error there is another.
-    struct producing {
-        std::unique_ptr<producer_handle> handle;
-        std::uint64_t number = 0;
-        std::size_t outstanding = 0; // records that it has
-        std::size_t bytes = 0;       // of their keys and values
-        std::error_code cause;       // of its end
-    };
-    using told_events = std::vector<event>;
-    /// Failures of records that nobody waits for, told together while they are alike.
-    struct failed_deliveries {
-        rd_kafka_topic_t const* topic = nullptr;
-        std::int32_t partition = -1;
-        std::error_code error;
-        std::size_t count = 0;
-    };
-    enum class running { yes, stopping, stopped };
 
     // In a process that was forked since, whose locks may be held for ever.
     template <typename Call, typename Handler>
@@ -149,7 +136,7 @@ private:
     produce_operation& take(Handler handler, produce_kind kind) {
         auto slot = asio::get_associated_cancellation_slot(handler);
         std::lock_guard const lock{mutex_};
-        auto& taken = operations_->take();
+        auto& taken = pending_.take();
         try {
             if (slot.is_connected()) {
                 slot.assign(
@@ -162,54 +149,46 @@ private:
             taken.kind = kind;
             taken.done.template keep<Call>(std::move(handler), executor_);
         } catch (...) {
-            operations_->release(taken);
+            pending_.release(taken);
             throw;
         }
         return taken;
     }
 
-    // Any thread, under the lock.
+    // Any thread.
     void begin(produce_operation& begun, outgoing_record const* record);
     void cancel(produce_operation& cancelled, std::uint64_t use);
-    std::error_code why_refused() const noexcept;
-    rd_kafka_resp_err_t hand_over(outgoing_record const& record, void* opaque, bool dead_letter);
-    rd_kafka_resp_err_t give(produce_operation& given, outgoing_record const& record);
-    void end(produce_operation& ended, produce_outcome const& outcome);
-    void refuse_waiting(std::error_code why);
-    void admit_waiting();
-    void end_flushes();
-    void settle(rd_kafka_message_t const& message, producing& by, told_events& told,
-                failed_deliveries& failed);
-    void note_error(std::error_code error);
-    static void tell_failed(failed_deliveries& failed, told_events& told);
-    std::size_t outstanding() const noexcept;
-    void finish_stop();
-    std::optional<clock::time_point> next_deadline(clock::time_point now);
-
-    // On the strand.
     void notify() noexcept;
+
+    // Under the lock.
+    std::error_code refusal() const noexcept;
+    rd_kafka_resp_err_t hand_over(outgoing_record const& record, void* tag);
+    void note_error(std::error_code error);
+
+    // On the strand: its rounds.
     void serve();
-    bool poll(producing& from, told_events& told);
-    void take_deliveries(rd_kafka_event_t* event, producing& from, told_events& told);
-    void take_error(rd_kafka_event_t* event, producing& from, told_events& told);
-    void take_log(rd_kafka_event_t* event, told_events& told);
-    void replace(producing& failed, std::error_code cause, std::string why, told_events& told);
-    void look_around(told_events& told);
-    void look_at_stop(clock::time_point now, told_events& told);
-    void try_replacement(clock::time_point now, told_events& told);
+    void look_around(producer_events& told);
+    void try_replacement(clock::time_point now, producer_events& told);
+    void look_at_stop(clock::time_point now, producer_events& told);
+    std::optional<clock::time_point> next_deadline(clock::time_point now) const;
+    void arm(std::optional<clock::time_point> deadline);
+    void tell(producer_events& told);
+
+    // On the strand: what librdkafka tells.
+    std::shared_ptr<native_producer> make_native();
+    bool poll(native_producer& from, producer_events& told);
+    void take_deliveries(rd_kafka_event_t* event, native_producer& from, producer_events& told);
+    void settle(rd_kafka_message_t const& message, native_producer& by, producer_events& told,
+                failed_deliveries& failed);
+    void acknowledged_by(native_producer const& from, producer_events& told);
+    void take_error(rd_kafka_event_t* event, native_producer& from, producer_events& told);
+    void take_log(rd_kafka_event_t* event, producer_events& told);
+    void replace(native_producer& failed, std::error_code cause, std::string reason,
+                 producer_events& told);
+    void ask_brokers(native_producer const& from) noexcept;
+    void end_outage(producer_events& told);
     void ask_for_token();
     void take_token(std::exception_ptr failure, oauth_token const& token);
-    void arm(std::optional<clock::time_point> deadline);
-    void tell(told_events& told);
-    void acknowledged_by(producing const& from, told_events& told);
-    void ask_brokers(producing const& from) noexcept;
-    void end_outage(told_events& told);
-    static event about(event_kind kind, severity level, std::string text,
-                       std::error_code error = {});
-    std::shared_ptr<producing> make_producing();
-    static std::int32_t choose_partition(rd_kafka_topic_t const* topic, void const* key,
-                                         std::size_t key_size, std::int32_t partitions, void*,
-                                         void* of_record);
 
     asio::any_io_executor executor_;
     producer_config config_;
@@ -219,21 +198,15 @@ private:
     std::atomic<bool> notified_{false};
 
     mutable std::mutex mutex_; // of what follows
-    std::shared_ptr<produce_operations> operations_ = std::make_shared<produce_operations>();
-    std::deque<produce_operation*> waiting_; // for room, in the order in which they were begun
-    std::vector<produce_operation*> flushes_;
-    std::vector<produce_operation*> stops_;
-    delivery_epochs epochs_;
-    std::uint32_t enqueued_in_turn_ = 0;
-    std::shared_ptr<producing> current_;
-    std::vector<std::shared_ptr<producing>> retiring_;
-    running running_ = running::yes;
-    bool gone_ = false;    // nobody is told anything any more
-    bool serving_ = false; // the strand is at work, and cleans up if it is to
-    bool watched_ = false; // the strand looks after those who wait
-    clock::time_point stop_by_{};
-    bool purged_ = false;
+    pending_operations pending_{
+        [this](outgoing_record const& record, void* tag) { return hand_over(record, tag); }};
+    native_producers natives_;
+    stop_schedule stop_;
     std::size_t lost_at_stop_ = 0; // records that were not acknowledged
+    bool gone_ = false;            // nobody is told anything any more
+    bool serving_ = false;         // the strand is at work, and cleans up if it is to
+    bool watched_ = false;         // the strand looks after those who wait
+    std::uint32_t enqueued_in_turn_ = 0;
     producer_stats stats_;
     std::error_code last_error_;
     clock::time_point last_error_at_{};
@@ -246,12 +219,9 @@ private:
     event_filter filter_;
     lasting_conditions conditions_; // may be read by any thread
     int log_level_ = 0;
-    std::uint64_t handles_made_ = 0;
-    std::optional<clock::time_point> replace_at_;
-    std::chrono::milliseconds backoff_{0}; // before the next replacement
-    bool fails_ = false;                   // since a fatal error no record was acknowledged
-    bool outage_ = false;
-    bool refused_ = false; // by the brokers
+    std::uint64_t natives_made_ = 0;
+    replacement_schedule replacement_;
+    broker_conditions brokers_;
     token_schedule tokens_;
 };
 
@@ -259,4 +229,6 @@ private:
 
 #ifndef KGROUP_SEPARATE_COMPILATION
 #include <kgroup/detail/produce/producer_engine.ipp>
+#include <kgroup/detail/produce/producer_engine_client.ipp>
+#include <kgroup/detail/produce/producer_engine_rounds.ipp>
 #endif

@@ -21,9 +21,9 @@ public:
         bytes_.reserve(size_of(from)); // views into it must stay
         headers_.clear();
         headers_.reserve(from.headers.size());
-        for (auto const& each : from.headers) {
-            auto const name = append(each.name);
-            headers_.push_back({name, append(each.value)});
+        for (auto const& header : from.headers) {
+            auto const name = append(header.name);
+            headers_.push_back({name, append(header.value)});
         }
         record_ = from;
         record_.topic = append(from.topic);
@@ -45,8 +45,8 @@ private:
     static std::size_t size_of(outgoing_record const& from) noexcept {
         auto size =
             from.topic.size() + from.key.value_or("").size() + from.value.value_or("").size();
-        for (auto const& each : from.headers) {
-            size += each.name.size() + each.value.value_or("").size();
+        for (auto const& header : from.headers) {
+            size += header.name.size() + header.value.value_or("").size();
         }
         return size;
     }
