@@ -170,11 +170,11 @@ private:
         std::atomic<int> state{idle};
         std::error_code error; // written before `done`
     };
-    static bool is_pending(operation const& of) noexcept {
-        return of.state.load(std::memory_order_acquire) == operation::pending;
+    static bool is_pending(operation const& step) noexcept {
+        return step.state.load(std::memory_order_acquire) == operation::pending;
     }
-    static bool is_done(operation const& of) noexcept {
-        return of.state.load(std::memory_order_acquire) == operation::done;
+    static bool is_done(operation const& step) noexcept {
+        return step.state.load(std::memory_order_acquire) == operation::done;
     }
     auto handler(operation connection::*which) {
         (this->*which).state.store(operation::pending, std::memory_order_relaxed);

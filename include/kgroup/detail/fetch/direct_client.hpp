@@ -108,7 +108,7 @@ public:
             for (auto const& claim : claims_) {
                 auto const& where = claim.first; // clang 14 captures no structured binding
                 if (std::none_of(positions.begin(), positions.end(),
-                                 [&](auto const& each) { return each.where == where; })) {
+                                 [&](auto const& position) { return position.where == where; })) {
                     gone.push_back(where);
                 }
             }
@@ -151,10 +151,10 @@ public:
         }
         std::vector<start_position> native;
         std::vector<start_position> ours;
-        for (auto const& each : to) {
-            auto const found = claims_.find(each.where);
+        for (auto const& position : to) {
+            auto const found = claims_.find(position.where);
             auto const handed = found != claims_.end() && found->second->source->handed_over();
-            (handed ? native : ours).push_back(each);
+            (handed ? native : ours).push_back(position);
         }
         auto const still = held(ours);
         native.insert(native.end(), still.begin(), still.end());
@@ -269,9 +269,9 @@ private:
     };
 
     struct owned_claim final : claim_requests, std::enable_shared_from_this<owned_claim> {
-        owned_claim(topic_partition of, std::shared_ptr<shared_parts> with)
-            : where(std::move(of)),
-              shared(std::move(with)) {}
+        owned_claim(topic_partition partition, std::shared_ptr<shared_parts> parts)
+            : where(std::move(partition)),
+              shared(std::move(parts)) {}
 
         // Two answers: one is read while the next one comes.
         std::size_t share() const noexcept override {
@@ -279,24 +279,24 @@ private:
                 (std::max<std::size_t>)(shared->claims.load(std::memory_order_relaxed), 1);
             return (std::min)(shared->buffer_bytes / claims, 2 * shared->most_at_once);
         }
-        void want(std::uint64_t of, bool more) noexcept override {
-            shared->fetches->want(where, of, more);
+        void want(std::uint64_t source_ticket, bool more) noexcept override {
+            shared->fetches->want(where, source_ticket, more);
         }
-        void on_damaged(std::uint64_t of, std::uint64_t generation, std::int64_t at,
+        void on_damaged(std::uint64_t source_ticket, std::uint64_t generation, std::int64_t at,
                         damage wrong) noexcept override {
-            shared->fetches->on_damaged(where, of, generation, at, wrong);
+            shared->fetches->on_damaged(where, source_ticket, generation, at, wrong);
         }
-        void on_old_format(std::uint64_t of, std::uint64_t generation,
+        void on_old_format(std::uint64_t source_ticket, std::uint64_t generation,
                            std::int64_t at) noexcept override {
-            shared->fetches->on_old_format(where, of, generation, at);
+            shared->fetches->on_old_format(where, source_ticket, generation, at);
         }
         void on_position_reset(std::int64_t from, std::int64_t to) noexcept override {
             tell([&] { return letter{client_event{client_position_reset{where, from, to}}}; });
         }
-        void hand_over(std::uint64_t of, fetch_event const& why) noexcept override {
+        void hand_over(std::uint64_t source_ticket, fetch_event const& why) noexcept override {
             if (auto ready = std::exchange(hand_over_letter, {}); !ready.empty()) {
                 auto& order = std::get<direct_client::hand_over>(ready.front());
-                order.ticket = of;
+                order.ticket = source_ticket;
                 order.why = why;
                 shared->inbox.add(std::move(ready));
             }
@@ -354,23 +354,23 @@ private:
     }
 
     static std::vector<start_position> held(std::vector<start_position> positions) {
-        for (auto& each : positions) {
-            each.start = start_position::unknown;
+        for (auto& position : positions) {
+            position.start = start_position::unknown;
         }
         return positions;
     }
     void begin(std::vector<start_position> const& positions) {
-        for (auto const& each : positions) {
-            auto const found = claims_.find(each.where);
-            if (found == claims_.end() || each.start == start_position::unknown) {
+        for (auto const& position : positions) {
+            auto const found = claims_.find(position.where);
+            if (found == claims_.end() || position.start == start_position::unknown) {
                 continue; // nobody reads it, or not yet
             }
             auto& claim = *found->second;
             claim.ticket = ++last_ticket_;
-            claim.began_at = each.start;
-            claim.source->fetched()->restart(claim.ticket, each.start, each.leader_epoch);
-            shared_->fetches->start(each.where, claim.ticket, each.start, each.leader_epoch,
-                                    claim.source->fetched());
+            claim.began_at = position.start;
+            claim.source->fetched()->restart(claim.ticket, position.start, position.leader_epoch);
+            shared_->fetches->start(position.where, claim.ticket, position.start,
+                                    position.leader_epoch, claim.source->fetched());
         }
     }
     void stop(std::vector<topic_partition> const& partitions) noexcept {
@@ -383,8 +383,8 @@ private:
         shared_->claims.store(claims_.size(), std::memory_order_relaxed);
     }
     void stop_all() noexcept {
-        for (auto const& each : claims_) {
-            stop(*each.second);
+        for (auto const& [where, claim] : claims_) {
+            stop(*claim);
         }
         claims_.clear();
         shared_->claims.store(0, std::memory_order_relaxed);
@@ -404,11 +404,11 @@ private:
         shared_->fetches->shut_down(std::move(done));
     }
 
-    std::optional<client_event> read(letter& what) {
-        if (auto* const event = std::get_if<client_event>(&what)) {
+    std::optional<client_event> read(letter& received) {
+        if (auto* const event = std::get_if<client_event>(&received)) {
             return std::move(*event);
         }
-        if (auto* const order = std::get_if<hand_over>(&what)) {
+        if (auto* const order = std::get_if<hand_over>(&received)) {
             auto const claim = find(order->claim);
             if (!claim) {
                 return std::nullopt;
@@ -425,7 +425,7 @@ private:
                                   {},
                                   "librdkafka reads on: " + to_text(order->why)}};
         }
-        auto const claim = find(std::get<hold_still>(what).claim);
+        auto const claim = find(std::get<hold_still>(received).claim);
         if (!claim || claim->source->handed_over()) {
             return std::nullopt;
         }

@@ -201,9 +201,9 @@ inline std::string reason_to_hand_over(rd_kafka_conf_t* conf,
             }
         }
     }
-    for (auto const& each : given) {
-        if (!property_rule_of(each.first)) {
-            return each.first;
+    for (auto const& [name, value] : given) {
+        if (!property_rule_of(name)) {
+            return name;
         }
     }
     return {};

@@ -109,12 +109,12 @@ public:
     }
 
     char const* first(std::uint32_t number) const noexcept { return at(number).first; }
-    std::int64_t timestamp(record_place of) const noexcept {
-        auto const& kept = at(of.batch());
-        return timestamp_of(kept.first + of.begin(), kept.times);
+    std::int64_t timestamp(record_place record) const noexcept {
+        auto const& kept = at(record.batch());
+        return timestamp_of(kept.first + record.begin(), kept.times);
     }
-    record_headers headers(record_place of) const noexcept {
-        return headers_of(at(of.batch()).first + of.begin());
+    record_headers headers(record_place record) const noexcept {
+        return headers_of(at(record.batch()).first + record.begin());
     }
 
 private:

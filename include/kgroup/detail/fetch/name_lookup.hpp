@@ -68,8 +68,8 @@ public:
             return found;
         }
         try {
-            std::thread{[in = shared_, host, resolve = resolve_] {
-                look_up(*in, host, resolve);
+            std::thread{[state = shared_, host, resolve = resolve_] {
+                look_up(*state, host, resolve);
             }}.detach();
         } catch (std::system_error const& error) {
             shared_->names.erase(place);
@@ -109,7 +109,7 @@ private:
         std::function<void()> wake;
     };
 
-    static void look_up(shared& in, std::string const& host,
+    static void look_up(shared& state, std::string const& host,
                         resolve_function const& resolve) noexcept {
         result found;
         try {
@@ -119,13 +119,13 @@ private:
         } catch (...) {
             found.error = std::make_error_code(std::errc::not_enough_memory);
         }
-        std::lock_guard const lock{in.mutex};
-        auto const place = in.names.find(host);
-        if (place != in.names.end()) {
+        std::lock_guard const lock{state.mutex};
+        auto const place = state.names.find(host);
+        if (place != state.names.end()) {
             place->second = std::move(found);
         }
-        if (in.wake) {
-            in.wake();
+        if (state.wake) {
+            state.wake();
         }
     }
 

@@ -59,18 +59,18 @@ public:
     }
     void stop(topic_partition const& partition) noexcept {
         std::optional<begin> overridden;
-        change(partition, std::nullopt, [&overridden](state& of) {
-            of.pending.stop = true;
-            overridden = std::exchange(of.pending.start, std::nullopt);
-            of.pending.found.reset();
-            of.ticket.reset();
+        change(partition, std::nullopt, [&overridden](state& known) {
+            known.pending.stop = true;
+            overridden = std::exchange(known.pending.start, std::nullopt);
+            known.pending.found.reset();
+            known.ticket.reset();
         });
     }
     void want(topic_partition const& partition, std::uint64_t ticket, bool more) noexcept {
-        change(partition, ticket, [more](state& of) { of.pending.more = more; });
+        change(partition, ticket, [more](state& known) { known.pending.more = more; });
     }
-    void found(topic_partition const& partition, std::uint64_t ticket, finding what) noexcept {
-        change(partition, ticket, [&what](state& of) { of.pending.found = what; });
+    void found(topic_partition const& partition, std::uint64_t ticket, finding trouble) noexcept {
+        change(partition, ticket, [&trouble](state& known) { known.pending.found = trouble; });
     }
 
     /// Calls `carry_out(order&)` for each partition of which something was asked. If it throws, it
@@ -86,13 +86,13 @@ public:
                 }
                 auto* const newest = listed_.back();
                 listed_.pop_back();
-                auto& of = newest->second;
-                of.listed = false;
+                auto& known = newest->second;
+                known.listed = false;
                 next.partition = &newest->first;
-                next.stop = std::exchange(of.pending.stop, false);
-                next.start = std::exchange(of.pending.start, std::nullopt);
-                next.more = of.pending.more;
-                next.found = std::exchange(of.pending.found, std::nullopt);
+                next.stop = std::exchange(known.pending.stop, false);
+                next.start = std::exchange(known.pending.start, std::nullopt);
+                next.more = known.pending.more;
+                next.found = std::exchange(known.pending.found, std::nullopt);
             }
             try {
                 carry_out(next);
