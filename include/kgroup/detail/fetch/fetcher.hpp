@@ -4,16 +4,17 @@
 
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/fetch/answer_match.hpp>
 #include <kgroup/detail/fetch/answer_memory.hpp>
-#include <kgroup/detail/fetch/batch_walk.hpp>
+#include <kgroup/detail/fetch/batch_header.hpp>
+#include <kgroup/detail/fetch/broker_abilities.hpp>
 #include <kgroup/detail/fetch/broker_address.hpp>
 #include <kgroup/detail/fetch/connection.hpp>
-#include <kgroup/detail/fetch/fetch_errors.hpp>
 #include <kgroup/detail/fetch/fetch_message.hpp>
 #include <kgroup/detail/fetch/fetch_turns.hpp>
+#include <kgroup/detail/fetch/fetched_partition.hpp>
 #include <kgroup/detail/fetch/fetched_records.hpp>
 #include <kgroup/detail/fetch/fetcher_settings.hpp>
+#include <kgroup/detail/fetch/inquiry.hpp>
 #include <kgroup/detail/fetch/leader_epoch_message.hpp>
 #include <kgroup/detail/fetch/list_offsets_message.hpp>
 #include <kgroup/detail/fetch/memory_shares.hpp>
@@ -23,6 +24,7 @@
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 #include <kgroup/detail/fetch/partition_orders.hpp>
 #include <kgroup/detail/fetch/reconnect_delay.hpp>
+#include <kgroup/detail/fetch/request_writer.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -89,7 +91,8 @@ public:
                   static_cast<std::size_t>(
                       (std::min)(settings_.fetch_max_bytes, settings_.receive_message_max_bytes))),
           names_([event = event_] { event->notify(); }),
-          metadata_(settings_.metadata_refresh_interval) {
+          metadata_(settings_.metadata_refresh_interval),
+          requests_(settings_) {
         memory_->on_release([event = event_] { event->notify(); });
         for (auto& address : parse_bootstrap_servers(settings_.bootstrap_servers)) {
             bootstrap_.emplace_back().address = std::move(address);
@@ -161,39 +164,7 @@ public:
 private:
     using milliseconds = std::chrono::milliseconds;
     using notice_kind = fetcher_notice::kind;
-
-    /// A partition that is fetched.
-    struct member final : partition_fetch, std::enable_shared_from_this<member> {
-        member(topic_partition const& of, fetch_settings const& settings,
-               std::shared_ptr<answer_memory> const& all)
-            : partition_fetch(settings),
-              name(of),
-              memory(std::make_shared<partition_memory>(all)) {}
-
-        topic_partition name;
-        std::shared_ptr<partition_memory> memory;
-        std::uint64_t ticket = 0;
-        std::shared_ptr<fetch_sink> sink;
-        bool more = true;
-        bool finds_start = false;
-        std::int16_t told = 0; // the error of metadata that was told, while it lasts
-        std::array<std::int64_t, 3> told_watermarks{-1, -1, -1};
-    };
-
-    /// A request under way.
-    struct inquiry {
-        struct asked {
-            std::shared_ptr<member> of;
-            partition_question question;
-        };
-        api key = api::fetch;
-        std::vector<asked> partitions;
-        answer_match match;
-        std::size_t promised = 0;
-        bool scarce = false;
-        time_point sent{};
-        time_point ends{}; // when the broker answers at the latest, as asked
-    };
+    static constexpr std::int16_t unsupported_version = 35; // as a broker would answer
 
     struct lane {
         std::shared_ptr<connection> link;
@@ -346,26 +317,25 @@ private:
             if (!found) {
                 return;
             }
-            found->more = order.more;
+            found->claim_wants(order.more);
             if (order.found) {
-                auto const& what = *order.found;
-                react(*found, what.wrong == damage::none
-                                  ? found->on_old_format(what.generation, what.at)
-                                  : found->on_damaged(what.generation, what.at, what.wrong, at));
+                auto const& [generation, position, wrong] = *order.found;
+                react(*found, wrong == damage::none
+                                  ? found->on_old_format(generation, position)
+                                  : found->on_damaged(generation, position, wrong, at));
             }
         });
     }
-    void drop(std::shared_ptr<member> const& dropped) noexcept {
-        dropped->stop();
-        dropped->sink = nullptr;
+    void drop(std::shared_ptr<fetched_partition> const& dropped) noexcept {
+        dropped->end();
         turns_.remove(*dropped);
-        partitions_.erase(dropped->name);
+        partitions_.erase(dropped->name());
     }
-    void begin(std::shared_ptr<member>& found, topic_partition const& name,
-               partition_orders::begin& from) {
+    void begin(std::shared_ptr<fetched_partition>& found, topic_partition const& name,
+               partition_orders::begin& start) {
         if (!found) {
-            auto added =
-                std::make_shared<member>(name, fetch_settings{.reset = settings_.reset}, memory_);
+            auto added = std::make_shared<fetched_partition>(
+                name, fetch_settings{.reset = settings_.reset}, memory_);
             partitions_.emplace(name, added);
             try {
                 turns_.add(*added);
@@ -376,26 +346,18 @@ private:
             found = std::move(added);
             metadata_.want();
         }
-        found->ticket = from.ticket;
-        found->sink = std::move(from.sink);
-        found->finds_start = from.from < 0;
-        found->told = 0;
-        found->told_watermarks = {-1, -1, -1};
-        found->start(from.from, from.leader_epoch);
+        found->begin(start.ticket, start.from, start.leader_epoch, std::move(start.sink));
         if (found->leader() < 0) {
             metadata_.want();
         }
     }
 
-    void react(member& of, fetch_reaction const& reaction) noexcept {
+    void react(fetched_partition& partition, fetch_reaction const& reaction) noexcept {
         if (reaction.refresh) {
             metadata_.want();
         }
-        if (reaction.event && of.sink) {
-            if (reaction.event->type == fetch_event::kind::topic_recreated) {
-                of.finds_start = true;
-            }
-            of.sink->tell(of.ticket, *reaction.event);
+        if (reaction.event) {
+            partition.tell(*reaction.event);
         }
     }
     void notify_of(notice_kind type, broker_address const& address, std::error_code error,
@@ -449,7 +411,7 @@ private:
                         "no memory");
         }
         if (link->ready() && !was_ready) {
-            from.abilities = abilities_of(*link);
+            from.abilities = abilities_of(link->versions());
         }
         if (link->closed()) {
             on_closed(from, way, at);
@@ -493,11 +455,11 @@ private:
     }
     void lose_too_large(inquiry& asked, time_point at) noexcept {
         if (asked.key == api::fetch) {
-            for (auto& one : asked.partitions) {
-                react(*one.of, one.of->on_too_large(one.question.generation, at));
+            for (auto const& [partition, question] : asked.subjects) {
+                react(*partition, partition->on_too_large(question.generation, at));
             }
             memory_->take_back(std::exchange(asked.promised, 0));
-            asked.partitions.clear();
+            asked.subjects.clear();
         }
     }
     /// No answer comes.
@@ -506,10 +468,19 @@ private:
         if (asked.key == api::metadata) {
             metadata_.lost();
         }
-        for (auto& one : asked.partitions) {
-            react(*one.of, one.of->on_lost(one.question.generation, at));
+        for (auto const& subject : asked.subjects) {
+            lose(subject, at);
         }
-        asked.partitions.clear();
+        asked.subjects.clear();
+    }
+    void lose(inquiry::subject const& subject, time_point at) noexcept {
+        react(*subject.partition, subject.partition->on_lost(subject.question.generation, at));
+    }
+    /// The answer is an error, and nothing else.
+    void refuse(inquiry const& asked, std::int16_t code, time_point at) noexcept {
+        for (auto const& [partition, question] : asked.subjects) {
+            react(*partition, partition->on_refused(question, code, at));
+        }
     }
 
     // ---- Answers
@@ -559,10 +530,6 @@ private:
             way.link->delay(milliseconds{time});
         }
     }
-    void tell_of_unasked(broker const& from) noexcept {
-        notify_of(notice_kind::damaged_answer, from.address, {},
-                  "it answers about a partition that it was not asked about");
-    }
 
     /// The first batch of an answer comes whole, however large it is.
     void tell_of_budget(broker const& from, std::size_t came, std::size_t promised) noexcept {
@@ -584,87 +551,47 @@ private:
         memory_->take_back(std::exchange(asked.promised, 0));
         throttle(from, way, fetched_.throttle_ms, at);
         if (fetched_.error != 0) {
-            fetch_answer::partition failed;
-            failed.error = fetched_.error;
-            for (auto& one : asked.partitions) {
-                react(*one.of, one.of->on_fetched(one.question.generation, failed, {}, at));
-            }
+            refuse(asked, fetched_.error, at);
             return true;
         }
         auto const parts = std::count_if(fetched_.partitions.begin(), fetched_.partitions.end(),
                                          [](auto const& part) { return !part.records.empty(); });
         bool news = false;
-        for (auto const& part : fetched_.partitions) {
-            auto const index = asked.match.take(part.topic, part.topic_id, part.number);
-            if (!index) {
-                tell_of_unasked(from);
-                continue;
-            }
-            auto const& one = asked.partitions[*index];
+        auto const take = [&](inquiry::subject const& subject, auto const& part) {
             news = news || !part.records.empty() || part.error != 0 || part.diverging ||
                    part.preferred_replica >= 0;
             try {
-                take_part(*one.of, one.question, part, bytes,
-                          asked.scarce ? parts > 1 : part.records.size() < bytes->counted() / 8,
-                          at);
+                take_records(subject, part, bytes,
+                             asked.scarce ? parts > 1 : part.records.size() < bytes->counted() / 8,
+                             at);
             } catch (std::bad_alloc const&) {
-                react(*one.of, one.of->on_lost(one.question.generation, at));
+                lose(subject, at);
             }
-        }
-        lose_unanswered(asked, at);
+        };
+        take_parts(from, asked, fetched_.partitions, at, take);
         if (!news && at + milliseconds{5} < asked.ends) { // it does not wait: do not spin
             from.no_poll_before = (std::min)(asked.ends, at + milliseconds{50});
         }
         return true;
     }
     /// What there is to be had of memory comes first: what partition_fetch was told, is told.
-    void take_part(member& of, partition_question const& question,
-                   fetch_answer::partition const& part, std::shared_ptr<answer_bytes> bytes,
-                   bool copied, time_point at) {
-        fetched_records records;
+    void take_records(inquiry::subject const& subject, fetch_answer::partition const& part,
+                      std::shared_ptr<answer_bytes> bytes, bool copied, time_point at) {
         auto batches = part.records;
-        if (!batches.empty()) {
-            if (copied) {
-                bytes = memory_->copy(batches);
-                if (!bytes) {
-                    throw std::bad_alloc{};
-                }
-                batches = bytes->view();
+        if (copied && !batches.empty()) {
+            bytes = memory_->copy(batches);
+            if (!bytes) {
+                throw std::bad_alloc{};
             }
-            records.keep =
-                std::make_shared<held_records>(of.memory, std::move(bytes), part.records.size());
-            records.memory = of.memory;
-            auto const aborted = fetched_.aborted_of(part);
-            records.aborted.assign(aborted.begin(), aborted.end());
+            batches = bytes->view();
         }
-        auto const scan = scan_batches(part.records, question.offset, part.high_watermark);
-        auto const reaction = of.on_fetched(question.generation, part, scan, at);
-        if (!of.sink || question.generation != of.generation()) {
-            react(of, reaction);
-            return;
-        }
-        std::array const watermarks{of.high_watermark(), of.last_stable_offset(), of.log_start()};
-        if (!reaction.take) {
-            records.keep = nullptr;
-            records.aborted.clear();
-            batches = {};
-        }
-        if (reaction.take || watermarks != of.told_watermarks) {
-            of.told_watermarks = watermarks;
-            records.ticket = of.ticket;
-            records.generation = question.generation;
-            records.bytes = batches;
-            records.position = question.offset;
-            records.next_offset = reaction.take ? scan.next_offset : question.offset;
-            records.high_watermark = watermarks[0];
-            records.last_stable_offset = watermarks[1];
-            records.log_start = watermarks[2];
-            of.sink->take(std::move(records));
-        }
+        auto& partition = *subject.partition;
+        auto const reaction =
+            partition.take(subject.question, fetched_, part, batches, std::move(bytes), at);
         if (reaction.take) {
-            turns_.served(of);
+            turns_.served(partition);
         }
-        react(of, reaction);
+        react(partition, reaction);
     }
 
     bool on_listed(broker& from, lane& way, inquiry& asked, connection::expected const& question,
@@ -674,24 +601,14 @@ private:
             return false;
         }
         throttle(from, way, listed_.throttle_ms, at);
-        for (auto const& part : listed_.partitions) {
-            auto const index = asked.match.take(part.topic, {}, part.number);
-            if (!index) {
-                tell_of_unasked(from);
-                continue;
-            }
-            auto& one = asked.partitions[*index];
-            react(*one.of, one.of->on_listed(one.question.generation, part.error, part.offset,
-                                             part.leader_epoch, at));
-            if (one.of->finds_start && one.of->position() >= 0 &&
-                one.question.generation == one.of->generation()) {
-                one.of->finds_start = false;
-                if (one.of->sink) {
-                    one.of->sink->started_at(one.of->ticket, one.of->position());
-                }
-            }
-        }
-        lose_unanswered(asked, at);
+        auto const take = [&](inquiry::subject const& subject, auto const& part) {
+            auto& partition = *subject.partition;
+            auto const generation = subject.question.generation;
+            react(partition,
+                  partition.on_listed(generation, part.error, part.offset, part.leader_epoch, at));
+            partition.tell_start(generation);
+        };
+        take_parts(from, asked, listed_.partitions, at, take);
         return true;
     }
     bool on_epochs(broker& from, lane& way, inquiry& asked, connection::expected const& question,
@@ -701,24 +618,28 @@ private:
             return false;
         }
         throttle(from, way, epochs_.throttle_ms, at);
-        for (auto const& part : epochs_.partitions) {
-            auto const index = asked.match.take(part.topic, {}, part.number);
-            if (!index) {
-                tell_of_unasked(from);
-                continue;
-            }
-            auto& one = asked.partitions[*index];
-            react(*one.of, one.of->on_epoch_end(one.question.generation, part.error,
-                                                part.leader_epoch, part.end_offset, at));
-        }
-        lose_unanswered(asked, at);
+        auto const take = [&](inquiry::subject const& subject, auto const& part) {
+            auto& partition = *subject.partition;
+            react(partition, partition.on_epoch_end(subject.question.generation, part.error,
+                                                    part.leader_epoch, part.end_offset, at));
+        };
+        take_parts(from, asked, epochs_.partitions, at, take);
         return true;
     }
-    void lose_unanswered(inquiry& asked, time_point at) noexcept {
-        asked.match.for_each_unanswered([&](std::size_t index) {
-            auto const& one = asked.partitions[index];
-            react(*one.of, one.of->on_lost(one.question.generation, at));
-        });
+    /// Calls `act(subject, part)` for each part of an answer that was asked for. What has none is
+    /// lost.
+    template <typename Parts, typename Act>
+    void take_parts(broker const& from, inquiry& asked, Parts const& parts, time_point at,
+                    Act act) {
+        for (auto const& part : parts) {
+            if (auto const* const subject = asked.take(part)) {
+                act(*subject, part);
+            } else {
+                notify_of(notice_kind::damaged_answer, from.address, {},
+                          "it answers about a partition that it was not asked about");
+            }
+        }
+        asked.for_each_unanswered([&](auto const& subject) { lose(subject, at); });
     }
 
     bool on_metadata(broker& from, lane& way, connection::expected const& question,
@@ -742,7 +663,7 @@ private:
                 ++found;
                 auto& one = *place->second;
                 auto const error = topic.error != 0 ? topic.error : part.error;
-                tell_metadata_error(one, error);
+                one.tell_metadata_error(error);
                 // With some errors there is a leader nevertheless.
                 auto const leader = brokers_.contains(part.leader) ? part.leader : -1;
                 auto const reaction = one.on_metadata(leader, part.leader_epoch, topic.id, newest);
@@ -752,24 +673,13 @@ private:
             if (topic.error != 0 && topic.count == 0) {
                 for (auto const& [name, one] : partitions_) {
                     if (name.topic == topic.name) {
-                        tell_metadata_error(*one, topic.error);
+                        one->tell_metadata_error(topic.error);
                     }
                 }
             }
         }
         metadata_.answered(complete && found >= partitions_.size());
         return true;
-    }
-    void tell_metadata_error(member& of, std::int16_t error) noexcept {
-        if (!of.running() || of.told == error) {
-            return;
-        }
-        of.told = error;
-        if (of.sink && error != 0 && rule_of(error).tell) {
-            of.sink->tell(
-                of.ticket,
-                {.type = fetch_event::kind::broker_error, .from = of.position(), .code = error});
-        }
     }
     void take_brokers(time_point at) {
         if (!cluster_.brokers.empty()) {
@@ -813,11 +723,11 @@ private:
         }
     }
     /// Closes a connection that is not needed any more.
-    void leave(broker& of, lane& way, time_point at) {
+    void leave(broker& owner, lane& way, time_point at) {
         if (way.link) {
             closing_.reserve(closing_.size() + 1);
             way.link->close(notice_kind::disconnected, {}, "it moved");
-            on_closed(of, way, at);
+            on_closed(owner, way, at);
         }
     }
 
@@ -853,9 +763,9 @@ private:
         bool refused = false;
         memory_->await_release();
         for (auto const& [name, one] : partitions_) {
-            bool const room = shares_.room(one->memory->held(), partitions_.size(), scarce);
-            one->want(one->more && room);
-            refused = refused || (one->more && !room);
+            bool const room = shares_.room(one->held(), partitions_.size(), scarce);
+            one->want(one->claim_wants() && room);
+            refused = refused || (one->claim_wants() && !room);
             auto const target = one->target(at);
             if (target < 0 || !one->ready(at)) {
                 if (one->running() && target < 0) {
@@ -917,7 +827,7 @@ private:
         if (!open(to, *free, at)) {
             return;
         }
-        auto const abilities = abilities_of(*free->link);
+        auto const abilities = abilities_of(free->link->versions());
         to.abilities = abilities;
         turns_.take_fetches(id, at, abilities, taken_);
         if (taken_.empty()) {
@@ -932,79 +842,38 @@ private:
         }
         send_fetch(to, *free, scarce, wait, at);
     }
-    static broker_abilities abilities_of(connection& link) {
-        return {.leader_epochs = link.versions().use(api::leader_epoch).has_value(),
-                .diverging = link.versions().use(api::fetch).value_or(0) >= 12,
-                .topic_ids = link.versions().use(api::fetch).value_or(0) >= 13};
-    }
 
     /// Asks about what was taken; if that fails, it is lost.
     void send_fetch(broker& to, lane& way, bool scarce, milliseconds wait, time_point at) {
         auto asked = remember(api::fetch, at);
         try {
-            auto version = version_of(to, way, api::fetch);
-            if (!version) {
-                fetch_answer::partition unsupported;
-                unsupported.error = 35;
-                for (auto& one : asked.partitions) {
-                    react(*one.of,
-                          one.of->on_fetched(one.question.generation, unsupported, {}, at));
-                }
+            auto const newest = version_of(to, way, api::fetch);
+            if (!newest) {
+                refuse(asked, unsupported_version, at);
                 return;
             }
-            bool const ids =
-                std::all_of(asked.partitions.begin(), asked.partitions.end(),
-                            [](auto const& one) { return one.of->topic_id() != topic_uuid{}; });
-            if (!ids) {
-                version = (std::min)(*version, std::int16_t{12});
-            }
-            auto const limits = shares_.of_request(asked.partitions.size(), partitions_.size(),
+            auto const limits = shares_.of_request(asked.subjects.size(), partitions_.size(),
                                                    memory_->used(), scarce);
             asked.scarce = scarce;
-            asked.promised = limits.total;
-            asked.sent = at;
             asked.ends = at + wait;
-            fetch_request request;
-            request.max_wait_ms = static_cast<std::int32_t>(wait.count());
-            request.min_bytes = settings_.fetch_min_bytes;
-            request.max_bytes = static_cast<std::int32_t>(limits.total);
-            request.level = settings_.level;
-            request.rack = settings_.rack;
-            group_by_topic<fetch_request>(
-                asked,
-                [&](inquiry::asked const& one) {
-                    fetch_request::partition part;
-                    part.number = one.of->name.partition;
-                    part.current_leader_epoch = one.question.current_leader_epoch;
-                    part.offset = one.question.offset;
-                    part.last_fetched_epoch = one.question.last_fetched_epoch;
-                    part.max_bytes = static_cast<std::int32_t>(limits.partition);
-                    return part;
-                },
-                fetch_parts_, fetch_topics_);
-            request.topics = fetch_topics_;
-            auto const correlation = way.link->next_correlation();
-            write_fetch_request(frame_, *version, correlation, settings_.client_id, request);
+            asked.promised = limits.total;
             memory_->promise(asked.promised);
-            send(way, std::move(asked), *version, correlation, wait, at);
+            auto const version = request_writer::fetch_version(*newest, asked);
+            auto const correlation = way.link->next_correlation();
+            auto const frame = requests_.fetch(asked, version, correlation, wait, limits);
+            send(way, std::move(asked), frame, version, correlation, wait, at);
             counters_.fetches.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
-            lose_unsent(asked, at);
+            lose(asked, at);
             throw;
         }
     }
-    void lose_unsent(inquiry& asked, time_point at) noexcept {
-        for (auto& one : asked.partitions) {
-            react(*one.of, one.of->on_lost(one.question.generation, at));
-        }
-    }
-    /// Sends `frame_`.
-    void send(lane& way, inquiry&& asked, std::int16_t version, std::int32_t correlation,
-              milliseconds wait, time_point at) {
+    void send(lane& way, inquiry&& asked, std::string_view frame, std::int16_t version,
+              std::int32_t correlation, milliseconds wait, time_point at) {
         auto const key = asked.key;
         way.under_way.push_back(std::move(asked));
         try {
-            way.link->send(frame_, key, version, correlation, wait, at);
+            way.link->send(frame, key, version, correlation, wait, at);
         } catch (...) {
             way.link->close(notice_kind::no_memory,
                             std::make_error_code(std::errc::not_enough_memory), "no memory");
@@ -1016,54 +885,12 @@ private:
     /// What is asked about what was taken; if there is no memory for it, that is lost.
     inquiry remember(api key, time_point at) {
         try {
-            return inquiry_of_taken(key);
+            return inquiry{key, taken_};
         } catch (...) {
             for (auto const& turn : taken_) {
                 turn.partition->on_lost(turn.question.generation, at);
             }
             throw;
-        }
-    }
-    inquiry inquiry_of_taken(api key) {
-        inquiry asked;
-        asked.key = key;
-        asked.partitions.reserve(taken_.size());
-        for (auto const& turn : taken_) {
-            auto& one = static_cast<member&>(*turn.partition);
-            asked.partitions.push_back({one.shared_from_this(), turn.question});
-        }
-        if (key != api::fetch) {
-            std::sort(asked.partitions.begin(), asked.partitions.end(),
-                      [](auto const& left, auto const& right) {
-                          return left.of->name.topic < right.of->name.topic;
-                      });
-        }
-        for (auto const& one : asked.partitions) {
-            asked.match.add(one.of->name.topic, one.of->topic_id(), one.of->name.partition);
-        }
-        return asked;
-    }
-    /// Neighbours of the same topic stand together.
-    template <typename Request, typename MakePart>
-    static void group_by_topic(inquiry const& asked, MakePart make,
-                               std::vector<typename Request::partition>& parts,
-                               std::vector<typename Request::topic>& topics) {
-        parts.clear();
-        topics.clear();
-        parts.reserve(asked.partitions.size()); // the spans point there
-        for (auto const& one : asked.partitions) {
-            parts.push_back(make(one));
-            if (topics.empty() || topics.back().name != one.of->name.topic) {
-                auto& added = topics.emplace_back();
-                added.name = one.of->name.topic;
-                if constexpr (requires { added.id; }) {
-                    added.id = one.of->topic_id();
-                }
-                added.partitions = {&parts.back(), 1};
-            } else {
-                auto& last = topics.back();
-                last.partitions = {last.partitions.data(), last.partitions.size() + 1};
-            }
         }
     }
 
@@ -1080,44 +907,18 @@ private:
         try {
             auto const version = version_of(to, way, key);
             if (!version) {
-                for (auto& one : asked.partitions) {
-                    auto const generation = one.question.generation;
-                    react(*one.of, key == api::list_offsets
-                                       ? one.of->on_listed(generation, 35, -1, -1, at)
-                                       : one.of->on_epoch_end(generation, 35, -1, -1, at));
-                }
+                refuse(asked, unsupported_version, at);
                 return;
             }
-            asked.sent = at;
             asked.ends = at;
             auto const correlation = way.link->next_correlation();
-            if (key == api::list_offsets) {
-                group_by_topic<list_offsets_request>(
-                    asked,
-                    [](inquiry::asked const& one) {
-                        return list_offsets_request::partition{one.of->name.partition,
-                                                               one.question.current_leader_epoch,
-                                                               one.question.timestamp};
-                    },
-                    list_parts_, list_topics_);
-                write_list_offsets_request(frame_, *version, correlation, settings_.client_id,
-                                           {settings_.level, list_topics_});
-            } else {
-                group_by_topic<leader_epoch_request>(
-                    asked,
-                    [](inquiry::asked const& one) {
-                        return leader_epoch_request::partition{one.of->name.partition,
-                                                               one.question.current_leader_epoch,
-                                                               one.question.leader_epoch};
-                    },
-                    epoch_parts_, epoch_topics_);
-                write_leader_epoch_request(frame_, *version, correlation, settings_.client_id,
-                                           {epoch_topics_});
-            }
-            send(way, std::move(asked), *version, correlation, milliseconds{0}, at);
+            auto const frame = key == api::list_offsets
+                                   ? requests_.list_offsets(asked, *version, correlation)
+                                   : requests_.leader_epochs(asked, *version, correlation);
+            send(way, std::move(asked), frame, *version, correlation, milliseconds{0}, at);
             counters_.other_requests.fetch_add(1, std::memory_order_relaxed);
         } catch (...) {
-            lose_unsent(asked, at);
+            lose(asked, at);
             throw;
         }
     }
@@ -1165,18 +966,10 @@ private:
             metadata_.lost();
             return;
         }
-        topics_.clear();
-        for (auto const& [name, one] : partitions_) { // in order
-            if (topics_.empty() || topics_.back() != name.topic) {
-                topics_.push_back(name.topic);
-            }
-        }
         auto const correlation = way.link->next_correlation();
         try {
-            write_metadata_request(frame_, *version, correlation, settings_.client_id, topics_);
-            inquiry asked;
-            asked.key = api::metadata;
-            send(way, std::move(asked), *version, correlation, milliseconds{0}, at);
+            auto const frame = requests_.metadata(partitions_, *version, correlation);
+            send(way, inquiry{api::metadata}, frame, *version, correlation, milliseconds{0}, at);
         } catch (...) {
             metadata_.lost();
             throw;
@@ -1237,7 +1030,7 @@ private:
     metadata_schedule metadata_;
     std::size_t metadata_from_ = 0; // the candidate that was asked last
     time_point metadata_next_{};    // when the next one is tried
-    std::map<topic_partition, std::shared_ptr<member>> partitions_;
+    fetched_partitions partitions_;
     fetch_turns turns_;
     std::map<std::int32_t, broker> brokers_;
     std::deque<broker> bootstrap_;
@@ -1248,19 +1041,12 @@ private:
                                                         reinterpret_cast<std::uintptr_t>(this))};
 
     // Used again and again.
-    std::string frame_;
+    request_writer requests_;
     std::vector<fetch_turns::turn> taken_;
     fetch_answer fetched_;
     list_offsets_answer listed_;
     leader_epoch_answer epochs_;
     metadata_answer cluster_;
-    std::vector<std::string_view> topics_;
-    std::vector<fetch_request::partition> fetch_parts_;
-    std::vector<fetch_request::topic> fetch_topics_;
-    std::vector<list_offsets_request::partition> list_parts_;
-    std::vector<list_offsets_request::topic> list_topics_;
-    std::vector<leader_epoch_request::partition> epoch_parts_;
-    std::vector<leader_epoch_request::topic> epoch_topics_;
 };
 
 } // namespace kgroup::detail::fetch

@@ -4,6 +4,7 @@
 
 #include <kgroup/detail/fetch/api.hpp>
 #include <kgroup/detail/fetch/batch_walk.hpp>
+#include <kgroup/detail/fetch/broker_abilities.hpp>
 #include <kgroup/detail/fetch/fetch_errors.hpp>
 #include <kgroup/detail/fetch/fetch_message.hpp>
 #include <kgroup/detail/fetch/list_offsets_message.hpp>
@@ -28,13 +29,6 @@ struct fetch_settings {
     std::chrono::milliseconds longest_backoff{1000};
     /// How long a replica is asked that the leader prefers to itself.
     std::chrono::milliseconds replica_lifetime{300'000};
-};
-
-/// What the connection to a broker can do, by the versions that both know.
-struct broker_abilities {
-    bool leader_epochs = true; // OffsetForLeaderEpoch
-    bool diverging = true;     // Fetch from version 12 on tells itself where logs diverge
-    bool topic_ids = true;     // Fetch from version 13 on asks by a topic's id, and not by its name
 };
 
 /// What is to be asked of a broker about one partition.
