@@ -104,7 +104,8 @@ private:
 };
 
 /// By the processor's own instruction; only where it is `available`. Three pieces at a time: each
-/// step of one waits three cycles for the step before, and one can begin in every cycle.
+/// step of one waits three cycles for the step before, and one can begin in every cycle. The next
+/// three are fetched from memory meanwhile: the processor foresees no reader of three places.
 class crc32c_by_instruction {
 public:
     static bool available() noexcept {
@@ -122,10 +123,15 @@ public:
         for (; left >= 3 * piece; left -= 3 * piece, next += 3 * piece) {
             std::uint32_t second = 0;
             std::uint32_t third = 0;
-            for (std::size_t i = 0; i != piece; i += 8) {
-                crc = step(crc, word_at(next + i));
-                second = step(second, word_at(next + piece + i));
-                third = step(third, word_at(next + 2 * piece + i));
+            for (std::size_t line = 0; line != piece; line += cache_line) {
+                for (std::size_t ahead = 3; ahead != 6; ++ahead) {
+                    __builtin_prefetch(next + ahead * piece + line);
+                }
+                for (std::size_t i = line; i != line + cache_line; i += 8) {
+                    crc = step(crc, word_at(next + i));
+                    second = step(second, word_at(next + piece + i));
+                    third = step(third, word_at(next + 2 * piece + i));
+                }
             }
             crc = over_piece(over_piece(crc) ^ second) ^ third;
         }
@@ -139,7 +145,8 @@ public:
     }
 
 private:
-    static constexpr std::size_t piece = 512;
+    static constexpr std::size_t piece = 1024;
+    static constexpr std::size_t cache_line = 64;
     static constexpr crc32c_shift over_piece{piece};
 
     static std::uint64_t word_at(char const* bytes) noexcept {

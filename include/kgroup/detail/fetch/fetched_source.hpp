@@ -388,15 +388,10 @@ private:
     }
 
     void append(decoded_record const& record, record_block::writer& out) noexcept {
-        auto const view = [](std::optional<std::string_view> const& field) {
-            return field ? *field : std::string_view{};
-        };
-        auto const key = view(record.key);
-        auto const value = view(record.value);
         record_place const place{*batch_,
                                  static_cast<std::size_t>(record.begin - batches_.first(*batch_))};
-        out.append(place.native(), key.data(), key.size(), value.data(), value.size(),
-                   record.offset);
+        out.append(place.native(), record.key.data(), record.key.size(), record.value.data(),
+                   record.value.size(), record.offset);
         ++taken_;
         behind_taken_ = record.offset + 1;
     }

@@ -59,13 +59,36 @@ struct batch_times {
     bool same = true; // of all records: when the broker wrote them
 };
 
+/// A key or a value, or none: null is not empty. In words that a register holds, as it is written
+/// and read once a record.
+class record_field {
+public:
+    record_field() = default;
+    explicit record_field(std::string_view bytes) noexcept
+        : data_(bytes.data()),
+          size_(bytes.size()) {}
+
+    explicit operator bool() const noexcept { return data_ != nullptr; }
+    std::string_view operator*() const noexcept { return {data_, size_}; }
+    std::string_view value_or(std::string_view other) const noexcept {
+        return data_ ? **this : other;
+    }
+    /// Null, or where it begins.
+    char const* data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+
+private:
+    char const* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
 /// A record of a log. The views point into the batch, or into what was decompressed.
 struct decoded_record {
     std::int64_t offset = -1;
     std::int64_t timestamp = -1; // milliseconds since the epoch; -1: none
     char const* begin = nullptr; // of the record as it is encoded
-    std::optional<std::string_view> key;
-    std::optional<std::string_view> value;
+    record_field key;
+    record_field value;
     record_headers headers;
 };
 
@@ -80,6 +103,7 @@ public:
     record_reader(batch_header const& header, std::string_view records) noexcept
         : in_(records),
           header_(header),
+          times_(header),
           left_(header.count),
           last_delta_(-1) {}
 
@@ -98,18 +122,15 @@ public:
         }
         into.begin = in_.view(0).data();
         auto const size = in_.varint();
-        if (in_.failed() || size < 0) {
-            return damaged(damage::record);
-        }
-        wire_reader record{in_.view(static_cast<std::size_t>(size))};
+        wire_reader record{in_.view(static_cast<std::size_t>(size))}; // too large, if below 0
         if (in_.failed()) {
             return damaged(damage::record);
         }
         record.int8(); // attributes, none of which mean anything
         auto const timestamp_delta = record.varlong();
         auto const offset_delta = record.varint();
-        into.key = sized(record);
-        into.value = sized(record);
+        into.key = field(record);
+        into.value = field(record);
         auto const headers = record.varint();
         if (headers != 0) {
             if (!read_headers(record, headers, into.headers)) {
@@ -126,7 +147,7 @@ public:
         }
         last_delta_ = offset_delta;
         into.offset = header_.base_offset + offset_delta;
-        into.timestamp = batch_times{header_}.of(timestamp_delta);
+        into.timestamp = times_.of(timestamp_delta);
         --left_;
         return next_record::record;
     }
@@ -136,15 +157,10 @@ private:
         wrong_ = wrong;
         return next_record::damaged;
     }
-    static std::optional<std::string_view> sized(wire_reader& record) noexcept {
+    static record_field field(wire_reader& record) noexcept {
         auto const size = record.varint();
-        if (size < 0) {
-            if (size != -1) {
-                record.fail();
-            }
-            return std::nullopt;
-        }
-        return record.view(static_cast<std::size_t>(size));
+        return size == -1 ? record_field{}
+                          : record_field{record.view(static_cast<std::size_t>(size))};
     }
     static bool read_headers(wire_reader& record, std::int32_t count,
                              record_headers& into) noexcept {
@@ -153,10 +169,10 @@ private:
         }
         auto const all = record;
         for (auto left = count; left != 0; --left) {
-            if (!sized(record)) { // a name is not null
+            if (!field(record)) { // a name is not null
                 return false;
             }
-            sized(record);
+            field(record);
         }
         if (record.failed()) {
             return false;
@@ -168,6 +184,7 @@ private:
 
     wire_reader in_{std::string_view{}};
     batch_header header_;
+    batch_times times_;
     std::int32_t left_ = 0;
     std::int32_t last_delta_ = -1;
     damage wrong_ = damage::none;

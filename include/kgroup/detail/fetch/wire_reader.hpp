@@ -55,9 +55,6 @@ public:
 
     /// At most 32 bits in five bytes.
     std::uint32_t unsigned_varint() noexcept {
-        if (next_ != end_ && !(*next_ & 0x80)) [[likely]] {
-            return static_cast<unsigned char>(*next_++);
-        }
         return static_cast<std::uint32_t>(varint_of(5, 0x0f));
     }
     /// Zigzag, 32 bits.
@@ -67,12 +64,7 @@ public:
     }
     /// Zigzag, 64 bits.
     std::int64_t varlong() noexcept {
-        std::uint64_t value = 0;
-        if (next_ != end_ && !(*next_ & 0x80)) [[likely]] {
-            value = static_cast<unsigned char>(*next_++);
-        } else {
-            value = varint_of(10, 0x01);
-        }
+        auto const value = varint_of(10, 0x01);
         return static_cast<std::int64_t>((value >> 1) ^ (~(value & 1) + 1));
     }
 
@@ -155,19 +147,47 @@ private:
     }
     /// At most so many bytes; the last one holds no more bits than those of the mask.
     std::uint64_t varint_of(int bytes, unsigned char last) noexcept {
+        // Most are lengths and differences, of one byte or two.
+        if (remaining() >= 2) [[likely]] {
+            auto const first = static_cast<unsigned char>(next_[0]);
+            if (first < 0x80) {
+                ++next_;
+                return first;
+            }
+            auto const second = static_cast<unsigned char>(next_[1]);
+            if (second < 0x80) {
+                next_ += 2;
+                return (first & 0x7fu) | std::uint32_t{second} << 7;
+            }
+        }
+        auto const found = long_varint({next_, remaining()}, bytes, last);
+        if (!found.behind) {
+            fail();
+            return 0;
+        }
+        next_ = found.behind;
+        return found.value;
+    }
+    struct found_varint {
+        std::uint64_t value;
+        char const* behind; // null: it is none
+    };
+    // Of no reader: so one that is local to a function can stay in registers.
+    static found_varint long_varint(std::string_view from, int bytes, unsigned char last) noexcept {
         std::uint64_t value = 0;
-        for (int i = 0; i != bytes && next_ != end_; ++i) {
-            auto const byte = static_cast<unsigned char>(*next_++);
+        auto const* next = from.data();
+        auto const* const end = next + from.size();
+        for (int i = 0; i != bytes && next != end; ++i) {
+            auto const byte = static_cast<unsigned char>(*next++);
             if (i == bytes - 1 && byte > last) {
                 break;
             }
             value |= std::uint64_t{byte & 0x7fu} << (7 * i);
             if (!(byte & 0x80)) {
-                return value;
+                return {value, next};
             }
         }
-        fail();
-        return 0;
+        return {0, nullptr};
     }
     std::int64_t compact_size() noexcept { return std::int64_t{unsigned_varint()} - 1; }
     std::optional<std::string_view> sized(std::int64_t size) noexcept {
