@@ -416,6 +416,8 @@ WORKLOADS = [
              _draining(6, 1024, 1_000_000), THROUGHPUT, quick=True),
     Workload("lz4-100B", "3 M records of 100 B in lz4 batches, 6 partitions, drained from a full backlog",
              _draining(6, 100, 3_000_000, "lz4"), THROUGHPUT, quick=True),
+    Workload("zstd-100B", "3 M records of 100 B in zstd batches, 6 partitions, drained from a full backlog",
+             _draining(6, 100, 3_000_000, "zstd"), THROUGHPUT),
     Workload("100B-1of6", "1.5 M records of 100 B, all in one of 6 partitions, drained", _draining_one_of(6, 100, 1_536_000), THROUGHPUT),
     Workload("1KiB-1of6", "400,000 records of 1 KiB, all in one of 6 partitions, drained", _draining_one_of(6, 1024, 400_000), THROUGHPUT),
     Workload("latency-1k", "1,000 records/s over 6 partitions: delay from the intended time of sending to the handler",

@@ -1,5 +1,5 @@
 // Creates a topic and fills it:
-// fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--filled F] [--compression none|lz4] [--replication R]
+// fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--filled F] [--compression none|lz4|zstd] [--replication R]
 //            [--topic-config name=value,…] [--keys K]
 // Prints what was written: {"records":…,"bytes":…,"checksum":"…","key_counts":[…]}. Record n goes to partition n mod F (P by default), so that these hold the
 // same number. With --keys a record has one of K keys, the numbers from 0, as often as Zipf's law says (exponent 1), and a key's records go to one partition.
