@@ -36,16 +36,6 @@ using namespace kgroup::detail::fetch;
 using kgroup::event_kind;
 using kgroup::topic_partition;
 
-struct nobody final : claim_observer {
-    void mark_refused(topic_partition const&, kgroup::mark_result) noexcept override {}
-    void position_moved(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
-    void mark_beyond_end(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
-    void released_twice(topic_partition const&) noexcept override {}
-    void report_of_claim(kgroup::event) noexcept override {}
-    void partition_failed(topic_partition const&, std::error_code,
-                          std::string_view) noexcept override {}
-};
-
 /// A client that owns orders[0] of an embedded cluster. Nothing runs but what a test calls.
 struct scene {
     scene() {
@@ -118,7 +108,8 @@ struct scene {
     topic_partition const where{"orders", 0};
     std::optional<direct_client> client;
     std::shared_ptr<partition_state> state = std::make_shared<partition_state>(
-        where, context.get_executor(), kgroup::tracked_offset{-1, {}}, std::make_shared<nobody>());
+        where, context.get_executor(), kgroup::tracked_offset{-1, {}},
+        std::weak_ptr<claim_observer>{});
     std::shared_ptr<direct_source<rdkafka_source>> source;
     bool owned = false;
     int handed_over = 0;

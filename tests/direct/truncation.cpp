@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "kafka.hpp"
+#include "support/run_outcome.hpp"
 #include "support/scripted_broker.hpp"
 #include "unit/fetch/made_batch.hpp"
 
@@ -144,13 +145,18 @@ struct scene {
     }
 
     void run(marking_handler& with) {
-        ended = false;
-        failure = nullptr;
+        outcome = {};
         group.emplace(context, given);
-        group->async_run(with, [this](std::exception_ptr error) {
-            ended = true;
-            failure = error;
+        group->async_run(with, [this](std::exception_ptr failure) {
+            outcome = {true, std::move(failure)};
         });
+    }
+    /// Records 0 to 19, of which an election takes away the second batch, are received and marked.
+    void read_two_batches(marking_handler& with) {
+        append(10);
+        append(10);
+        run(with);
+        REQUIRE(until([&] { return with.received.size() == 20; }));
     }
     template <typename Condition>
     bool until(Condition holds) {
@@ -166,7 +172,7 @@ struct scene {
     }
     void end() {
         group->stop();
-        CHECK(until([&] { return ended; }));
+        CHECK(until([&] { return outcome.completed; }));
         group.reset();
     }
     std::vector<kgroup::commit_result> commit(kgroup::session& in) {
@@ -176,16 +182,6 @@ struct scene {
             [](std::exception_ptr error) { CHECK_FALSE(error); });
         REQUIRE(until([&] { return results.has_value(); }));
         return *results;
-    }
-    std::error_code error() const {
-        try {
-            if (failure) {
-                std::rethrow_exception(failure);
-            }
-        } catch (std::system_error const& e) {
-            return e.code();
-        }
-        return {};
     }
     std::optional<std::int64_t> committed() {
         return cluster.committed(given.group_id, "orders", 0);
@@ -202,8 +198,7 @@ struct scene {
     scripted_cluster brokers{context};
     kgroup::config given;
     std::vector<kgroup::event> events;
-    bool ended = true;
-    std::exception_ptr failure;
+    run_outcome outcome;
     std::optional<scripted_group> group;
 };
 
@@ -222,8 +217,6 @@ texts operator+(texts left, texts const& right) {
 TEST_CASE("truncation: what was read and marked above the common epoch does not count, and the new "
           "records are read") {
     scene of;
-    of.append(10);
-    of.append(10);
     marking_handler handler;
     handler.on_claim = [&](kgroup::claim& claim) -> asio::awaitable<void> {
         std::optional<kgroup::message> old;
@@ -239,8 +232,7 @@ TEST_CASE("truncation: what was read and marked above the common epoch does not 
         handler.note(*next);
         claim.mark(*next);
     };
-    of.run(handler);
-    REQUIRE(of.until([&] { return handler.received.size() == 20; }));
+    of.read_two_batches(handler);
     of.elect(10);
     of.append(3);
     REQUIRE(of.until([&] { return handler.received.size() == 23; }));
@@ -253,11 +245,8 @@ TEST_CASE("truncation: what was read and marked above the common epoch does not 
 
 TEST_CASE("truncation: while a claim is paused nothing above the common epoch is committed") {
     scene of;
-    of.append(10);
-    of.append(10);
     marking_handler handler;
-    of.run(handler);
-    REQUIRE(of.until([&] { return handler.received.size() == 20; }));
+    of.read_two_batches(handler);
     of.group->pause_all();
     of.elect(10);
     REQUIRE(of.until([&] { return of.fetches_at(10); }));
@@ -312,11 +301,8 @@ TEST_CASE("truncation: of what waits in a claim only what its block holds is sti
 TEST_CASE("truncation: a claim that is handed over behind it goes on at the common epoch") {
     scene of;
     of.cluster.produce("orders", 0, std::vector<kafka_record>(30, kafka_record{.value = "native"}));
-    of.append(10);
-    of.append(10);
     marking_handler handler;
-    of.run(handler);
-    REQUIRE(of.until([&] { return handler.received.size() == 20; }));
+    of.read_two_batches(handler);
     of.group->pause_all();
     of.elect(10);
     REQUIRE(of.until([&] { return of.fetches_at(10); }));
@@ -334,11 +320,8 @@ TEST_CASE("truncation: a claim that is handed over behind it goes on at the comm
 
 TEST_CASE("truncation: while the group was away it is found at the next start") {
     scene of;
-    of.append(10);
-    of.append(10);
     marking_handler handler;
-    of.run(handler);
-    REQUIRE(of.until([&] { return handler.received.size() == 20; }));
+    of.read_two_batches(handler);
     of.end();
     REQUIRE(of.committed() == 20);
     REQUIRE(of.last_epoch() == 4);
@@ -370,18 +353,15 @@ TEST_CASE("truncation: while the group was away it is found at the next start") 
 
 TEST_CASE("truncation: with offset_reset::none it ends the group, and commits nothing above") {
     scene of;
-    of.append(10);
-    of.append(10);
     marking_handler handler;
-    of.run(handler);
-    REQUIRE(of.until([&] { return handler.received.size() == 20; }));
+    of.read_two_batches(handler);
     of.given.initial_offset = kgroup::offset_reset::none;
     SUBCASE("at the start") {
         of.end();
         of.elect(10);
         of.append(30);
         of.run(handler);
-        REQUIRE(of.until([&] { return of.ended; }));
+        REQUIRE(of.until([&] { return of.outcome.completed; }));
         CHECK(of.committed() == 20);
     }
     SUBCASE("while it runs") {
@@ -391,10 +371,10 @@ TEST_CASE("truncation: with offset_reset::none it ends the group, and commits no
         of.run(handler);
         REQUIRE(of.until([&] { return handler.received.size() == 30; }));
         of.elect(20);
-        REQUIRE(of.until([&] { return of.ended; }));
+        REQUIRE(of.until([&] { return of.outcome.completed; }));
         CHECK(of.committed() == 20);
     }
-    CHECK(of.error() == kgroup::errc::offset_out_of_range);
+    CHECK(of.outcome.error() == kgroup::errc::offset_out_of_range);
     of.group.reset();
 }
 

@@ -24,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/run_outcome.hpp"
+
 // Compiled once, in scripted_group.cpp.
 extern template class kgroup::detail::group_driver<kgroup::testing::fake_client>;
 
@@ -88,39 +90,6 @@ inline void check_event(event const& what) {
     CHECK(std::ranges::none_of(what.text,
                                [](unsigned char each) { return each < 0x20 || each == 0x7f; }));
 }
-
-/// How a run ended.
-struct run_outcome {
-    bool completed = false;
-    std::exception_ptr failure{};
-
-    /// The error it ended with; none: it was stopped in order, or has not completed.
-    std::error_code error() const {
-        try {
-            if (failure) {
-                std::rethrow_exception(failure);
-            }
-        } catch (std::system_error const& e) {
-            return e.code();
-        } catch (...) {
-            return std::make_error_code(std::errc::state_not_recoverable);
-        }
-        return {};
-    }
-    /// The words of the exception; empty: none.
-    std::string what() const {
-        try {
-            if (failure) {
-                std::rethrow_exception(failure);
-            }
-        } catch (std::exception const& e) {
-            return e.what();
-        } catch (...) {
-            return "something else";
-        }
-        return {};
-    }
-};
 
 inline topic_partition const t0{"t", 0};
 inline topic_partition const t1{"t", 1};

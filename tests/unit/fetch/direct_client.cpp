@@ -31,16 +31,6 @@ using kgroup::event_kind;
 using kgroup::topic_partition;
 using kgroup::tests::failing_allocation;
 
-struct nobody final : claim_observer {
-    void mark_refused(topic_partition const&, kgroup::mark_result) noexcept override {}
-    void position_moved(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
-    void mark_beyond_end(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
-    void released_twice(topic_partition const&) noexcept override {}
-    void report_of_claim(kgroup::event) noexcept override {}
-    void partition_failed(topic_partition const&, std::error_code,
-                          std::string_view) noexcept override {}
-};
-
 /// A client whose broker does not answer, and a claim of t[0] that begins at offset 10. Nothing
 /// runs but what a test calls.
 struct fixture {
@@ -87,7 +77,8 @@ struct fixture {
                        .topics = {"t"},
                        .initial_offset = kgroup::offset_reset::earliest}};
     std::shared_ptr<partition_state> state = std::make_shared<partition_state>(
-        where, context.get_executor(), kgroup::tracked_offset{10, {}}, std::make_shared<nobody>());
+        where, context.get_executor(), kgroup::tracked_offset{10, {}},
+        std::weak_ptr<claim_observer>{});
     std::shared_ptr<direct_source<rdkafka_source>> source;
 };
 
