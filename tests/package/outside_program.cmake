@@ -1,5 +1,5 @@
 # The program of every outside project, with the warnings a strict user has, and what kgroup must have left alone.
-# `KGROUP_LIBRARY` is what may be compiled apart, if that has been done.
+# `KGROUP_LIBRARY` is what may be compiled apart, if that has been done; `program_source` is a program of the project's own.
 
 foreach(target kgroup_unit_tests kgroup_test_support sse_isolation)
     if(TARGET ${target})
@@ -10,7 +10,10 @@ if(CMAKE_CXX_STANDARD OR CMAKE_CXX_COMPILER_LAUNCHER OR CMAKE_MODULE_PATH)
     message(FATAL_ERROR "kgroup left its settings behind in an outside project")
 endif()
 
-add_executable(program "${CMAKE_CURRENT_LIST_DIR}/program.cpp")
+if(NOT program_source)
+    set(program_source "${CMAKE_CURRENT_LIST_DIR}/program.cpp")
+endif()
+add_executable(program ${program_source})
 target_compile_options(program PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 if(KGROUP_LIBRARY)
     target_compile_definitions(program PRIVATE KGROUP_SEPARATE_COMPILATION)
