@@ -85,10 +85,8 @@ class LeadersTest(scenario.Scenario):
                 self.all_go_on(group)
 
     def wait_in_step(self, topic: str, nodes: int = 3) -> None:
-        deadline = time.monotonic() + 60
-        while not all(len(row.in_step) == nodes for row in self.kafka.partitions(topic)):
-            self.assertLess(time.monotonic(), deadline, "the nodes do not come into step")
-            time.sleep(0.1)
+        scenario.poll(lambda: all(len(row.in_step) == nodes for row in self.kafka.partitions(topic)), 60,
+                      lambda: "the nodes come into step")
 
     def test_requests_while_a_leader_is_away_are_few(self) -> None:
         topic = self.unique("topic")
@@ -100,13 +98,13 @@ class LeadersTest(scenario.Scenario):
         group.wait_caught_up(PARTITIONS, 30)
         self.kafka.kill(1)
         before, began = self.kafka.requests(), time.monotonic()
-        time.sleep(10)  # the death is noticed within four seconds, then others lead
+        scenario.poll(lambda: all(row.leader not in (-1, 1) for row in self.kafka.partitions(topic)), 60, lambda: "others lead")
+        scenario.poll(lambda: (self.kafka.requests() - before)[FETCH] > 0, 60, lambda: "the new leaders are asked")
         seconds = time.monotonic() - began
         requests = self.kafka.requests() - before
         self.figures(f"in {seconds:.1f} s {dict(requests)}")
         for key in (FETCH, LIST_OFFSETS, METADATA, LEADER_EPOCH):
             self.assertLess(requests[key], seconds * MOST_PER_SECOND, f"requests {key}")
-        self.assertGreater(requests[FETCH], 0)
         self.kafka.produce(topic, 600, first=600)
         group.wait_handled(1200, 30)
         self.kafka.start(1)
@@ -134,10 +132,7 @@ class LeadersTest(scenario.Scenario):
         with group.changed:
             member.journal.allow_jump((topic, 0), kept)
         self.kafka.start(follower)
-        deadline = time.monotonic() + 60
-        while self.kafka.partitions(topic)[0].leader != follower:
-            self.assertLess(time.monotonic(), deadline, "the follower is not elected")
-            time.sleep(0.1)
+        scenario.poll(lambda: self.kafka.partitions(topic)[0].leader == follower, 60, lambda: "the follower is elected")
         first = kept + gone
         self.kafka.produce(topic, replaced_by, first=first)
         group.wait_handled(first + replaced_by, 60)

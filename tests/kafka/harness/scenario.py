@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 from cluster import Brokers, Cluster
@@ -16,6 +16,16 @@ from verifiable import JAVA, JAVA_MEMBER, Group, Member, MemberRefused, built_pr
 
 AFTERWARDS = 10**9
 """A number above all that tests produce."""
+
+
+def poll(look: Callable[[], object], bound: float, words: Callable[[], str]) -> None:
+    """Looks again and again at what tells no one when it changes, until it is as wanted; not so within `bound` seconds: fails
+    with these words."""
+    deadline = time.monotonic() + bound
+    while not look():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {bound} s: {words()}")
+        time.sleep(0.1)
 
 
 class Load:

@@ -81,11 +81,9 @@ class DeadLetters(scenario.Scenario):
         return consumer
 
     def wait_committed(self, topic: str, group: str, bound: float) -> None:
-        ends = {partition: end for partition, (_, end) in self.kafka.log_ends(topic).items()}
-        deadline = time.monotonic() + bound
-        while (committed := self.kafka.committed(group)) != {(topic, partition): end for partition, end in ends.items()}:
-            self.assertLess(time.monotonic(), deadline, f"{committed} of {ends}")
-            time.sleep(0.1)
+        wanted = {(topic, partition): end for partition, (_, end) in self.kafka.log_ends(topic).items()}
+        scenario.poll(lambda: self.kafka.committed(group) == wanted, bound,
+                      lambda: f"{self.kafka.committed(group)} of {wanted} committed")
 
 
 class LettersAwayTest(DeadLetters):

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from pathlib import Path
 
@@ -95,11 +94,14 @@ class Server:
         return json.loads(shown.stdout)
 
     def wait(self, wanted, bound: float = 30) -> dict:
-        end = time.monotonic() + bound
-        while not wanted(state := self.state()):
-            if time.monotonic() > end:
-                raise AssertionError(f"not in {bound} s: {json.dumps(state, indent=1)}")
-            time.sleep(0.1)
+        state: dict = {}
+
+        def look() -> bool:
+            nonlocal state
+            state = self.state()
+            return wanted(state)
+
+        scenario.poll(look, bound, lambda: json.dumps(state, indent=1))
         return state
 
     def stop(self) -> int:
