@@ -718,6 +718,34 @@ TEST_CASE("fetcher: a broker that metadata does not name any more is left, and f
     CHECK(scene.sinks.at({"t", 2})->disorder == 0);
 }
 
+TEST_CASE("fetcher: a broker that says itself that it moved is left, and found where it is") {
+    fetcher_scene scene{2};
+    scene.settings.metadata_refresh_interval = 1s;
+    scene.cluster.make_topic("t", 2);
+    for (std::size_t i = 0; i != 2; ++i) {
+        scene.append("t", i, 2);
+        scene.start("t", static_cast<std::int32_t>(i));
+    }
+    auto const all_have = [&](std::size_t records) {
+        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
+                           [records](auto const& one) { return one.second->count() == records; });
+    };
+    REQUIRE(scene.until([&] { return all_have(2); }));
+    REQUIRE(scene.until([&] { return scene.cluster.count(api::metadata) >= 3; }));
+    auto const asked = scene.cluster.requests(api::metadata).back().broker;
+    auto const& moved = scene.cluster.brokers.at(static_cast<std::size_t>(asked));
+    auto const before = moved.connections();
+    scene.cluster.advertised_host = "[127.0.0.1]"; // another name of the same address
+    REQUIRE(scene.until([&] { return moved.connections() > before; }));
+    for (std::size_t i = 0; i != 2; ++i) {
+        scene.append("t", i, 2);
+    }
+    REQUIRE(scene.until([&] { return all_have(4); }));
+    for (auto const& [name, sink] : scene.sinks) {
+        CHECK(sink->disorder == 0);
+    }
+}
+
 TEST_CASE("fetcher: a broker that closes each connection at once is not tried without end") {
     fetcher_scene scene;
     scene.cluster.make_topic("t", 1);

@@ -413,7 +413,7 @@ private:
         if (link->ready() && !was_ready) {
             from.abilities = abilities_of(link->versions());
         }
-        if (link->closed()) {
+        if (way.link && link->closed()) { // it was left, if its answer says that the broker moved
             on_closed(from, way, at);
         }
     }
