@@ -159,6 +159,38 @@ TEST_CASE("metadata is asked of each topic once") {
     CHECK(writer.metadata(group.partitions, 12, correlation) == expected); // nothing is left over
 }
 
+TEST_CASE("whatever is asked is written by its kind, in the version that it allows") {
+    scene group;
+    auto writer = group.writer();
+    auto expected = group.writer();
+    group.take(group.add({"orders", 0}, {}, 10));
+    inquiry fetch{api::fetch, group.taken};
+    fetch.wait = 250ms;
+    fetch.limits = {9000, 2000};
+    auto written = writer.write(fetch, group.partitions, 13, correlation);
+    CHECK(written.version == 12); // by name
+    CHECK(written.frame == expected.fetch(fetch, 12, correlation, 250ms, {9000, 2000}));
+
+    group.taken.clear();
+    group.take(group.add({"orders", 1}, orders_id, partition_fetch::latest));
+    inquiry const offsets{api::list_offsets, group.taken};
+    written = writer.write(offsets, group.partitions, 6, correlation);
+    CHECK(written.version == 6);
+    CHECK(written.frame == expected.list_offsets(offsets, 6, correlation));
+
+    group.taken.clear();
+    auto& partition = group.add({"orders", 2}, orders_id, 100, 3);
+    group.taken.push_back({&partition, partition.ask(group.now, {.diverging = false}).value()});
+    inquiry const epochs{api::leader_epoch, group.taken};
+    written = writer.write(epochs, group.partitions, 4, correlation);
+    CHECK(written.version == 4);
+    CHECK(written.frame == expected.leader_epochs(epochs, 4, correlation));
+
+    written = writer.write(inquiry{api::metadata}, group.partitions, 12, correlation);
+    CHECK(written.version == 12);
+    CHECK(written.frame == expected.metadata(group.partitions, 12, correlation));
+}
+
 TEST_CASE("nothing of a larger request is left in the next one") {
     scene group;
     auto writer = group.writer();

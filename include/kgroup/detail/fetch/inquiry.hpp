@@ -6,8 +6,10 @@
 #include <kgroup/detail/fetch/api.hpp>
 #include <kgroup/detail/fetch/fetch_turns.hpp>
 #include <kgroup/detail/fetch/fetched_partition.hpp>
+#include <kgroup/detail/fetch/memory_shares.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -73,9 +75,11 @@ struct inquiry {
 
     api key;
     std::vector<subject> subjects;
-    std::size_t promised = 0; // bytes of memory, to the answer
-    bool scarce = false;      // memory was, when it was asked
-    time_point ends{};        // when the broker answers at the latest, as asked
+    std::chrono::milliseconds wait{0};   // how long the broker may wait before it answers
+    time_point ends{};                   // when it answers at the latest, as asked
+    memory_shares::byte_limits limits{}; // of a fetch
+    std::size_t promised = 0;            // bytes of memory, to the answer
+    bool scarce = false;                 // memory was, when it was asked
 
 private:
     answer_match match_;

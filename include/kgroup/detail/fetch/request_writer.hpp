@@ -32,6 +32,33 @@ public:
           level_(settings.level),
           min_bytes_(settings.fetch_min_bytes) {}
 
+    struct written_request {
+        std::string_view frame;
+        std::int16_t version;
+    };
+    /// Whatever is asked.
+    ///
+    /// @param all about whose topics metadata is asked.
+    /// @param newest version that the broker and the messages here have in common.
+    written_request write(inquiry const& asked, fetched_partitions const& all, std::int16_t newest,
+                          std::int32_t correlation) {
+        switch (asked.key) {
+        case api::fetch: {
+            auto const version = fetch_version(newest, asked);
+            return {fetch(asked, version, correlation, asked.wait, asked.limits), version};
+        }
+        case api::list_offsets:
+            return {list_offsets(asked, newest, correlation), newest};
+        case api::leader_epoch:
+            return {leader_epochs(asked, newest, correlation), newest};
+        case api::metadata:
+            return {metadata(all, newest, correlation), newest};
+        case api::api_versions: // the connection's own
+            break;
+        }
+        return {};
+    }
+
     /// From version 13 on topics stand by their ids: all have to be known.
     ///
     /// @param newest that the broker and the messages here have in common.
