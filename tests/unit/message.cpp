@@ -31,72 +31,17 @@
 #include <utility>
 #include <vector>
 
+#include "support/stored_source.hpp"
+
 using namespace std::chrono_literals;
 using kgroup::message;
 using kgroup::detail::partition_state;
 using kgroup::detail::record_access;
 using kgroup::detail::record_block;
+using kgroup::tests::stored;
+using kgroup::tests::stored_source;
 
 namespace {
-
-struct stored {
-    std::optional<std::string> key{};
-    std::optional<std::string> value{};
-    std::int64_t timestamp = -1;
-    std::vector<kgroup::owned_message::owned_header> headers{};
-    bool malformed = false;
-    int freed = 0;
-};
-
-/// A partition with these records in it, of which so many at a time are drained.
-class stored_source final : public kgroup::detail::record_source {
-public:
-    explicit stored_source(std::vector<stored>& records,
-                           std::size_t at_a_time = partition_state::largest_block)
-        : records_(records),
-          at_a_time_(at_a_time) {}
-
-    void drain(record_block& block, std::size_t) noexcept override {
-        record_block::writer into{block};
-        while (next_ != records_.size() && !into.full() && into.size() != at_a_time_) {
-            auto& each = records_[next_];
-            auto const data = [](std::optional<std::string> const& from) {
-                return from ? from->data() : nullptr;
-            };
-            auto const size = [](std::optional<std::string> const& from) {
-                return from ? from->size() : 0;
-            };
-            into.append(&each, data(each.key), size(each.key), data(each.value), size(each.value),
-                        static_cast<std::int64_t>(10 * next_));
-            ++next_;
-        }
-    }
-    std::size_t waiting() const noexcept override { return records_.size() - next_; }
-    void close() noexcept override {}
-    void free_records(kgroup::detail::record* first, std::size_t count) noexcept override {
-        for (std::size_t i = 0; i != count; ++i) {
-            ++of(first[i].native).freed;
-        }
-    }
-    std::int64_t timestamp(void* native) const noexcept override { return of(native).timestamp; }
-    void headers(void* native, header_sink const& sink) const override {
-        if (of(native).malformed) {
-            throw std::runtime_error{"malformed"};
-        }
-        for (auto const& each : of(native).headers) {
-            sink(each.name,
-                 each.value ? std::optional{std::string_view{*each.value}} : std::nullopt);
-        }
-    }
-    kgroup::detail::watermarks known_watermarks() const noexcept override { return {}; }
-
-private:
-    static stored& of(void* native) noexcept { return *static_cast<stored*>(native); }
-
-    std::vector<stored>& records_;
-    std::size_t at_a_time_;
-    std::size_t next_ = 0;
-};
 
 /// One partition, "orders" 3, and its channel.
 struct fixture {

@@ -48,6 +48,11 @@ struct holds {
     }
 };
 
+/// Room for a record.
+struct record_room {
+    alignas(record) std::byte bytes[sizeof(record)];
+};
+
 /// Records that were drained together and are freed together: the allocator sees the frees of a
 /// block in one run, which with glibc is what makes them cheap. To deliver one takes no atomic
 /// operation, and to give one up takes one only where it is not the claim's strand that gives it
@@ -56,13 +61,20 @@ class record_block {
 public:
     /// @param capacity at most 65,535: see `holds`.
     explicit record_block(std::size_t capacity)
-        : records_(static_cast<record*>(
+        : own_(static_cast<record*>(
               ::operator new (capacity * sizeof(record), std::align_val_t{alignof(record)}))),
+          records_(own_.get()),
           capacity_(capacity),
           limit_(capacity) {}
+    /// For one record, which has its place elsewhere.
+    ///
+    /// @param place outlives the block.
+    explicit record_block(record_room& place) noexcept
+        : records_(reinterpret_cast<record*>(place.bytes)),
+          capacity_(1),
+          limit_(1) {}
     record_block(record_block const&) = delete;
     record_block& operator=(record_block const&) = delete;
-    ~record_block() { ::operator delete (records_, std::align_val_t{alignof(record)}); }
 
     std::size_t capacity() const noexcept { return capacity_; }
     std::size_t size() const noexcept { return size_; }
@@ -163,6 +175,13 @@ private:
     }
     void tell_released_twice() noexcept; // defined with partition_state
 
+    struct aligned_delete {
+        void operator()(record* records) const noexcept {
+            ::operator delete (records, std::align_val_t{alignof(record)});
+        }
+    };
+
+    std::unique_ptr<record, aligned_delete> own_; // null: they have their place elsewhere
     record* records_;
     std::size_t capacity_;
     std::size_t limit_; // of records in it

@@ -7,54 +7,79 @@
 #include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/message.hpp>
 
-#include <chrono>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <new>
+#include <optional>
+#include <string_view>
+#include <vector>
 
 namespace kgroup::detail {
 
 /// A record in memory of its own, so that it no longer pins what was fetched with it. For everybody
 /// else it is the same record: its message gives the same answers, and an acknowledgement counts
-/// for it.
+/// for it. All of it is one piece of memory, its key and its value at the end; headers, which few
+/// records have, are apart.
 class record_copy final : public record_owner {
 public:
     /// Throws `std::bad_alloc`, and what `message::headers` throws.
     static message make(message const& original) {
-        auto made = std::unique_ptr<record_copy>{new record_copy{original.copy()}};
+        auto const key = original.key();
+        auto const value = original.value();
+        auto* const place = ::operator new (sizeof(record_copy) + key.size() + value.size(),
+                                            std::align_val_t{alignof(record_copy)});
+        auto* const copy = ::new (place) record_copy{};
+        std::unique_ptr<record_copy, deletion> made{copy};
         auto const& record = *record_access::of(original);
-        auto& copy = *made.release(); // it goes with the last hold
-        return copy.fill(record);
+        auto const& owner = record.block->from();
+        owner.headers(record.native,
+                      [&](std::string_view name, std::optional<std::string_view> content) {
+                          made->add_header(name, content);
+                      });
+        made->timestamp_ = owner.timestamp(record.native);
+        return made.release()->fill(record, key, value); // it goes with the last hold
     }
 
-    void free_records(record*, std::size_t) noexcept override { delete this; }
-    std::int64_t timestamp(void*) const noexcept override {
-        using namespace std::chrono;
-        return copied_.timestamp
-                   ? duration_cast<milliseconds>(copied_.timestamp->time_since_epoch()).count()
-                   : -1;
-    }
+    void free_records(record*, std::size_t) noexcept override { deletion{}(this); }
+    std::int64_t timestamp(void*) const noexcept override { return timestamp_; }
     void headers(void*, header_sink const& sink) const override {
-        for (auto const& header : copied_.headers) {
+        for (auto const& header : headers_) {
             sink(header.name,
                  header.value ? std::optional<std::string_view>{*header.value} : std::nullopt);
         }
     }
 
 private:
-    explicit record_copy(owned_message copied) : copied_(std::move(copied)) {}
+    struct deletion {
+        void operator()(record_copy* copy) const noexcept {
+            copy->~record_copy();
+            ::operator delete (static_cast<void*>(copy), std::align_val_t{alignof(record_copy)});
+        }
+    };
 
-    message fill(record const& original) noexcept {
+    record_copy() = default;
+    ~record_copy() = default;
+
+    void add_header(std::string_view name, std::optional<std::string_view> value) {
+        auto& added = headers_.emplace_back();
+        added.name = name;
+        if (value) {
+            added.value.emplace(*value);
+        }
+    }
+
+    message fill(record const& original, std::string_view key, std::string_view value) noexcept {
+        auto* const bytes = reinterpret_cast<char*>(this + 1);
+        std::copy(key.begin(), key.end(), bytes);
+        std::copy(value.begin(), value.end(), bytes + key.size());
         block_.belongs_to(original.block->state());
         block_.set_fetched(original.block->fetched());
         {
             record_block::writer into{block_};
-            auto const bytes = [](std::optional<std::string> const& field) {
-                return field ? field->data() : nullptr;
-            };
-            into.append(this, bytes(copied_.key), copied_.key ? copied_.key->size() : 0,
-                        bytes(copied_.value), copied_.value ? copied_.value->size() : 0,
+            into.append(this, original.key ? bytes : nullptr, key.size(),
+                        original.value ? bytes + key.size() : nullptr, value.size(),
                         original.offset);
         }
         auto& copy = block_[0];
@@ -64,8 +89,10 @@ private:
         return record_access::take(copy);
     }
 
-    owned_message copied_;
-    record_block block_{1};
+    std::vector<owned_message::owned_header> headers_;
+    std::int64_t timestamp_ = -1;
+    record_room room_;
+    record_block block_{room_};
 };
 
 } // namespace kgroup::detail
