@@ -51,7 +51,7 @@ int main(int argc, char** argv) try {
     distant_warehouse stock;
 
     asio::io_context context;
-    kgroup::producer out{context, {.connection = {.brokers = config.group.brokers}}};
+    kgroup::producer out{context, {.connection = kgroup::connection_of(config.group)}};
     kgroup::dead_letters letters{out, {.group = config.group.group_id}};
     kgroup::consumer_app<examples::order_service> app{config, std::in_place, stock, payments,
                                                       letters};

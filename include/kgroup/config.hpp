@@ -9,12 +9,15 @@
 
 #include <asio/awaitable.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace kgroup {
@@ -58,11 +61,12 @@ struct config {
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is
     /// in the log, Java's too, and neither is right for everyone. `latest` and `none` do not skip
     /// what was written while the group existed: a partition that was added since begins at its
-    /// beginning (`infer_new_partitions`). A start that was chosen without a committed offset
-    /// counts as marked there, and is committed at once, also with an `auto_commit_interval` of 0:
-    /// what comes before the first mark is not passed over when the partition changes hands or the
-    /// process starts again. The claim's handler waits for that, for `commit_timeout` at most.
-    /// (Only a group without `commit_at_end` and with an interval of 0 commits nothing by itself.)
+    /// beginning (`infer_new_partitions`). With `latest` and `none`, and with `initial_time`, a
+    /// start that was chosen without a committed offset counts as marked there, and is committed at
+    /// once, also with an `auto_commit_interval` of 0: what comes before the first mark is not
+    /// passed over when the partition changes hands or the process starts again. The claim's
+    /// handler waits for that, for `commit_timeout` at most. (Only a group without `commit_at_end`
+    /// and with an interval of 0 commits nothing by itself.)
     std::optional<offset_reset> initial_offset{};
     /// Where to start without a committed offset, if it is to be a time: each claim at its first
     /// record whose timestamp is not earlier, or at the end of the log if there is none.
@@ -162,6 +166,43 @@ inline config connected(connection const& over, config given) {
         given.oauth_token_provider = over.oauth_token_provider;
     }
     return given;
+}
+
+namespace detail {
+
+/// How the names of the properties begin that concern the connection: of librdkafka's properties
+/// for consumers and producers alike.
+inline constexpr std::array<std::string_view, 14> connection_properties{"security.",
+                                                                        "sasl.",
+                                                                        "enable.sasl.",
+                                                                        "ssl.",
+                                                                        "ssl_",
+                                                                        "enable.ssl.",
+                                                                        "https.ca.",
+                                                                        "socket.",
+                                                                        "broker.address.",
+                                                                        "client.id",
+                                                                        "client.dns.lookup",
+                                                                        "reconnect.backoff.",
+                                                                        "connections.max.idle.ms",
+                                                                        "api.version."};
+
+} // namespace detail
+
+/// How a group's configuration reaches its cluster, for a producer beside the group: its brokers,
+/// its token provider and those of its properties that concern the connection (`security.…`,
+/// `sasl.…`, `ssl.…`, `socket.…`, `client.id`, …). The other way round: `connected`.
+inline connection connection_of(config const& given) {
+    connection result{.brokers = given.brokers, .oauth_token_provider = given.oauth_token_provider};
+    for (auto const& [name, value] : given.properties) {
+        if (std::any_of(detail::connection_properties.begin(), detail::connection_properties.end(),
+                        [&](std::string_view prefix) {
+                            return std::string_view{name}.starts_with(prefix);
+                        })) {
+            result.properties.emplace(name, value);
+        }
+    }
+    return result;
 }
 
 } // namespace kgroup

@@ -17,8 +17,9 @@ namespace kgroup {
 /// `connected` fills.
 ///
 ///     kgroup::connection const cluster{.brokers = "kafka:9092"};
-///     kgroup::consumer_group group{context, kgroup::connected(cluster, {.group_id = "orders",
-///     …})}; kgroup::producer producer{context, {.connection = cluster}};
+///     kgroup::consumer_group group{context,
+///                                  kgroup::connected(cluster, {.group_id = "orders", …})};
+///     kgroup::producer producer{context, {.connection = cluster}};
 struct connection {
     /// Brokers to start from, comma separated: `host:port,host:port`. Required.
     std::string brokers{};

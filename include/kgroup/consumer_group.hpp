@@ -115,12 +115,11 @@ public:
     /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
     /// - what a handler (or `config::on_event`) threw,
     /// - `std::system_error` with `errc::handler_abandoned`: a handler, or
-    /// `config::oauth_token_provider`, did not end in time; its frame
-    ///   lives on and owns what it touches,
+    ///   `config::oauth_token_provider`, did not end in time; its frame lives on and owns what it
+    ///   touches,
     /// - `errc::no_committed_offset`, `errc::offset_out_of_range`, `errc::record_unreadable`,
-    /// `errc::invalid_config` (what only
-    ///   librdkafka could find wrong), or the category `kafka` for a fatal error of the group
-    ///   (fenced, not authorised, …),
+    ///   `errc::invalid_config` (what only librdkafka could find wrong), or the category `kafka`
+    ///   for a fatal error of the group (fenced, not authorised, …),
     /// - `errc::already_running`: this group runs or has run,
     /// - `asio::error::operation_aborted`: it was cancelled.
     ///

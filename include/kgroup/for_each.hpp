@@ -47,8 +47,8 @@ inline asio::awaitable<void> process(claim& from, for_each_options options,
 ///         auto book = [&](kgroup::message const& message) -> asio::awaitable<void> {
 ///             co_await warehouse_.book(decode(message));
 ///         };
-///         co_await kgroup::for_each(claim, {.order = kgroup::order::by_key, .in_flight = 100},
-///         book);
+///         co_await kgroup::for_each(
+///             claim, {.order = kgroup::order::by_key, .in_flight = 100}, book);
 ///     }
 ///
 /// A record is done when the function has returned normally: `by_partition` marks it, the other

@@ -2,7 +2,9 @@
 
 #pragma once
 
-/// The whole library, in reading order.
+/// All that a consuming service needs, in reading order. Apart from it stand what some services
+/// add: for_each.hpp and for_each_batch.hpp, producer.hpp and dead_letters.hpp, direct.hpp,
+/// app/consumer_app.hpp, testing/.
 
 #include <kgroup/claim.hpp>
 #include <kgroup/config.hpp>

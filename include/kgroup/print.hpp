@@ -34,8 +34,10 @@ inline std::string line_of(event const& event) {
 /// go to standard error, a line each, and the rest nowhere. An `on_event` that adds to that calls
 /// it:
 ///
-///     .on_event = [&](kgroup::event const& event) { kgroup::print(event, "billing"); failures +=
-///     event.level == kgroup::severity::error; }
+///     .on_event = [&](kgroup::event const& event) {
+///         kgroup::print(event, "billing");
+///         failures += event.level == kgroup::severity::error;
+///     }
 ///
 /// @param group_id begins the line, if it is not empty.
 /// *Thread safety.* Safe: a line is written by one call.

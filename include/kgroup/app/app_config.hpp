@@ -463,14 +463,14 @@ private:
 
 /// Reads the configuration of an application from JSON:
 ///
-///     {"brokers_address": ["127.0.0.1:9092"], "consumer_group_id": "billing",
-///     "group_id_consistent": true,
+///     {"brokers_address": ["127.0.0.1:9092"],
+///      "consumer_group_id": "billing", "group_id_consistent": true,
 ///      "topics": ["invoices"], "consumer": {"offset_initial": -2}}
 ///
 /// `offset_initial`: -1, the newest; -2, the oldest. Any other field of `config` (but the
 /// functions) may stand beside these under its own name: times in milliseconds (`initial_time`:
 /// since 1970), enumerators by name, `properties` as an object. What only librdkafka can judge is
-/// judged when the group is made.
+/// judged when the group is made, and some of it, as a certificate's file, when it runs.
 ///
 /// *A service's own settings* may stand in the same text under keys that `options.other_keys`
 /// names; they are left to the service, whose lines `json_line_of` finds.

@@ -61,8 +61,9 @@ inline constexpr bool makes_groups = std::is_same_v<Client, rdkafka_client>;
 
 /// A whole program around one handler: signals, restarts, and groups of one's own for broadcasts.
 ///
-///     int main() { return kgroup::consumer_app{kgroup::load_app_config("push.json"),
-///     push_handler{}}.run(); }
+///     int main() {
+///         return kgroup::consumer_app{kgroup::load_app_config("push.json"), push_handler{}}.run();
+///     }
 ///
 /// SIGINT and SIGTERM stop it in order: handlers finish what they hold, what is marked is
 /// committed, the group is left. After the first of them they have their default effect again: a
@@ -76,8 +77,8 @@ inline constexpr bool makes_groups = std::is_same_v<Client, rdkafka_client>;
 /// The handler is made by the application, or moved into it. One that can neither be copied nor
 /// moved is made in place:
 ///
-///     kgroup::consumer_app<push_handler>{kgroup::load_app_config("push.json"), std::in_place,
-///     arguments of its constructor…}
+///     kgroup::consumer_app<push_handler>{kgroup::load_app_config("push.json"),
+///                                        std::in_place, arguments of its constructor…}
 ///
 /// With `app_config::group_id_consistent` false, the group's id gets a random suffix of eight
 /// characters, the same for all runs of this object. The group is deleted when the application

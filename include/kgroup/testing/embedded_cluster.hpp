@@ -33,8 +33,11 @@ namespace kgroup::testing {
 ///     kgroup::testing::embedded_cluster cluster;
 ///     cluster.create_topic("orders", 3);
 ///     cluster.produce("orders", 0, "first", "second");
-///     kgroup::consumer_group group{context, {.brokers = cluster.brokers(), .group_id = "billing",
-///     .topics = {"orders"}, …}}; … assert(cluster.committed("billing", "orders", 0) == 2);
+///     kgroup::consumer_group group{context, {.brokers = cluster.brokers(),
+///                                            .group_id = "billing",
+///                                            .topics = {"orders"}, …}};
+///     …
+///     assert(cluster.committed("billing", "orders", 0) == 2);
 ///
 /// Its brokers listen on 127.0.0.1, on ports of their own; members of groups connect to them as to
 /// any other, from this process or another. Brokers have the ids 1, 2, …
@@ -46,24 +49,21 @@ namespace kgroup::testing {
 /// *What it does otherwise.* It proves that a program works with Kafka's protocol; what depends on
 /// the following needs a real broker.
 /// - The first member of a group waits 3 seconds for others; every later rebalance takes the
-/// session timeout less one
-///   second, also when everyone is there. `session.timeout.ms` must be more than 3000, or a member
-///   never joins: 4000 is as quick as it gets. Wait for conditions, with a bound of some 20
-///   seconds, and not for a number of rebalances: a rebalance may take a second round.
+///   session timeout less one second, also when everyone is there. `session.timeout.ms` must be
+///   more than 3000, or a member never joins: 4000 is as quick as it gets. Wait for conditions,
+///   with a bound of some 20 seconds, and not for a number of rebalances: a rebalance may take a
+///   second round.
 /// - While a member joins, heartbeats do not keep its session alive; what is to be finished on
-/// revocation must take less than
-///   the session timeout.
+///   revocation must take less than the session timeout.
 /// - When one member joins, commits of the others are answered with REBALANCE_IN_PROGRESS, where a
-/// broker still takes them: then
-///   records are handled again that would not be.
+///   broker still takes them: then records are handled again that would not be.
 /// - The members of one group must name the same assignor first: otherwise the mock ends the
-/// process.
+///   process.
 /// - A partition keeps 5 MiB or 100,000 messages; older ones are dropped.
 /// - A topic that is asked for comes into being with 4 partitions, unless the one who asks has set
 ///   `allow.auto.create.topics=false`, as consumers do by default.
 /// - Transactions, compaction, static membership, authentication, quotas and the administration of
-/// topics are not there, and
-///   the consumer protocol (KIP-848) only with a newer librdkafka.
+///   topics are not there, and the consumer protocol (KIP-848) only with a newer librdkafka.
 /// - What members have committed and produced lives in memory, and only as long as the cluster.
 ///
 /// *Errors.* Each operation throws `std::system_error` (category `kafka_category`) when the cluster

@@ -31,13 +31,16 @@ namespace kgroup::testing {
 ///
 ///     asio::io_context context;
 ///     kgroup::testing::fake_cluster cluster;
-///     kgroup::testing::fake_group group{context, {.brokers = cluster.brokers(), .group_id =
-///     "billing", .topics = {"orders"}, …}}; group.async_run(handler, asio::detached);
+///     kgroup::testing::fake_group group{context, {.brokers = cluster.brokers(),
+///                                                 .group_id = "billing",
+///                                                 .topics = {"orders"}, …}};
+///     group.async_run(handler, asio::detached);
 ///     cluster.add_records({"orders", 0}, "first", "second");
 ///     cluster.assign({{"orders", 0}});
-///     kgroup::testing::run_ready(context);              // the handler has had both, and waits for
-///     the next cluster.revoke(); kgroup::testing::run_ready(context);              // it has
-///     finished, and what it marked is committed assert(cluster.committed({"orders", 0}) == 2);
+///     kgroup::testing::run_ready(context); // the handler has had both, and waits for the next
+///     cluster.revoke();
+///     kgroup::testing::run_ready(context); // it has finished; what it marked is committed
+///     assert(cluster.committed({"orders", 0}) == 2);
 ///
 /// It plays one group to one member at a time: the fake group that was made with its `brokers()`
 /// and runs. One that runs afterwards is the next member, and finds what the one before has
