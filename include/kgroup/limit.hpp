@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <cassert>
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <vector>
 
 namespace kgroup {
@@ -36,7 +36,12 @@ public:
 class limit {
 public:
     /// @param places at least 1.
-    explicit limit(std::size_t places) noexcept : free_(places) { assert(places != 0); }
+    /// @throws std::invalid_argument for 0: nothing would ever begin.
+    explicit limit(std::size_t places) : free_(places) {
+        if (places == 0) {
+            throw std::invalid_argument{"kgroup: a limit has at least one place"};
+        }
+    }
     limit(limit const&) = delete;
     limit& operator=(limit const&) = delete;
 

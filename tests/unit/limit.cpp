@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <stdexcept>
 
 namespace limit_tests {
 
@@ -21,6 +22,10 @@ struct waiter final : kgroup::detail::limit_waiter {
 };
 
 } // namespace
+
+TEST_CASE("limit: without a place it is refused") {
+    CHECK_THROWS_AS(kgroup::limit{0}, std::invalid_argument);
+}
 
 TEST_CASE("limit: so many have a place, and what becomes free goes to who waits, in turn") {
     kgroup::limit places{2};
