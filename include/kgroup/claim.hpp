@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
 #include <utility>
 
@@ -193,6 +194,24 @@ namespace detail {
 struct claim_access {
     static std::shared_ptr<partition_state> const& state(claim const& claim) noexcept {
         return claim.state_;
+    }
+    /// While it lives nobody else receives from the claim: `errc::receive_in_progress`, which it
+    /// throws itself where somebody does already. Claim's strand.
+    class sole_receiver {
+    public:
+        explicit sole_receiver(claim& from) : under_way_(from.messages_) {}
+
+    private:
+        message_channel::outstanding_receive under_way_;
+    };
+    /// @throws std::logic_error where an algorithm has left records undone: what comes behind them
+    /// would be committed over them.
+    static void check_nothing_undone(claim const& claim) {
+        if (claim.state_->left_undone()) {
+            throw std::logic_error{
+                "kgroup: an earlier for_each of this claim has ended with records undone; none can "
+                "go on behind them"};
+        }
     }
     /// Whether the channel has records at hand, so that `try_receive` takes no new block.
     static bool holds_records(claim const& claim) noexcept { return claim.messages_.holding(); }

@@ -142,6 +142,15 @@ namespace detail {
 
 /// The one door between batches and the algorithms over them.
 struct batch_access {
+    /// Whether each message is that of its place still.
+    static bool in_place(message_batch const& batch) noexcept {
+        for (auto* place = batch.first_; place != batch.first_ + batch.size_; ++place) {
+            if (record_access::of(record_access::lent(*place)) != place) {
+                return false;
+            }
+        }
+        return true;
+    }
     /// The first so many are destroyed together; the rest stays.
     static void drop_front(message_batch& batch, std::size_t count) noexcept {
         message_batch const front{batch.first_, count};
@@ -321,21 +330,24 @@ private:
                                        [this] { return spawned_receive{state_}; });
     }
 
-    // While a batch is collected. (Of a lambda in a coroutine that is compiled apart, g++ 12
-    // warns.)
-    struct collecting {
-        explicit collecting(message_channel& receiver) noexcept : channel(receiver) {
-            channel.receiving_ = true;
-        }
-        collecting(collecting const&) = delete;
-        collecting& operator=(collecting const&) = delete;
-        ~collecting() {
+    // While somebody receives: nobody else does. (Of a lambda in a coroutine that is compiled
+    // apart, g++ 12 warns.)
+    struct outstanding_receive {
+        explicit outstanding_receive(
+            message_channel& receiver); // throws where somebody does already
+        outstanding_receive(outstanding_receive const&) = delete;
+        outstanding_receive& operator=(outstanding_receive const&) = delete;
+        ~outstanding_receive() {
             channel.receiving_ = false;
-            channel.state_.collected_until(-1);
             channel.state_.wait_over();
         }
 
         message_channel& channel;
+    };
+    // While a batch is collected.
+    struct collecting : outstanding_receive {
+        using outstanding_receive::outstanding_receive;
+        ~collecting() { channel.state_.collected_until(-1); }
     };
 
     /// How much of what is at hand makes a batch.

@@ -179,6 +179,9 @@ private:
         detail::watermarks known_watermarks() const noexcept override {
             return cluster().known_watermarks(queue_->where);
         }
+        std::uint32_t seed() const override { // a test has the same backoffs each time
+            return static_cast<std::uint32_t>(queue_->where.partition) + 1;
+        }
 
     private:
         fake_coordinator& cluster() const noexcept { return *connection_->cluster; }

@@ -31,6 +31,14 @@ struct clock {
                    : (time_point::max)();
     }
 
+    /// So long after another time; the last there is, where that is further than any.
+    static time_point after(time_point begin, std::chrono::milliseconds limit) noexcept {
+        auto const left = (time_point::max)() - begin;
+        return limit < std::chrono::duration_cast<std::chrono::milliseconds>(left)
+                   ? begin + limit
+                   : (time_point::max)();
+    }
+
     /// When the steady clock will show what this one shows at `when`, if nobody advances this one
     /// any further.
     static std::chrono::steady_clock::time_point steady(time_point when) noexcept {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/error.hpp>
@@ -29,6 +28,14 @@
 
 namespace kgroup {
 
+KGROUP_INLINE message_channel::outstanding_receive::outstanding_receive(message_channel& receiver)
+    : channel(receiver) {
+    if (channel.receiving_) {
+        throw std::system_error{errc::receive_in_progress};
+    }
+    channel.receiving_ = true;
+}
+
 // Up to `max` of what is at hand, in the form in which it is received; for `async_wait`, nothing.
 // Without a look at the gate: it may close at any moment, and whoever has seen it open has his
 // record.
@@ -53,17 +60,10 @@ template <typename Result>
 asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadline,
                                                  std::size_t max) {
     using enum detail::partition_state::wait_for;
-    if (has_next()) {
+    if (has_next() && !receiving_) {
         co_return take<Result>(max);
     }
-    if (receiving_) {
-        throw std::system_error{errc::receive_in_progress};
-    }
-    receiving_ = true;
-    detail::scope_exit const done{[this] {
-        receiving_ = false;
-        state_.wait_over();
-    }};
+    outstanding_receive const under_way{*this};
     while (!state_.ended()) {
         auto const lacks = what_it_lacks();
         if (lacks == nothing) {
@@ -120,9 +120,6 @@ KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_li
     if (limits.within.count() < 0 ||
         (limits.records == 0 && limits.bytes == 0 && limits.within.count() == 0)) {
         throw std::system_error{errc::invalid_limits};
-    }
-    if (receiving_) {
-        throw std::system_error{errc::receive_in_progress};
     }
     collecting const under_way{*this};
     collected so_far;

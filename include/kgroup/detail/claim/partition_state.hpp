@@ -77,6 +77,8 @@ public:
     /// The epoch of the leader that wrote the record before `next`; -1: it is not known. Any
     /// thread.
     virtual std::int32_t leader_epoch_before(std::int64_t /*next*/) const noexcept { return -1; }
+    /// Of what is random in the work on the records.
+    virtual std::uint32_t seed() const;
 };
 
 /// Who is told of what happens in a claim outside the group's strand. Every call: any thread.
@@ -210,6 +212,11 @@ public:
     }
     /// Until it has ended. Any executor; a wait outlives whatever else there is of the claim.
     static asio::awaitable<void> wait_ended(std::shared_ptr<partition_state> state);
+
+    /// An algorithm over the claim is over before it, and has not done all that it took. Claim's
+    /// strand.
+    void leave_undone() noexcept { left_undone_ = true; }
+    bool left_undone() const noexcept { return left_undone_; }
 
     // On the group's strand.
 
@@ -513,6 +520,7 @@ private:
         std::uint32_t epoch = 0;
     } missing_topic_; // when it was said
     bool given_away_ = false;
+    bool left_undone_ = false;
     offset_tracker tracker_;
     claim_figures figures_;
     observed_claim observed_;

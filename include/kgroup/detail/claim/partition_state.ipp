@@ -11,10 +11,14 @@
 #include <asio/cancellation_type.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <random>
 #include <utility>
 
 namespace kgroup::detail {
+
+KGROUP_INLINE std::uint32_t record_source::seed() const { return std::random_device{}(); }
 
 KGROUP_INLINE
 partition_state::partition_state(topic_partition where, asio::any_io_executor const& executor,
