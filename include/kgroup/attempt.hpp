@@ -26,7 +26,8 @@ public:
     /// not count.
     std::uint32_t number() const noexcept { return number_; }
 
-    /// Whether the record is given up if this attempt fails.
+    /// Whether `retry_options::attempts` allows no other: if it fails, the record is given up. (It
+    /// may be after another, too: see `give_up_after` and `permanent_failure`.)
     bool last() const noexcept { return last_; }
 
     /// What the first attempt at this record failed with; null: none has failed.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/claim.hpp>
+#include <kgroup/detail/process/options_check.hpp>
 #include <kgroup/for_each.hpp>
 #include <kgroup/for_each_options.hpp>
 #include <kgroup/session.hpp>
@@ -25,9 +26,10 @@ class each {
 public:
     /// @param options for each claim.
     /// @param function moved in; see `for_each` for its shape.
-    each(for_each_options options, F function)
-        : options_(options),
-          function_(std::move(function)) {}
+    /// @throws std::invalid_argument names the option that cannot be meant.
+    each(for_each_options options, F function) : options_(options), function_(std::move(function)) {
+        detail::check(options_);
+    }
 
     asio::awaitable<void> consume_claim(session&, claim& claim) {
         return for_each(claim, options_, function_);

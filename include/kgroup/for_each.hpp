@@ -55,7 +55,7 @@ inline asio::awaitable<void> process(claim& from, for_each_options options,
 /// orders acknowledge it. An exception is a failed attempt: see `retry_options`,
 /// `permanent_failure` and `not_now`.
 ///
-/// @param claim which nobody else receives from meanwhile.
+/// @param claim which nobody else receives from meanwhile (`errc::receive_in_progress`).
 /// @param options copied.
 /// @param function `f(message const&)` or `f(message const&, attempt const&)`, which returns
 ///     `asio::awaitable<void>`, or `void` if it does not wait. Called on the claim's strand, for
@@ -79,8 +79,10 @@ inline asio::awaitable<void> process(claim& from, for_each_options options,
 /// nothing starts.
 ///
 /// @throws what the function threw, when its record is given up and `retry_options::give_up` is
-/// `end`;
-///     `operation_aborted` when it was cancelled (`terminal`) before the claim had ended.
+///     `end`; `operation_aborted` when it was cancelled (`terminal`) before the claim had ended;
+///     `errc::receive_in_progress`; std::invalid_argument names an option that cannot be meant;
+///     std::logic_error where an earlier `for_each` of the claim has ended before it, by a failure
+///     or a cancellation, with records undone: what comes behind them would be committed over them.
 template <typename F>
 asio::awaitable<void> for_each(claim& claim, for_each_options options, F&& function) {
     return detail::process(

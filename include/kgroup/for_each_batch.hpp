@@ -57,11 +57,12 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 /// tried; when they are used up, that one is given up alone, and where nobody has said which one
 /// has failed, all of the batch.
 ///
-/// @param claim which nobody else receives from meanwhile.
+/// @param claim which nobody else receives from meanwhile (`errc::receive_in_progress`).
 /// @param limits what makes a batch: see `message_channel::async_collect`.
 /// @param options copied. `limit`, `retry` and `dead_letters` count; `order` is `by_partition`.
 /// @param function `f(message_batch const&)` or `f(message_batch const&, attempt const&)`, which
-///     returns `asio::awaitable<void>`, or `void` if it does not wait. Otherwise as for `for_each`.
+///     returns `asio::awaitable<void>`, or `void` if it does not wait. It moves no message within
+///     the batch or out of it. Otherwise as for `for_each`.
 ///
 /// *Ends* as `for_each`: when the claim is revoked or the group stopped, the attempt that runs may
 /// finish, and is cancelled at the deadline (`terminal`); when it is lost, the attempt is cancelled
@@ -70,7 +71,8 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 ///
 /// @throws what the function threw, or the cause in `failed_at`, when a record is given up and
 ///     `retry_options::give_up` is `end`; `operation_aborted` when it was cancelled before the
-///     claim had ended; `errc::invalid_limits`, and std::invalid_argument for another order.
+///     claim had ended; `errc::invalid_limits`, and std::invalid_argument for another order;
+///     std::logic_error when the function has moved messages. Otherwise as `for_each`.
 template <typename F>
 asio::awaitable<void> for_each_batch(claim& claim, collect_limits limits, for_each_options options,
                                      F&& function) {

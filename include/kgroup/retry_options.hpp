@@ -33,7 +33,7 @@ struct retry_options {
     /// In all, the first one included; at least 1.
     std::uint32_t attempts = 1;
     backoff_options backoff{};
-    /// No attempt begins later than this after the first one began; 0: no limit.
+    /// No attempt begins later than this after the first one that counts began; 0: no limit.
     std::chrono::milliseconds give_up_after{0};
     /// One attempt may take this long; then it is cancelled (`terminal`) and has failed, unless it
     /// returns normally all the same. 0: no limit.

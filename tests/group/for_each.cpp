@@ -5,6 +5,10 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
@@ -15,6 +19,7 @@
 #include <support/scripted_group.hpp>
 
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <map>
@@ -222,6 +227,45 @@ TEST_CASE("for_each repeats what failed, and only its key waits") {
     CHECK(group.cluster.committed(t0) == 4);
 }
 
+TEST_CASE("for_each repeats what failed when it is time, however much else there is to do") {
+    for_each_group group;
+    group.options = {.order = order::unordered,
+                     .in_flight = 1,
+                     .retry = {.attempts = 2, .backoff = {.initial = 10ms, .jitter = 0}}};
+    group.cluster.add_records(t0, "a", "b", "c", "d", "e");
+    group.run_over({t0});
+    group.fail("a");
+    group.advance(10ms);
+    CHECK(group.calls() == lines{"+a", "!a", "+b"});
+    group.finish("b");
+    CHECK(group.calls() == lines{"-b", "+a"});
+    for (auto const value : {"a", "c", "d", "e"}) {
+        group.finish(value);
+    }
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 5);
+}
+
+TEST_CASE("for_each: the random part of a backoff is the same in each run of a test") {
+    std::vector<int> waits;
+    for (int run = 0; run != 3; ++run) {
+        for_each_group group;
+        group.options = {
+            .retry = {.attempts = 2, .backoff = {.initial = 1000s, .max = 1h, .jitter = 1}}};
+        group.cluster.add_records(t0, "a");
+        group.run_over({t0});
+        group.fail("a");
+        for (waits.push_back(0); group.under_way.empty() && waits.back() != 1001; ++waits.back()) {
+            group.advance(1s);
+        }
+        group.finish("a");
+        group.stop();
+    }
+    CHECK(waits[0] != 1001);
+    CHECK(std::abs(waits[0] - waits[1]) <= 1); // the clock goes on by itself, too
+    CHECK(std::abs(waits[0] - waits[2]) <= 1);
+}
+
 TEST_CASE("for_each ends with the failure of a record that is given up") {
     for_each_group group;
     group.options = {.order = order::unordered,
@@ -306,6 +350,64 @@ TEST_CASE(
     CHECK(group.attempts == std::vector<std::uint32_t>(group.attempts.size(), 1));
     group.stop();
     CHECK(group.cluster.committed(t0) == 3);
+}
+
+TEST_CASE("for_each: a probe that fails otherwise is repeated when its time has come") {
+    for_each_group group;
+    group.options = {.retry = {.attempts = 2, .backoff = {.initial = 1s, .jitter = 0}}};
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.finish("a", std::make_exception_ptr(not_now{"the warehouse is away"}));
+    group.advance(1s);
+    CHECK(group.calls() == lines{"+a", "!a", "+a"});
+    group.fail("a");
+    group.advance(1s); // nothing else tells the claim to look
+    CHECK(group.calls() == lines{"!a", "+a"});
+    group.finish("a");
+    CHECK(group.count(event_kind::processing_resumed) == 1);
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 1);
+}
+
+TEST_CASE("for_each: an outage in which the function says not_now does not use up give_up_after") {
+    for_each_group group;
+    group.options = {.retry = {.attempts = 5,
+                               .backoff = {.initial = 1s, .max = 1s, .jitter = 0},
+                               .give_up_after = 10s,
+                               .give_up = give_up::skip}};
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    for (int second = 0; second != 30; ++second) {
+        group.finish("a", std::make_exception_ptr(not_now{"the warehouse is away"}));
+        group.advance(1s);
+    }
+    group.fail("a"); // the first attempt that counts
+    group.advance(1s);
+    group.advance(7500ms);
+    group.fail("a"); // after 8.5 s
+    CHECK(group.count(event_kind::record_skipped) == 0);
+    group.advance(1s);
+    group.fail("a");
+    CHECK(group.count(event_kind::record_skipped) == 1);
+    group.stop();
+}
+
+TEST_CASE("for_each: times longer than the clock goes are no limit") {
+    constexpr auto longest = (std::chrono::milliseconds::max)();
+    for_each_group group;
+    group.options = {.retry = {.attempts = 2,
+                               .backoff = {.initial = 10ms, .max = longest, .jitter = 0},
+                               .give_up_after = longest,
+                               .attempt_timeout = longest}};
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.fail("a");
+    group.advance(10ms);
+    group.advance(1h);
+    CHECK(group.calls() == lines{"+a", "!a", "+a"});
+    group.finish("a");
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 1);
 }
 
 TEST_CASE("for_each cancels an attempt that takes too long, and repeats it") {
@@ -625,6 +727,119 @@ TEST_CASE("for_each tells what holds a claim up that makes no progress") {
     CHECK(group.count(event_kind::claim_resumed) == 1);
     group.finish("x2");
     group.stop();
+}
+
+TEST_CASE("for_each: what it has told is over when it is, though the claim goes on") {
+    scripted_group group;
+    bool cancelled = false;
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto function = [](message const&) { throw not_now{"away"}; };
+        asio::cancellation_signal signal;
+        auto const executor = co_await asio::this_coro::executor;
+        asio::co_spawn(
+            executor, for_each(claim, {.retry = {.backoff = {.initial = 1h, .max = 1h}}}, function),
+            asio::bind_cancellation_slot(signal.slot(),
+                                         [&](std::exception_ptr e) { cancelled = e != nullptr; }));
+        timer wait{executor};
+        wait.expires_after(45s);
+        co_await wait.async_wait();
+        signal.emit(asio::cancellation_type::terminal);
+        co_await claim.async_wait_ended();
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.advance(31s);
+    CHECK(group.count(event_kind::processing_held) == 1);
+    CHECK(group.count(event_kind::claim_stalled) == 1);
+    CHECK_FALSE(cancelled);
+    group.advance(15s);
+    CHECK(cancelled);
+    CHECK(group.count(event_kind::processing_resumed) == 1);
+    CHECK(group.count(event_kind::claim_resumed) == 1);
+    group.stop();
+}
+
+TEST_CASE("for_each: a cancellation that meets the claim's end is the end") {
+    for_each_group group;
+    asio::cancellation_signal signal;
+    bool ended = false;
+    claim* owned = nullptr;
+    group.passes = {"a"};
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        owned = &claim;
+        auto function = [&group](message const& taken, attempt const& current) {
+            return group.wait_for_test(std::string{taken.value()}, current);
+        };
+        auto const executor = co_await asio::this_coro::executor;
+        asio::co_spawn(executor, for_each(claim, {}, function),
+                       asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr e) {
+                           ended = true;
+                           group.came_out = e;
+                       }));
+        while (!ended) {
+            timer wait{executor};
+            wait.expires_after(1ms);
+            co_await wait.async_wait();
+        }
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.group->stop();
+    group.context.restart();
+    while (!owned->messages().ended()) {
+        group.context.poll_one();
+    }
+    signal.emit(asio::cancellation_type::terminal); // it has not seen the end yet
+    group.settle();
+    group.advance(1ms);
+    CHECK(ended);
+    CHECK_FALSE(group.came_out);
+    CHECK(group.outcome.completed);
+    CHECK(group.cluster.committed(t0) == 1);
+}
+
+TEST_CASE("for_each: a classification that throws ends it, although it must not") {
+    for_each_group group;
+    group.options = {.order = order::unordered,
+                     .retry = {.classify = [](std::exception_ptr const&) -> failure_class {
+                         throw std::logic_error{"not classified"};
+                     }}};
+    group.cluster.add_records(t0, "a", "b");
+    group.run_over({t0});
+    group.fail("a");
+    CHECK(group.calls() == lines{"+a", "+b", "!a", "xb"});
+    CHECK(group.outcome.what() == "not classified");
+    CHECK_FALSE(group.cluster.committed(t0));
+}
+
+TEST_CASE("for_each counts the headers of what it copies in held_bytes") {
+    scripted_group group;
+    claim* owned = nullptr;
+    std::unique_ptr<timer> gate;
+    group.settings.buffer_bytes = 1 << 20;
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        owned = &claim;
+        auto function = [&](message const&) -> asio::awaitable<void> {
+            if (!gate) {
+                gate = std::make_unique<timer>(co_await asio::this_coro::executor,
+                                               detail::clock::time_point::max());
+                std::error_code ignored;
+                co_await gate->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+            }
+        };
+        co_await for_each(claim, {.order = order::by_key, .held_bytes = 100'000}, function);
+    };
+    std::vector<record> records;
+    for (int count = 0; count != 2000; ++count) {
+        records.push_back({.key = "k", .value = "v", .headers = {{"h", std::string(10'000, 'h')}}});
+    }
+    group.cluster.add_records(t0, records);
+    group.run_over({t0});
+    CHECK(owned->undone() < 100); // by keys and values alone it would be 195
+    gate->cancel();
+    group.settle();
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 2000);
 }
 
 TEST_CASE(

@@ -4,6 +4,11 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_state.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
@@ -14,8 +19,10 @@
 #include <support/scripted_group.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -302,6 +309,84 @@ TEST_CASE_FIXTURE(batch_group, "for_each_batch cancels the attempt when the clai
     CHECK_FALSE(cluster.committed(t0).has_value());
     CHECK(count(event_kind::mark_refused) == 0);
     stop();
+}
+
+TEST_CASE(
+    "for_each_batch: an attempt whose time was over is cancelled again when its claim is lost") {
+    scripted_group group;
+    int cancelled = 0;
+    group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto function = [&](message_batch const&) -> asio::awaitable<void> {
+            while (cancelled != 2) { // the first time it begins to clean up
+                kgroup::timer wait{co_await asio::this_coro::executor,
+                                   kgroup::detail::clock::time_point::max()};
+                std::error_code ignored;
+                co_await wait.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+                co_await asio::this_coro::reset_cancellation_state(
+                    asio::enable_terminal_cancellation());
+                ++cancelled;
+            }
+        };
+        co_await kgroup::for_each_batch(of, {.records = 1}, {.retry = {.attempt_timeout = 1s}},
+                                        function);
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.advance(1s);
+    CHECK(cancelled == 1);
+    group.advance(1s);
+    CHECK(cancelled == 1);
+    group.cluster.lose();
+    group.settle();
+    CHECK(cancelled == 2);
+    CHECK_FALSE(group.cluster.committed(t0));
+    group.stop();
+}
+
+TEST_CASE("for_each_batch: what it has told is over when it is, though the claim goes on") {
+    scripted_group group;
+    bool cancelled = false;
+    group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        auto function = [](message_batch const&) { throw not_now{"away"}; };
+        asio::cancellation_signal signal;
+        auto const executor = co_await asio::this_coro::executor;
+        asio::co_spawn(
+            executor,
+            kgroup::for_each_batch(of, {.records = 1},
+                                   {.retry = {.backoff = {.initial = 1h, .max = 1h}}}, function),
+            asio::bind_cancellation_slot(signal.slot(),
+                                         [&](std::exception_ptr e) { cancelled = e != nullptr; }));
+        kgroup::timer wait{executor};
+        wait.expires_after(45s);
+        co_await wait.async_wait();
+        signal.emit(asio::cancellation_type::terminal);
+        co_await of.async_wait_ended();
+    };
+    group.cluster.add_records(t0, "a");
+    group.run_over({t0});
+    group.advance(31s);
+    CHECK(group.count(event_kind::processing_held) == 1);
+    CHECK(group.count(event_kind::claim_stalled) == 1);
+    group.advance(15s);
+    CHECK(cancelled);
+    CHECK(group.count(event_kind::processing_resumed) == 1);
+    CHECK(group.count(event_kind::claim_resumed) == 1);
+    group.stop();
+}
+
+TEST_CASE_FIXTURE(batch_group, "for_each_batch: an index that is not in the batch says nothing") {
+    cluster.add_records(t0, "a", "b", "c");
+    run_over({t0});
+    finish(std::make_exception_ptr(failed_at{3, refused()}));
+    advance(1s);
+    CHECK(said_by_function.back() == "+a b c");
+    finish(std::make_exception_ptr(failed_at{(std::numeric_limits<std::size_t>::max)(), nullptr}));
+    advance(2s);
+    CHECK(said_by_function.back() == "+a b c");
+    CHECK(attempts.back() == 3);
+    finish();
+    stop();
+    CHECK(cluster.committed(t0) == 3);
 }
 
 TEST_CASE_FIXTURE(batch_group, "for_each_batch starts nothing while its claim is paused") {

@@ -13,6 +13,7 @@
 #include <doctest/doctest.h>
 #include <support/scripted_group.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <map>
@@ -219,6 +220,25 @@ TEST_CASE("dead letters: one that is not sent ends the session, and its record i
     group.sent("bad too");
     CHECK(group.outcome.what() == "no such topic");
     CHECK(group.cluster.committed(t0) == 1);
+}
+
+TEST_CASE("dead letters: one that is not sent while others finish after a failure is told") {
+    letters_group group;
+    group.add("x", "bad x");
+    group.add("y", "bad y");
+    group.run_over({t0});
+    auto const failure = [](char const* words) {
+        return std::make_exception_ptr(std::runtime_error{words});
+    };
+    group.sent("bad x", failure("no such topic"));
+    CHECK_FALSE(group.outcome.completed);
+    group.sent("bad y", failure("too large"));
+    CHECK(group.outcome.what() == "no such topic");
+    CHECK(std::ranges::any_of(group.events, [](event const& told) {
+        return told.kind == event_kind::handler_failed &&
+               told.text.find("too large") != std::string::npos;
+    }));
+    CHECK_FALSE(group.cluster.committed(t0));
 }
 
 TEST_CASE("dead letters: on a revocation they are awaited to the deadline, and undone otherwise") {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+#include <kgroup/for_each.hpp>
+#include <kgroup/for_each_batch.hpp>
+
 #include <asio/any_io_executor.hpp>
 #include <asio/execution/blocking.hpp>
 #include <asio/io_context.hpp>
@@ -15,6 +18,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -215,6 +219,7 @@ private:
 };
 
 enum class phase { making, session, work, revocation, stop };
+enum class handling { receive, records, batches };
 
 /// What Asio 1.22 does not bear to be refused.
 ///
@@ -257,10 +262,13 @@ private:
 struct run_short_of_memory {
     phase where;
     std::size_t which;
+    handling by = handling::receive;
     bool failed = false;  // there were so many
     bool refused = false; // by an exception out of the making
     std::optional<failing_allocation> failing{};
     std::map<topic_partition, std::int64_t> marked{};
+    std::map<topic_partition, std::set<std::int64_t>> done{};
+    kgroup::limit places{1};
     int handler_failures = 0;
     scripted_group script{};
     std::optional<kgroup::basic_consumer_group<frugal_client>> group{};
@@ -308,8 +316,51 @@ struct run_short_of_memory {
         }
     }
 
+    // All up to the first that is not done may be committed.
+    void note_done(kgroup::message const& taken) {
+        spared_allocations const spared;
+        topic_partition const partition{std::string{taken.topic()}, taken.partition()};
+        done[partition].insert(taken.offset());
+        while (done[partition].contains(marked[partition])) {
+            ++marked[partition];
+        }
+    }
+    // The first attempt at what is called "b" fails.
+    static bool fails(kgroup::message const& taken, kgroup::attempt const& current) {
+        return taken.value() == "b" && current.number() == 1;
+    }
+    asio::awaitable<void> process(claim& of) {
+        kgroup::for_each_options const options{
+            .limit = &places, .retry = {.attempts = 5, .backoff = {.initial = 1ms, .max = 1ms}}};
+        if (by == handling::records) {
+            auto function = [this](kgroup::message const& taken, kgroup::attempt const& current) {
+                if (fails(taken, current)) {
+                    throw 1;
+                }
+                note_done(taken);
+            };
+            auto by_key = options;
+            by_key.order = kgroup::order::by_key;
+            co_await kgroup::for_each(of, by_key, function);
+        } else {
+            auto function = [this](kgroup::message_batch const& batch,
+                                   kgroup::attempt const& current) {
+                for (std::size_t i = 0; i != batch.size(); ++i) {
+                    if (fails(batch[i], current)) {
+                        throw kgroup::failed_at{i, nullptr};
+                    }
+                    note_done(batch[i]);
+                }
+            };
+            co_await kgroup::for_each_batch(of, {.records = 2, .within = 10ms}, options, function);
+        }
+    }
+
     asio::awaitable<void> consume(session& current, claim& of) {
         try {
+            if (by != handling::receive) {
+                co_return co_await process(of);
+            }
             while (auto const next = co_await of.messages().async_receive()) {
                 {
                     spared_allocations const spared;
@@ -399,32 +450,35 @@ TEST_CASE("without memory: a run ends with an error or goes on, whichever alloca
     SUBCASE("records are received, marked and committed") { where = phase::work; }
     SUBCASE("the claims are revoked") { where = phase::revocation; }
     SUBCASE("it is stopped") { where = phase::stop; }
-    std::size_t which = 1;
-    for (bool failed = true; failed && which != 5000; ++which) {
-        CAPTURE(which);
-        run_short_of_memory tried{where, which};
-        tried.run();
-        failed = tried.failed;
-        if (tried.refused) {
-            CHECK_FALSE(tried.script.outcome.completed);
-            continue;
-        }
-        auto const& outcome = tried.script.outcome;
-        CHECK(outcome.completed);
-        CHECK((!outcome.failure || is_lack_of_memory(outcome.failure)));
-        CHECK((tried.handler_failures == 0 || outcome.failure));
-        CHECK(tried.script.handler.claims == tried.script.handler.claims_ended);
-        CHECK_FALSE(tried.script.cluster.has_member());
-        for (auto const& partition : {t0, t1}) {
-            auto const committed = tried.script.cluster.committed(partition);
-            CHECK((committed ? *committed : 0) <= tried.marked[partition]);
-            if (!outcome.failure) {
-                CHECK((committed ? *committed : 0) == tried.marked[partition]);
+    for (auto const by : {handling::receive, handling::records, handling::batches}) {
+        CAPTURE(static_cast<int>(by));
+        std::size_t which = 1;
+        for (bool failed = true; failed && which != 5000; ++which) {
+            CAPTURE(which);
+            run_short_of_memory tried{where, which, by};
+            tried.run();
+            failed = tried.failed;
+            if (tried.refused) {
+                CHECK_FALSE(tried.script.outcome.completed);
+                continue;
+            }
+            auto const& outcome = tried.script.outcome;
+            CHECK(outcome.completed);
+            CHECK((!outcome.failure || is_lack_of_memory(outcome.failure)));
+            CHECK((tried.handler_failures == 0 || outcome.failure));
+            CHECK(tried.script.handler.claims == tried.script.handler.claims_ended);
+            CHECK_FALSE(tried.script.cluster.has_member());
+            for (auto const& partition : {t0, t1}) {
+                auto const committed = tried.script.cluster.committed(partition);
+                CHECK((committed ? *committed : 0) <= tried.marked[partition]);
+                if (!outcome.failure) {
+                    CHECK((committed ? *committed : 0) == tried.marked[partition]);
+                }
             }
         }
+        CHECK(which > 3);
+        CHECK(which != 5000);
     }
-    CHECK(which > 3);
-    CHECK(which != 5000);
 }
 
 } // namespace

@@ -159,7 +159,7 @@ TEST_CASE("a task that waits for a retry keeps its lane") {
     CHECK_FALSE(schedule.has_ready());
     schedule.make_due_ready(start + 1s);
     CHECK(&schedule.start_next(start + 1s) == &first);
-    CHECK(first.first_began == start);
+    CHECK(first.time == start + 1s);
     schedule.finish(first);
     CHECK(&schedule.start_next(start + 2s) == &second);
     schedule.finish(second);
@@ -203,6 +203,24 @@ TEST_CASE("held bytes are those of what does not run") {
     schedule.start_next(start + 1s);
     CHECK(schedule.held_bytes() == 0);
     schedule.finish(second);
+}
+
+TEST_CASE("what is copied out may take more bytes than what was fetched") {
+    tasks some;
+    task_schedule schedule;
+    auto& runs = some.make(1, 10);
+    auto& waits = some.make(1, 20);
+    CHECK(schedule.add(runs));
+    CHECK_FALSE(schedule.add(waits));
+    schedule.start_next(start);
+    schedule.set_bytes(waits, 50);
+    CHECK(schedule.held_bytes() == 50);
+    schedule.set_bytes(runs, 100); // it does not wait
+    CHECK(schedule.held_bytes() == 50);
+    schedule.retry_at(runs, start + 1s);
+    CHECK(schedule.held_bytes() == 150);
+    schedule.set_bytes(runs, 5);
+    CHECK(schedule.held_bytes() == 55);
 }
 
 TEST_CASE("a task whose lane is known late waits if the lane is busy") {
@@ -327,6 +345,26 @@ TEST_CASE("retry policy: gives up by count and by time") {
         {.attempts = 1000, .backoff = {.initial = 100ms, .jitter = 0}, .give_up_after = 1s}};
     CHECK(timed.next_attempt(1, start, start + 900ms, 0) == start + 1s);
     CHECK_FALSE(timed.next_attempt(1, start, start + 901ms, 0));
+}
+
+TEST_CASE("retry policy: a time that is longer than the clock goes never comes") {
+    constexpr auto longest = (std::chrono::milliseconds::max)();
+    retry_policy const policy{{.attempts = 1000,
+                               .backoff = {.initial = longest, .max = longest, .factor = 10},
+                               .give_up_after = longest,
+                               .attempt_timeout = longest}};
+    CHECK(policy.times_out(start) == (clock::time_point::max)());
+    CHECK(policy.wait(1, 0) > 24h * 365 * 99);
+    CHECK(policy.wait(999, 1) > 24h * 365 * 79);
+    CHECK(policy.next_attempt(1, start, start, 0) > start + 24h * 365 * 99);
+    retry_policy const timed{{.attempts = 2, .give_up_after = longest}};
+    CHECK(timed.next_attempt(1, start, start + 24h * 365, 0));
+    constexpr auto millennium = std::chrono::milliseconds{24h * 365 * 1000};
+    retry_policy const slow{{.attempt_timeout = millennium}};
+    CHECK(slow.times_out(start) == (clock::time_point::max)());
+    retry_policy const quick{{.attempt_timeout = 1ms}};
+    CHECK(quick.times_out(start) == start + 1ms);
+    CHECK(quick.times_out((clock::time_point::max)() - 1us) == (clock::time_point::max)());
 }
 
 } // namespace kgroup::tests

@@ -110,6 +110,19 @@ TEST_CASE("a copy of a copy, and a copy that lives longer than the claim") {
     CHECK(last->header("name") == std::optional<std::string_view>{"value"});
 }
 
+TEST_CASE("a copy is known as one, and what its headers take") {
+    partition orders{
+        {{.value = "v"}, {.value = "v", .headers = {{"a", "bcd"}, {"ef", std::nullopt}}}}};
+    auto const plain = orders.take();
+    CHECK_FALSE(record_copy::is_copy(plain));
+    auto const copy_of_plain = record_copy::make(plain);
+    CHECK(record_copy::is_copy(copy_of_plain));
+    CHECK(record_copy::bytes_of_headers(copy_of_plain) == 0);
+    auto const with_headers = record_copy::make(orders.take());
+    CHECK(record_copy::bytes_of_headers(with_headers) ==
+          2 * sizeof(kgroup::owned_message::owned_header) + 6);
+}
+
 TEST_CASE("headers that cannot be read are no copy, and the record stays what it was") {
     partition orders{{{.value = "v", .malformed = true}}};
     auto const original = orders.take();

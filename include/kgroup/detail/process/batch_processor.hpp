@@ -53,7 +53,7 @@ private:
     asio::awaitable<bool> wait_to_start();
     asio::awaitable<void> attempt_once();
     asio::awaitable<void> send_letters();
-    asio::awaitable<void> watch(asio::awaitable<void> work, std::chrono::milliseconds limit);
+    asio::awaitable<void> watch(asio::awaitable<void> work, clock::time_point until);
     static asio::awaitable<void> call(std::shared_ptr<batch_processor> self, attempt current);
     static asio::awaitable<void> letter(std::shared_ptr<batch_processor> self,
                                         std::exception_ptr failure, std::uint32_t attempts,
@@ -72,6 +72,8 @@ private:
     void give_up_on(std::size_t concerned, std::exception_ptr failure);
     void done(std::size_t count);
     void goes_on(char const* reason);
+    void fail(std::exception_ptr failure);
+    void tell_over();
     void tell_stall(clock::time_point now);
     void tell_held_letter(clock::time_point now);
     double random() { return std::uniform_real_distribution<double>{}(random_); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/process/batch_processor.hpp>
+#include <kgroup/detail/process/options_check.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/failed_at.hpp>
@@ -32,7 +33,8 @@ KGROUP_INLINE batch_processor::batch_processor(claim& from, collect_limits const
       options_(options),
       policy_(options.retry),
       function_(std::move(function)),
-      random_(std::random_device{}()) {
+      random_(state_->source()->seed()) {
+    check(options_.retry);
     if (options.order != order::by_partition) {
         throw std::invalid_argument{
             "kgroup: for_each_batch works on the batches of a claim one after another, so its "
@@ -60,20 +62,27 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
     auto const self = shared_from_this();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
+    claim_access::check_nothing_undone(claim_);
     state_->figures().processes.set(true);
     for (;;) {
         auto const has_batch = co_await collect();
         if (!has_batch) {
             break;
         }
+        claim_access::sole_receiver const alone{claim_};
         while (!batch_.empty()) {
-            if (co_await wait_to_start()) {
-                co_await attempt_once();
-                settle(std::exchange(attempt_failure_, nullptr));
-                co_await send_letters();
+            try {
+                if (co_await wait_to_start()) {
+                    co_await attempt_once();
+                    settle(std::exchange(attempt_failure_, nullptr));
+                    co_await send_letters();
+                }
+            } catch (...) { // no memory, say
+                fail(std::current_exception());
             }
-            if (over()) {
-                batch_ = {}; // what is left is undone
+            if (over() && !batch_.empty()) {
+                state_->leave_undone();
+                batch_ = {};
             }
         }
         if (over()) {
@@ -81,9 +90,13 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
         }
     }
     batch_ = {};
+    leave_place();
     if (options_.limit) {
         options_.limit->withdraw(*this);
         return_granted();
+    }
+    if (!state_->ended()) {
+        tell_over();
     }
     if (failure_) {
         std::rethrow_exception(failure_);
@@ -120,15 +133,12 @@ KGROUP_INLINE asio::awaitable<bool> batch_processor::wait_to_start() {
 
 KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
     began_ = clock::now();
-    if (first_began_ == clock::time_point{}) {
-        first_began_ = began_;
-    }
     state_->figures().attempts.add(1);
     state_->figures().running.set(1);
     auto const number = attempts_ + 1;
     attempt const current{number,       number >= options_.retry.attempts, first_failure_,
                           state_.get(), policy_.times_out(began_),         &cancellation_.begin()};
-    co_await watch(call(shared_from_this(), current), options_.retry.attempt_timeout);
+    co_await watch(call(shared_from_this(), current), policy_.times_out(began_));
 }
 
 // The dead letters of what was given up. A record is done when its letter is acknowledged.
@@ -142,7 +152,8 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::send_letters() {
         }
         letter_began_ = clock::now();
         tell_held_letter(*letter_began_);
-        co_await watch(letter(shared_from_this(), failure, attempts, first_failure), {});
+        co_await watch(letter(shared_from_this(), failure, attempts, first_failure),
+                       (clock::time_point::max)());
         letter_began_.reset();
         tell_held_letter(clock::now());
         if (auto const failed = std::exchange(attempt_failure_, nullptr)) {
@@ -156,11 +167,9 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::send_letters() {
     }
 }
 
-// Until the work has ended: cancelled when its time is over (0: it has no limit), or nothing counts
-// any more.
+// Until the work has ended: cancelled when its time is over, and when nothing counts any more.
 KGROUP_INLINE asio::awaitable<void> batch_processor::watch(asio::awaitable<void> work,
-                                                           std::chrono::milliseconds limit) {
-    auto const began = clock::now();
+                                                           clock::time_point until) {
     timed_out_ = false;
     running_ = true;
     asio::co_spawn(
@@ -171,17 +180,16 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::watch(asio::awaitable<void>
                                          self->running_ = false;
                                          self->state_->notify();
                                      }));
-    auto told = false;
+    auto told_end = false;
     while (running_) {
-        auto const may_time_out = limit.count() > 0 && !told;
-        co_await rest(may_time_out ? began + limit : (clock::time_point::max)());
-        if (!running_ || told) {
+        co_await rest(timed_out_ || told_end ? (clock::time_point::max)() : until);
+        if (!running_ || told_end) {
             continue;
         }
-        auto const ends = cancelled_ || (state_->ended() && is_loss(state_->why_ended()));
-        timed_out_ = !ends && may_time_out && clock::now() >= began + limit;
-        if (ends || timed_out_) {
-            told = true;
+        told_end = cancelled_ || (state_->ended() && is_loss(state_->why_ended()));
+        auto const times_out = !told_end && !timed_out_ && clock::now() >= until;
+        timed_out_ = timed_out_ || times_out;
+        if (told_end || times_out) {
             cancellation_.cancel();
         }
     }
@@ -224,10 +232,12 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::rest(clock::time_point unti
         co_await state_->wait((std::min)(until, progress_ + stall_after),
                               partition_state::wait_for::own_work);
     } catch (std::system_error const& error) {
-        if (error.code() != asio::error::operation_aborted) {
-            throw;
+        cancelled = error.code() == asio::error::operation_aborted;
+        if (!cancelled) { // no memory
+            fail(std::current_exception());
         }
-        cancelled = true;
+    } catch (...) {
+        fail(std::current_exception());
     }
     state_->wait_over();
     if (cancelled) {
@@ -237,8 +247,20 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::rest(clock::time_point unti
         cancelled_ = cancelled_ || !state_->ended() ||
                      (type & asio::cancellation_type::terminal) != asio::cancellation_type::none;
     }
-    tell_stall(clock::now());
-    tell_held_letter(clock::now());
+    try {
+        tell_stall(clock::now());
+        tell_held_letter(clock::now());
+    } catch (...) {
+        fail(std::current_exception());
+    }
+}
+
+// It cannot go on; what runs is cancelled, and awaited.
+KGROUP_INLINE void batch_processor::fail(std::exception_ptr failure) {
+    if (!failure_) {
+        failure_ = std::move(failure);
+    }
+    cancelled_ = true;
 }
 
 KGROUP_INLINE bool batch_processor::take_place() {
@@ -273,6 +295,11 @@ KGROUP_INLINE void batch_processor::return_granted() noexcept {
 // What becomes of the batch after an attempt.
 KGROUP_INLINE void batch_processor::settle(std::exception_ptr failure) {
     leave_place();
+    if (!batch_access::in_place(batch_)) {
+        return fail(std::make_exception_ptr(
+            std::logic_error{"kgroup: the function of for_each_batch has moved messages of its "
+                             "batch; what of them is done cannot be told"}));
+    }
     observe(failure);
     if (!failure) {
         return passed();
@@ -382,6 +409,17 @@ KGROUP_INLINE void batch_processor::done(std::size_t count) {
     first_began_ = {};
     not_before_ = {};
     goes_on("records are done again");
+}
+
+// The claim goes on without it: what it has begun to tell is over.
+KGROUP_INLINE void batch_processor::tell_over() {
+    auto const text = "for_each_batch has ended";
+    if (held_off_ != 0) {
+        report(event_kind::processing_resumed, severity::info, {}, text);
+    }
+    if (stalled_) {
+        report(event_kind::claim_resumed, severity::info, {}, text);
+    }
 }
 
 KGROUP_INLINE void batch_processor::goes_on(char const* reason) {

@@ -9,8 +9,10 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -102,6 +104,17 @@ private:
     std::optional<asio::any_io_executor> executor_;
 };
 
+/// Whether there is nothing to call: a null pointer, an empty `std::function`. (Not asked of what
+/// cannot be null, such as a lambda that converts to a pointer.)
+template <typename F>
+bool is_empty(F const& function) noexcept {
+    if constexpr (std::is_constructible_v<F, std::nullptr_t>) {
+        return function == nullptr;
+    } else {
+        return false;
+    }
+}
+
 // g++ before 13 destroys such a temporary of a co_await expression twice, without a warning.
 template <typename F>
 constexpr bool survives_co_await =
@@ -112,6 +125,9 @@ constexpr bool survives_co_await =
 #endif
 
 /// The function that is given, where it fits.
+///
+/// @throws std::invalid_argument: there is none, or none to run it. As failures of attempts these
+/// would give up all records.
 template <typename Item, typename F>
 std::unique_ptr<basic_processed_function<Item>>
 bind_function(F&& function, std::optional<asio::any_io_executor> executor) {
@@ -119,6 +135,12 @@ bind_function(F&& function, std::optional<asio::any_io_executor> executor) {
         survives_co_await<F>,
         "kgroup: g++ before 13 destroys this temporary twice inside a co_await expression. Give "
         "the function a name before the call and pass that, or let it capture by reference only");
+    if (is_empty(function)) {
+        throw std::invalid_argument{"kgroup: the function is empty"};
+    }
+    if (executor && !*executor) {
+        throw std::invalid_argument{"kgroup: the executor for the function is empty"};
+    }
     return std::make_unique<bound_function<F, Item>>(std::forward<F>(function),
                                                      std::move(executor));
 }

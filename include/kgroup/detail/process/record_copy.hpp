@@ -42,6 +42,20 @@ public:
         return made.release()->fill(record, key, value); // it goes with the last hold
     }
 
+    static bool is_copy(message const& record) noexcept {
+        auto const& block = *record_access::of(record)->block;
+        return &block.from() != block.owner()->source();
+    }
+    /// What the headers of a copy take, beside its key and its value.
+    static std::size_t bytes_of_headers(message const& copy) noexcept {
+        auto const& made = static_cast<record_copy const&>(record_access::of(copy)->block->from());
+        std::size_t sum = 0;
+        for (auto const& header : made.headers_) {
+            sum += sizeof header + header.name.size() + (header.value ? header.value->size() : 0);
+        }
+        return sum;
+    }
+
     void free_records(record*, std::size_t) noexcept override { deletion{}(this); }
     std::int64_t timestamp(void*) const noexcept override { return timestamp_; }
     void headers(void*, header_sink const& sink) const override {

@@ -86,6 +86,8 @@ private:
     asio::awaitable<void> drive();
     void look_around();
     void begin_ending(ending why);
+    void fail(std::exception_ptr failure);
+    void tell_over();
     void cancel_running();
     void start_what_may();
     void release_workers();
@@ -114,7 +116,7 @@ private:
     void find_lane(task& taken);
     bool enter_lane(task& running);
     bool take_place();
-    void leave(task const& stopped);
+    void leave(task& stopped) noexcept;
     void give_place_back() noexcept;
     void return_places() noexcept;
     void return_granted() noexcept;
@@ -126,10 +128,12 @@ private:
     void hold_off_after(task& ended);
     void give_up_on(task& ended, std::exception_ptr failure);
     void end_with(task& ended, std::exception_ptr failure);
+    void tell_failure(std::exception_ptr const& failure);
+    void give_up_undone(task& ended) noexcept;
     void letter_over(task& ended, std::exception_ptr failure, clock::time_point now);
     void retry(task& ended, clock::time_point due);
     void acknowledge(task& finished, clock::time_point now);
-    void finish(task& ended);
+    void finish(task& ended) noexcept;
     void release(task& ended) noexcept;
     void copy_what_waits() noexcept;
     void copy(task& waiting) noexcept;

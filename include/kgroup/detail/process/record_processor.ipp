@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/detail/process/options_check.hpp>
 #include <kgroup/detail/process/record_copy.hpp>
 #include <kgroup/detail/process/record_processor.hpp>
 #include <kgroup/error.hpp>
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -31,9 +33,9 @@ KGROUP_INLINE record_processor::record_processor(claim& from, for_each_options c
       options_(options),
       policy_(options.retry),
       function_(std::move(function)),
-      random_(std::random_device{}()),
+      random_(state_->source()->seed()),
       seed_(random_()) {
-    options_.in_flight = (std::max<std::size_t>)(options_.in_flight, 1);
+    check(options_);
 }
 
 KGROUP_INLINE record_processor::~record_processor() {
@@ -45,7 +47,7 @@ KGROUP_INLINE record_processor::~record_processor() {
     return_places();
     for (auto const* running = schedule_.running().front(); running;
          running = running->place.next) {
-        if (!running->given_up) { // a dead letter has no place
+        if (running->has_place) {
             give_place_back();
         }
     }
@@ -70,13 +72,19 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
     // Nobody but this object knows the workers that are parked, and each of them keeps it: when the
     // context goes with the run in the middle, they go with this frame.
     workers_dropped const over{*this};
+    claim_access::sole_receiver const alone{claim_};
+    claim_access::check_nothing_undone(claim_);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     progress_ = clock::now();
     state_->figures().processes.set(true);
     for (;;) {
-        look_around();
-        start_what_may();
+        try {
+            look_around();
+            start_what_may();
+        } catch (...) { // no memory, say
+            fail(std::current_exception());
+        }
         if (ending_ != ending::none && schedule_.running_count() == 0) {
             release_workers();
             if (live_workers_ == 0) {
@@ -92,10 +100,12 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
             co_await state_->wait(armed_until_.value_or((clock::time_point::max)()),
                                   partition_state::wait_for::own_work);
         } catch (std::system_error const& error) {
-            if (error.code() != asio::error::operation_aborted) {
-                throw;
+            cancelled = error.code() == asio::error::operation_aborted;
+            if (!cancelled) {
+                fail(std::current_exception());
             }
-            cancelled = true;
+        } catch (...) {
+            fail(std::current_exception());
         }
         state_->wait_over();
         turn_left_ = turn;
@@ -105,10 +115,13 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
             // At the end of the claim a handler is told twice: first that it ends, with `total`.
             if ((type & asio::cancellation_type::terminal) != asio::cancellation_type::none ||
                 !state_->ended()) {
-                begin_ending(ending::cancelled);
+                begin_ending(state_->ended() ? ending::claim : ending::cancelled);
                 cancel_running();
             }
         }
+    }
+    if (!state_->ended()) {
+        tell_over();
     }
     if (failure_) {
         std::rethrow_exception(failure_);
@@ -127,9 +140,7 @@ KGROUP_INLINE void record_processor::look_around() {
             cancel_running();
         }
     }
-    if (ending_ == ending::none) {
-        schedule_.make_due_ready(now);
-    } else if (ending_deadline_ && now >= *ending_deadline_) {
+    if (ending_deadline_ && now >= *ending_deadline_) {
         ending_deadline_.reset();
         cancel_running();
     }
@@ -146,11 +157,35 @@ KGROUP_INLINE void record_processor::begin_ending(ending why) {
     ending_ = why;
     auto dropped = schedule_.clear();
     while (auto* const undone = dropped.pop_front()) {
+        state_->leave_undone();
         release(*undone);
     }
     if (options_.limit) {
         options_.limit->withdraw(*this);
         return_granted();
+    }
+}
+
+// It cannot go on, and is over as soon as its workers are.
+KGROUP_INLINE void record_processor::fail(std::exception_ptr failure) {
+    if (!failure_) {
+        failure_ = std::move(failure);
+    }
+    begin_ending(ending::failure);
+    cancel_running();
+}
+
+// The claim goes on without it: what it has begun to tell is over.
+KGROUP_INLINE void record_processor::tell_over() {
+    auto const text = "for_each has ended";
+    if (hold_off_) {
+        report(event_kind::processing_resumed, severity::info, {}, text);
+    }
+    if (stalled_) {
+        report(event_kind::claim_resumed, severity::info, {}, text);
+    }
+    if (held_letters_.held()) {
+        report(event_kind::dead_letter_sent, severity::info, {}, text);
     }
 }
 
@@ -191,19 +226,17 @@ KGROUP_INLINE std::optional<clock::time_point> record_processor::next_deadline()
         }
     };
     // Nothing that is over already and still cannot go on: the driver would not come to rest.
-    if (hold_off_) {
-        consider(obstacle_ == obstacle::held_off && !hold_off_->probe
-                     ? std::optional{hold_off_->until}
-                     : std::nullopt);
-    } else if (schedule_.running_count() < options_.in_flight) {
+    if (hold_off_ && !hold_off_->probe && obstacle_ == obstacle::held_off) {
+        consider(hold_off_->until);
+    }
+    if (schedule_.running_count() < options_.in_flight) {
         consider(schedule_.next_due());
     }
-    if (auto const limit = options_.retry.attempt_timeout;
-        limit.count() > 0 && !cancelled_running_) {
+    if (!cancelled_running_) {
         for (auto const* running = schedule_.running().front(); running;
              running = running->place.next) {
             if (!running->timed_out) { // those before were cancelled already
-                consider(running->time + limit);
+                consider(policy_.times_out(running->time));
                 break;
             }
         }
@@ -217,13 +250,12 @@ KGROUP_INLINE std::optional<clock::time_point> record_processor::next_deadline()
 }
 
 KGROUP_INLINE void record_processor::time_out_attempts(clock::time_point now) {
-    auto const limit = options_.retry.attempt_timeout;
-    if (limit.count() <= 0 || cancelled_running_) {
+    if (cancelled_running_) {
         return;
     }
     // They began in this order, and all have the same time.
-    for (auto* running = schedule_.running().front(); running && running->time + limit <= now;
-         running = running->place.next) {
+    for (auto* running = schedule_.running().front();
+         running && policy_.times_out(running->time) <= now; running = running->place.next) {
         if (!std::exchange(running->timed_out, true)) {
             running->cancellation->cancel();
         }
@@ -278,20 +310,25 @@ KGROUP_INLINE void record_processor::give(task& started) {
         return idle.parked.resume(
             {}, true); // comes back when its attempt waits, or there is nothing to do
     }
-    auto& added = *workers_.emplace_back(std::make_unique<worker>());
-    added.current = &started;
-    started.cancellation = &added.cancellation;
-    ++live_workers_;
-    asio::co_spawn(state_->strand(), work(shared_from_this(), added),
-                   asio::bind_cancellation_slot(
-                       added.cancellation.slot(),
-                       [self = shared_from_this(), &added](std::exception_ptr failure) {
-                           self->worker_ended(added, failure);
-                       }));
+    try {
+        auto& added = *workers_.emplace_back(std::make_unique<worker>());
+        added.current = &started;
+        started.cancellation = &added.cancellation;
+        asio::co_spawn(state_->strand(), work(shared_from_this(), added),
+                       asio::bind_cancellation_slot(
+                           added.cancellation.slot(),
+                           [self = shared_from_this(), &added](std::exception_ptr failure) {
+                               self->worker_ended(added, failure);
+                           }));
+    } catch (...) { // no memory, and so nobody to work on it
+        give_up_undone(started);
+        throw;
+    }
 }
 
 KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<record_processor> self,
                                                            worker& me) {
+    ++self->live_workers_;
     while (me.current) {
         auto& current = *me.current;
         std::exception_ptr failure;
@@ -309,13 +346,14 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
         } catch (...) {
             failure = std::current_exception();
         }
+        if (!self->state_->on_strand()) { // the function has ended elsewhere
+            co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+            co_await asio::this_coro::throw_if_cancelled(false);
+            co_await asio::dispatch(self->state_->strand(), asio::use_awaitable);
+        }
         // Each attempt begins with a fresh state, and the function may have changed it.
         co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
         co_await asio::this_coro::throw_if_cancelled(true);
-        if (!self->state_->on_strand()) { // the function has ended elsewhere
-            co_await asio::dispatch(self->state_->strand(), asio::use_awaitable);
-        }
-        me.current = nullptr;
         auto before = self->obstacle_;
         auto now = clock::now(); // when this attempt has ended, and the next one begins
         if (may_start) {
@@ -345,6 +383,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
                 self->tell_held_letters(now);
             }
         }
+        me.current = nullptr; // it is settled
         me.current = self->next(now);
         self->return_places();
         if (self->concerns_driver(before)) {
@@ -366,21 +405,20 @@ KGROUP_INLINE asio::awaitable<bool> record_processor::park(worker& me) {
 
 KGROUP_INLINE void record_processor::worker_ended(worker& ended, std::exception_ptr failure) {
     --live_workers_;
-    if (auto* const current = std::exchange(ended.current, nullptr)) { // cancelled before it began
-        settle(*current, failure, clock::now());
-    } else if (failure &&
-               !failure_) { // no memory: in the function it would be the function's failure
-        failure_ = failure;
-        begin_ending(ending::failure);
-        cancel_running();
+    if (failure) { // no memory, say: in the function it would be the function's failure
+        if (auto* const unsettled = std::exchange(ended.current, nullptr)) {
+            give_up_undone(*unsettled);
+        }
+        return_places();
+        fail(std::move(failure));
     }
-    return_places();
     state_->notify();
 }
 
 // Records.
 
 KGROUP_INLINE task* record_processor::next(clock::time_point now) {
+    schedule_.make_due_ready(now);
     obstacle_ = find_next();
     if (obstacle_ != obstacle::none) {
         if (obstacle_ != obstacle::place && obstacle_ != obstacle::turn) {
@@ -391,6 +429,7 @@ KGROUP_INLINE task* record_processor::next(clock::time_point now) {
     }
     --turn_left_;
     auto& started = schedule_.start_next(now);
+    started.has_place = options_.limit != nullptr;
     if (hold_off_) {
         hold_off_->probe = &started;
     }
@@ -533,8 +572,8 @@ KGROUP_INLINE void record_processor::return_places() noexcept {
 }
 
 // It runs no more, whatever becomes of it.
-KGROUP_INLINE void record_processor::leave(task const& stopped) {
-    left_places_ += options_.limit ? 1 : 0;
+KGROUP_INLINE void record_processor::leave(task& stopped) noexcept {
+    left_places_ += std::exchange(stopped.has_place, false) ? 1 : 0;
     if (hold_off_ && hold_off_->probe == &stopped) {
         hold_off_->probe = nullptr;
     }
@@ -579,12 +618,9 @@ KGROUP_INLINE void record_processor::done(task& finished, clock::time_point now)
 }
 
 KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr failure) {
-    if (ending_ != ending::none || state_->ended()) { // not counted, undone
-        if (ending_ == ending::failure && !cancelled_running_) {
-            auto const [text, code] = words_of(failure);
-            report(event_kind::handler_failed, severity::error, code, text);
-        }
-        return finish(ended);
+    if (ending_ != ending::none || state_->ended()) { // not counted
+        tell_failure(failure);
+        return give_up_undone(ended);
     }
     if (ended.timed_out) {
         failure = std::make_exception_ptr(std::system_error{errc::attempt_timed_out});
@@ -593,9 +629,9 @@ KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr fail
     if (meaning == failure_class::not_now) {
         return hold_off_after(ended);
     }
-    ++ended.attempts;
-    if (!ended.first_failure) {
+    if (ended.attempts++ == 0) {
         ended.first_failure = failure;
+        ended.first_began = ended.time;
     }
     auto const now = clock::now();
     auto const due = meaning == failure_class::give_up
@@ -641,7 +677,15 @@ KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr fa
     failure_ = std::move(failure);
     begin_ending(ending::failure);
     ending_deadline_ = clock::now() + state_->rebalance_deadline();
-    finish(ended);
+    give_up_undone(ended);
+}
+
+// The first failure comes out; of one that follows while what runs finishes, only this is heard.
+KGROUP_INLINE void record_processor::tell_failure(std::exception_ptr const& failure) {
+    if (ending_ == ending::failure && !cancelled_running_) {
+        auto const [text, code] = words_of(failure);
+        report(event_kind::handler_failed, severity::error, code, text);
+    }
 }
 
 // The dead letter of a record was acknowledged, or was not sent.
@@ -654,7 +698,8 @@ KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr
         }
         finish(ended);
     } else if (ending_ != ending::none || state_->ended()) {
-        finish(ended); // undone
+        tell_failure(failure);
+        give_up_undone(ended);
     } else {
         end_with(ended, std::move(failure));
     }
@@ -679,7 +724,15 @@ KGROUP_INLINE void record_processor::acknowledge(task& finished, clock::time_poi
     }
 }
 
-KGROUP_INLINE void record_processor::finish(task& ended) {
+// It has run, and is not done.
+KGROUP_INLINE void record_processor::give_up_undone(task& ended) noexcept {
+    state_->leave_undone();
+    leave(ended);
+    return_places();
+    finish(ended);
+}
+
+KGROUP_INLINE void record_processor::finish(task& ended) noexcept {
     ++finished_;
     schedule_.finish(ended);
     release(ended);
@@ -711,8 +764,13 @@ KGROUP_INLINE void record_processor::copy_what_waits() noexcept {
 }
 
 KGROUP_INLINE void record_processor::copy(task& waiting) noexcept {
+    if (record_copy::is_copy(*waiting.record)) {
+        return;
+    }
     try {
         waiting.record = record_copy::make(*waiting.record);
+        schedule_.set_bytes(waiting,
+                            waiting.bytes + record_copy::bytes_of_headers(*waiting.record));
     } catch (...) { // no memory, or malformed headers: then it keeps its block
     }
 }

@@ -28,14 +28,15 @@ struct task {
     std::uint64_t sequence = 0;        // in the order in which records were taken
     std::uint32_t attempts = 0;        // that failed and count
     bool running = false;
+    bool has_place = false;  // under the limit
     bool timed_out = false;  // the attempt that runs was cancelled for it
     bool key_failed = false; // its lane is not known yet
     std::exception_ptr first_failure;
     std::exception_ptr given_up; // what for; its dead letter is under way
     clock::time_point letter_began{};
-    clock::time_point fetched{}; // from the client
-    clock::time_point first_began{};
-    clock::time_point time{}; // runs: when the attempt began; waits for a retry: until when
+    clock::time_point fetched{};     // from the client
+    clock::time_point first_began{}; // the first attempt that counts
+    clock::time_point time{};        // runs: when the attempt began; waits for a retry: until when
     std::size_t bytes = 0;
     attempt_cancellation* cancellation = nullptr; // of the attempt that runs
     task_link place;                              // among those that wait for the same, or run

@@ -42,9 +42,6 @@ public:
         auto& started = *ready_.pop_front();
         held_bytes_ -= started.bytes;
         started.time = now;
-        if (started.first_began == clock::time_point{}) {
-            started.first_began = now;
-        }
         begin_running(started);
         return started;
     }
@@ -86,6 +83,14 @@ public:
         stopped(failed);
         failed.time = due;
         held_bytes_ += failed.bytes;
+    }
+
+    /// It takes so many bytes.
+    void set_bytes(task& changed, std::size_t bytes) noexcept {
+        if (!changed.running) {
+            held_bytes_ += bytes - changed.bytes;
+        }
+        changed.bytes = bytes;
     }
 
     /// Makes those ready whose time has come.
