@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include <kgroup/for_each.hpp>
+#include <kgroup/testing/fake_dead_letters.hpp>
 
 #include <asio/awaitable.hpp>
 #include <asio/redirect_error.hpp>
@@ -44,6 +45,7 @@ public:
                           .backoff = {.initial = 20ms, .max = 200ms},
                           .attempt_timeout = chance(3) ? 300ms : 0ms,
                           .give_up = give_up::skip};
+        options_.dead_letters = chance(3) ? &letters_ : nullptr;
         if (chance(2)) {
             group_.make_cooperative();
         }
@@ -148,7 +150,7 @@ private:
 
     void step() {
         auto const where = pick({t0, t1, t2});
-        switch (below(14)) {
+        switch (below(15)) {
         case 0:
         case 1:
         case 2:
@@ -169,6 +171,9 @@ private:
         case 5:
         case 6:
             group_.advance(std::chrono::milliseconds{below(150)});
+            break;
+        case 7:
+            chance(2) ? letters_.hold() : letters_.release();
             break;
         default:
             end_some_attempt();
@@ -230,12 +235,17 @@ private:
                 skipped_[*told.where].insert(std::stoll(told.text.substr(told.text.find(' '))));
             }
         }
+        for (; letters_seen_ != letters_.sent().size(); ++letters_seen_) {
+            auto const& written = letters_.sent()[letters_seen_].record;
+            skipped_[{written.topic, written.partition}].insert(written.offset);
+        }
         return skipped_[where].contains(offset);
     }
 
     // In the end everything is done.
     void drain() {
         group_.group->resume_all();
+        letters_.release();
         if (owned_) {
             group_.cluster.revoke();
         }
@@ -288,12 +298,14 @@ private:
     std::minstd_rand random_;
     std::uint32_t seed_;
     limit limit_{3};
+    testing::fake_dead_letters letters_;
     for_each_options options_;
     std::list<std::shared_ptr<attempt_under_way>> under_way_;
     std::map<std::pair<int, std::string>, std::int64_t> begun_last_;
     std::map<topic_partition, std::set<std::int64_t>> done_;
     std::map<topic_partition, std::set<std::int64_t>> skipped_;
     std::size_t events_seen_ = 0;
+    std::size_t letters_seen_ = 0;
     int ownerships_ = 0;
     bool owned_ = false;
     scripted_group group_; // goes first
