@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -99,6 +100,37 @@ TEST_CASE("silence: joins and their answers that repeat") {
     cluster.stop_failing(which);
     CHECK(has_all(records, 1));
     CHECK(one.count(event_kind::assignment_received) == 1);
+}
+
+TEST_CASE("silence: a rebalance that another member holds up") {
+    if (!kafka::is_there()) {
+        return;
+    }
+    kafka brokers{kafka::kind::real};
+    auto const topic = brokers.create_topic(2);
+    auto given = brokers.member_of_new_group(topic);
+    given.rebalance_deadline = 60s;
+    std::atomic<bool> held_up{true};
+    received records;
+    auto holding = receive_into(records);
+    holding.consume_claim = [&held_up](kgroup::session&,
+                                       kgroup::claim& claim) -> asio::awaitable<void> {
+        co_await claim.async_wait_ended();
+        while (held_up) {
+            co_await pause_for(50ms);
+        }
+    };
+    member first{given, holding};
+    REQUIRE(eventually([&] { return first.claims() == 2; }));
+    SUBCASE("a dynamic member waits") {}
+    SUBCASE("a static member waits, which has no id yet") { given.group_instance_id = "second"; }
+    member second{given, receive_into(records)};
+    auto const expected = given.group_instance_id.empty()
+                              ? "this member has joined, and waits for the other members"
+                              : "has not let this member join";
+    CHECK(tells(second, event_kind::no_assignment, expected));
+    held_up = false;
+    CHECK(eventually([&] { return first.claims() == 1 && second.claims() == 1; }));
 }
 
 TEST_CASE("silence: what listens is not a broker") {

@@ -58,7 +58,8 @@ public:
           internal_topics_(given.topics),
           topics_(given.topics),
           group_id_(given.group_id),
-          protocol_(given.protocol) {}
+          protocol_(given.protocol),
+          is_static_(!given.group_instance_id.empty()) {}
     rdkafka_client(rdkafka_client const&) = delete;
     rdkafka_client& operator=(rdkafka_client const&) = delete;
     ~rdkafka_client() {
@@ -371,17 +372,18 @@ public:
     void ask_coordinator(std::uint64_t id, topic_partition about,
                          std::chrono::milliseconds timeout) {
         looks_->add([answer = prepare(client_coordinator{id, {}}), about = std::move(about),
-                     timeout, handle = handle_, inbox = inbox_]() mutable {
-            auto const list = make_partitions(1);
-            rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
-            auto const err =
-                rd_kafka_committed(handle->get(), list.get(), static_cast<int>(timeout.count()));
+                     timeout, group = group_id_, may_be_joining = may_be_joining(),
+                     handle = handle_, inbox = inbox_]() mutable {
+            auto const error =
+                may_be_joining
+                    ? rdkafka_committed_finder{handle->get(), group, timeout}.ask_coordinator(about)
+                    : ask_own_coordinator(handle->get(), about, timeout);
             auto* const cluster = rd_kafka_clusterid(handle->get(), 0);
             if (cluster) {
                 rd_kafka_mem_free(handle->get(), cluster);
             }
             auto& found = std::get<client_coordinator>(answer.front());
-            found.error = make_error_code(err);
+            found.error = error;
             found.broker_known = cluster != nullptr;
             handle.reset(); // as above
             inbox->add(std::move(answer));
@@ -449,6 +451,23 @@ private:
             rd_kafka_topic_partition_list_add(names.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
         }
         return rd_kafka_subscribe(handle_->get(), names.get());
+    }
+
+    // Whether a JoinGroup of this member's may be under way. Until it is answered, the broker
+    // answers nothing else on the member's connection to the coordinator, and what is asked there
+    // times out: that says nothing of the coordinator, and tears the connection down at last. A
+    // dynamic member has been given its id before it joins.
+    bool may_be_joining() const {
+        return protocol_ == group_protocol::classic && (is_static_ || !member_id().empty());
+    }
+
+    // By the member's connection: whether librdkafka has found the coordinator is asked with it.
+    static std::error_code ask_own_coordinator(rd_kafka_t* handle, topic_partition const& about,
+                                               std::chrono::milliseconds timeout) {
+        auto const list = make_partitions(1);
+        rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
+        return make_error_code(
+            rd_kafka_committed(handle, list.get(), static_cast<int>(timeout.count())));
     }
 
     // Partitions whose start is not known: paused in librdkafka, whose flag outlasts an assignment
@@ -770,6 +789,7 @@ private:
     std::vector<std::string> topics_;
     std::string group_id_;
     group_protocol protocol_;
+    bool is_static_;
     std::shared_ptr<event_inbox> inbox_;
     std::shared_ptr<rdkafka_handle> handle_;
     std::unique_ptr<rdkafka_queue> queue_;

@@ -40,6 +40,10 @@ namespace kgroup::detail {
 ///
 /// So the first is called, for a short time, and where that gives no answer each broker is asked by
 /// the second.
+///
+/// There is a third difference: a broker answers nothing on a connection while it holds a JoinGroup
+/// of that connection back for the other members. The first call uses the connection on which the
+/// member joins, the second another one.
 class rdkafka_committed_finder {
 public:
     /// `timeout`: of all together, about.
@@ -64,6 +68,19 @@ public:
             found.error = find(*list, wanted, found);
         }
         return found;
+    }
+
+    /// Whether the group's coordinator answers, also while it holds this member's JoinGroup back.
+    /// Needs no memory.
+    ///
+    /// @param about some partition; the offset committed for it is asked for.
+    /// @return none, or an error of a broker's (positive): it has answered. Else librdkafka's own.
+    std::error_code ask_coordinator(topic_partition const& about) {
+        auto const list = make_partitions(1);
+        rd_kafka_topic_partition_list_add(list.get(), about.topic.c_str(), about.partition);
+        auto const answer =
+            ask_each_broker(*list, [](rd_kafka_topic_partition_list_t const&) noexcept {});
+        return make_error_code(is_no_coordinator(answer) ? RD_KAFKA_RESP_ERR__WAIT_COORD : answer);
     }
 
 private:
@@ -97,8 +114,12 @@ private:
                 take(list, wanted, found);
             }
         }
-        return make_error_code(
-            failed == RD_KAFKA_RESP_ERR__TIMED_OUT ? ask_each_broker(list, wanted, found) : failed);
+        if (failed == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+            failed = ask_each_broker(list, [&](rd_kafka_topic_partition_list_t const& answers) {
+                take(answers, wanted, found);
+            });
+        }
+        return make_error_code(failed);
     }
 
     bool reads_committed() const {
@@ -109,8 +130,15 @@ private:
                std::string_view{value} == "read_committed";
     }
 
+    // What a broker says that is not the group's coordinator, or knows of none.
+    static bool is_no_coordinator(rd_kafka_resp_err_t error) noexcept {
+        return error == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+               error == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+    }
+
+    template <typename Take>
     rd_kafka_resp_err_t ask_each_broker(rd_kafka_topic_partition_list_t const& list,
-                                        partition_set const& wanted, client_offsets& found) {
+                                        Take const& taken) {
         rd_kafka_metadata_t const* given = nullptr;
         if (auto const failed =
                 rd_kafka_metadata(handle_, 0, nullptr, &given, milliseconds_left())) {
@@ -129,13 +157,12 @@ private:
             }
             auto const failed = rd_kafka_event_error(event.get());
             if (!failed) {
-                return read(event.get(), wanted, found);
+                return read(event.get(), taken);
             }
             if (failed > 0) {
                 result = failed; // what a broker says
             }
-            if (failed > 0 && failed != RD_KAFKA_RESP_ERR_NOT_COORDINATOR &&
-                failed != RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE) {
+            if (failed > 0 && !is_no_coordinator(failed)) {
                 break;
             }
         }
@@ -159,8 +186,8 @@ private:
         rd_kafka_ListConsumerGroupOffsets_destroy(request);
     }
 
-    static rd_kafka_resp_err_t read(rd_kafka_event_t* event, partition_set const& wanted,
-                                    client_offsets& found) {
+    template <typename Take>
+    static rd_kafka_resp_err_t read(rd_kafka_event_t* event, Take const& taken) {
         std::size_t groups = 0;
         auto const* const answer = rd_kafka_event_ListConsumerGroupOffsets_result(event);
         auto const* const* const results =
@@ -171,7 +198,7 @@ private:
         if (auto const* const failed = rd_kafka_group_result_error(results[0])) {
             return rd_kafka_error_code(failed);
         }
-        take(*rd_kafka_group_result_partitions(results[0]), wanted, found);
+        taken(*rd_kafka_group_result_partitions(results[0]));
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
 
