@@ -47,7 +47,9 @@ enum class claim_exit { end_session, keep_others };
 
 /// Everything a group is told, given once. An aggregate: name the fields you need, in this order.
 struct config {
-    /// Brokers to start from, comma separated: `host:port,host:port`. Required.
+    /// Brokers to start from, comma separated: `host:port,host:port`. Required. Without a port it
+    /// is 9092; an address of IPv6 stands in brackets; `PLAINTEXT://`, `SSL://`, … may stand before
+    /// it, and must be what `security.protocol` says. One that can never be reached is refused.
     std::string brokers{};
     /// The group's name. Offsets belong to it. Required.
     std::string group_id{};

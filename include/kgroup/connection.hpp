@@ -21,7 +21,8 @@ namespace kgroup {
 ///                                  kgroup::connected(cluster, {.group_id = "orders", …})};
 ///     kgroup::producer producer{context, {.connection = cluster}};
 struct connection {
-    /// Brokers to start from, comma separated: `host:port,host:port`. Required.
+    /// Brokers to start from, comma separated: `host:port,host:port`. Required. As
+    /// `config::brokers`.
     std::string brokers{};
     /// Properties of librdkafka that concern the connection, by their own names:
     /// `security.protocol`, `sasl.mechanism`, `ssl.ca.location`, …

@@ -216,6 +216,40 @@ TEST_CASE("config: what is unusual and right is accepted") {
           })) == "");
 }
 
+TEST_CASE("config: a broker that can never be reached is refused, and what is wrong is said") {
+    auto const brokers = [](std::string const& list, std::string const& protocol = {}) {
+        return with([&](config& c) {
+            c.brokers = list;
+            if (!protocol.empty()) {
+                c.properties["security.protocol"] = protocol;
+            }
+        });
+    };
+    CHECK(says(refusal(brokers("b:1, http://c:2")),
+               "brokers: 'http://c:2' begins with no protocol of Kafka's"));
+    CHECK(says(refusal(brokers("b:99999")), "brokers: 'b:99999' has a port that is not between"));
+    CHECK(says(refusal(brokers("b:kafka,c:1")), "brokers: 'b:kafka' has a port that is no number"));
+    CHECK(says(refusal(brokers("SSL://b:1")), "brokers: 'SSL://b:1' contradicts the property "
+                                              "'security.protocol', which is plaintext"));
+    CHECK(says(refusal(brokers("PLAINTEXT://b:1", "ssl")), "'security.protocol', which is ssl"));
+    auto const with_password = refusal(brokers("SSL://user:hunter2@b:1"));
+    CHECK(says(with_password, "brokers: 'b:1' holds a '@'"));
+    CHECK_FALSE(says(with_password, "hunter2"));
+    CHECK(refusal(brokers("plaintext://b:1,[::1]:2 , c")) == "");
+    CHECK(refusal(brokers("SSL://b:1", "SSL")) == "");
+    CHECK(refusal(brokers("sasl_plaintext://b:1", "SASL_PLAINTEXT")) == "");
+}
+
+TEST_CASE("config: blanks between brokers are no part of their names") {
+    auto const given = with([](config& c) { c.brokers = "b , c:1 ,d"; });
+    CHECK(property_of(given, "bootstrap.servers") == "b,c:1,d");
+    auto twice = given;
+    twice.properties["bootstrap.servers"] = given.brokers;
+    CHECK(refusal(twice) == "");
+    twice.properties["bootstrap.servers"] = "b,c:1";
+    CHECK(says(refusal(twice), "properties: 'bootstrap.servers' contradicts brokers"));
+}
+
 TEST_CASE("config: a property that is unknown or has a bad value is refused by its name") {
     CHECK(says(refusal(with_property("session.timeout", "6000")),
                std::string{"properties: 'session.timeout' is not a property of librdkafka "} +

@@ -801,6 +801,13 @@ TEST_CASE("producer: a configuration that contradicts itself or is not safe is r
               .empty());
     CHECK(holds(with("no.such.property", "1"), "'no.such.property' is not a property"));
     auto given = good;
+    given.connection.brokers = "kafka:1,http://kafka:1";
+    CHECK(holds(refusal_of(given), "brokers: 'http://kafka:1' begins with no protocol of Kafka's"));
+    given.connection.brokers = "SSL://kafka:1";
+    CHECK(holds(refusal_of(given), "'security.protocol', which is plaintext"));
+    given.properties["security.protocol"] = "ssl";
+    CHECK(refusal_of(given).empty());
+    given = good;
     given.buffer_bytes = 1'000'000;
     CHECK(holds(refusal_of(given), "buffer_bytes: must be twice 'message.max.bytes'"));
     given = good;

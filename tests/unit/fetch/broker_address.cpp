@@ -20,11 +20,13 @@ TEST_CASE("broker_address: lists are read as librdkafka reads them") {
     CHECK(parse_bootstrap_servers("PLAINTEXT://a:1") == list{{"a", 1}});
     CHECK(parse_bootstrap_servers("[::1]:1,[fe80::1]") == list{{"::1", 1}, {"fe80::1", 9092}});
     CHECK(parse_bootstrap_servers("a:1,a:1") == list{{"a", 1}});
+    CHECK(parse_bootstrap_servers("2001:db8::1:9092") == list{{"2001:db8::1:9092", 9092}});
+    CHECK(parse_bootstrap_servers(":1") == list{{"localhost", 1}});
 }
 
 TEST_CASE("broker_address: what is none is left out") {
-    for (std::string_view const wrong : {"", ",", " , ", ":1", "a:0", "a:65536", "a:x", "a:1x",
-                                         "a:-1", "[::1", "[::1]x", "[]:1"}) {
+    for (std::string_view const wrong :
+         {"", ",", " , ", "a:0", "a:65536", "a:x", "a:1x", "a:-1", "[::1", "[::1]x", "[]:1"}) {
         CAPTURE(wrong);
         CHECK(parse_bootstrap_servers(wrong).empty());
     }

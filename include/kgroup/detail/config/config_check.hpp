@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/config.hpp>
+#include <kgroup/detail/config/bootstrap_server.hpp>
 #include <kgroup/detail/config/pattern_check.hpp>
 #include <kgroup/detail/config/utf8.hpp>
 #include <kgroup/error.hpp>
@@ -131,11 +132,16 @@ inline void check_no_nul(char const* field, std::string_view value) {
     }
 }
 
-/// `host:port,host:port`, as far as it can be judged without asking.
-inline void check_brokers(std::string_view brokers) {
+/// Brokers to start from, as far as they can be judged without asking.
+///
+/// @param security_protocol the property; empty: librdkafka's default.
+inline void check_brokers(std::string_view brokers, std::string_view security_protocol) {
     check_no_nul("brokers", brokers);
     if (brokers.empty()) {
         refuse_config("brokers: must not be empty");
+    }
+    if (security_protocol.empty()) {
+        security_protocol = "plaintext";
     }
     for (std::size_t begin = 0; begin <= brokers.size();) {
         auto const end = (std::min)(brokers.find(',', begin), brokers.size());
@@ -150,12 +156,30 @@ inline void check_brokers(std::string_view brokers) {
         if (broker.empty()) {
             refuse_config("brokers: a name between the commas must not be empty");
         }
+        auto const refuse = [&](std::string const& flaw) {
+            auto const login = broker.rfind('@'); // before it may stand a password
+            refuse_config("brokers: " + detail::quoted(broker.substr(login + 1)) + " " + flaw);
+        };
         if (std::any_of(broker.begin(), broker.end(),
                         [](unsigned char c) { return c <= 0x20 || c == 0x7f; })) {
-            refuse_config("brokers: " + detail::quoted(broker) +
-                          " holds a blank or a control character");
+            refuse("holds a blank or a control character");
+        }
+        auto const server = bootstrap_server_reader::read(broker);
+        if (!server.flaw.empty()) {
+            refuse(server.flaw);
+        }
+        if (!server.protocol.empty() && !is_same_word(server.protocol, security_protocol)) {
+            refuse("contradicts the property 'security.protocol', which is " +
+                   std::string{security_protocol});
         }
     }
+}
+
+/// A property's value, or nothing.
+inline std::string_view value_of(std::map<std::string, std::string> const& properties,
+                                 std::string const& name) {
+    auto const found = properties.find(name);
+    return found == properties.end() ? std::string_view{} : found->second;
 }
 
 /// A time that librdkafka and clocks can be given: up to 24 days.
@@ -200,7 +224,7 @@ inline void check_properties(std::map<std::string, std::string> const& propertie
 /// What can be said of a configuration without librdkafka.
 inline void check(config const& given) {
     using namespace std::chrono_literals;
-    check_brokers(given.brokers);
+    check_brokers(given.brokers, value_of(given.properties, "security.protocol"));
     check_no_nul("group_id", given.group_id);
     if (given.group_id.empty()) {
         refuse_config("group_id: must not be empty");

@@ -2,12 +2,13 @@
 
 #pragma once
 
+#include <kgroup/detail/config/bootstrap_server.hpp>
+
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace kgroup::detail::fetch {
@@ -23,8 +24,7 @@ inline std::string to_string(broker_address const& address) {
     return (bare ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
 }
 
-/// Reads `bootstrap.servers` as librdkafka does: names or addresses, `[v6]` too, with or without
-/// `protocol://` and `:port`, separated by commas. What is no address is left out.
+/// Reads `bootstrap.servers`: `bootstrap_server`s, separated by commas. What is none is left out.
 ///
 /// @throws std::bad_alloc
 inline std::vector<broker_address> parse_bootstrap_servers(std::string_view list) {
@@ -36,39 +36,12 @@ inline std::vector<broker_address> parse_bootstrap_servers(std::string_view list
         list.remove_prefix((std::min)(comma + 1, list.size()));
         one.remove_prefix((std::min)(one.find_first_not_of(blank), one.size()));
         one = one.substr(0, one.find_last_not_of(blank) + 1);
-        if (auto const protocol = one.find("://"); protocol != one.npos) {
-            one.remove_prefix(protocol + 3);
+        if (one.empty()) {
+            continue;
         }
-        broker_address address{{}, 9092};
-        std::string_view port;
-        if (one.starts_with('[')) {
-            auto const end = one.find(']');
-            if (end == one.npos) {
-                continue;
-            }
-            address.host = one.substr(1, end - 1);
-            if (end + 1 != one.size()) {
-                if (one[end + 1] != ':') {
-                    continue;
-                }
-                port = one.substr(end + 2);
-            }
-        } else {
-            // Several colons and no brackets: the last one is that of the port.
-            auto const colon = one.rfind(':');
-            address.host = one.substr(0, colon);
-            if (colon != one.npos) {
-                port = one.substr(colon + 1);
-            }
-        }
-        if (!port.empty()) {
-            auto const* const end = port.data() + port.size();
-            auto const [read, error] = std::from_chars(port.data(), end, address.port);
-            if (error != std::errc{} || read != end || address.port == 0) {
-                continue;
-            }
-        }
-        if (!address.host.empty() &&
+        auto const server = bootstrap_server_reader::read(one);
+        broker_address address{std::string{server.host}, server.port};
+        if (server.flaw.empty() &&
             std::find(result.begin(), result.end(), address) == result.end()) {
             result.push_back(std::move(address));
         }

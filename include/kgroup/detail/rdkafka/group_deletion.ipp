@@ -6,6 +6,7 @@
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
+#include <kgroup/detail/rdkafka/properties.hpp>
 #include <kgroup/detail/rdkafka/token.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -27,7 +28,9 @@ KGROUP_INLINE std::error_code delete_group(config const& settings,
                                            std::chrono::milliseconds timeout) {
     rdkafka_conf conf{rd_kafka_conf_new()};
     char text[512];
-    rd_kafka_conf_set(conf.get(), "bootstrap.servers", settings.brokers.c_str(), text, sizeof text);
+    rd_kafka_conf_set(conf.get(), "bootstrap.servers",
+                      rdkafka_properties::without_blanks(settings.brokers).c_str(), text,
+                      sizeof text);
     for (auto const& [name, value] :
          settings.properties) { // those of consumers only are none of its business
         rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text);

@@ -23,7 +23,10 @@ namespace kgroup::detail {
 /// What can be said of a producer's configuration without librdkafka.
 inline void check(producer_config const& given) {
     using namespace std::chrono_literals;
-    check_brokers(given.connection.brokers);
+    constexpr auto security = "security.protocol";
+    auto const& given_with =
+        given.properties.contains(security) ? given.properties : given.connection.properties;
+    check_brokers(given.connection.brokers, value_of(given_with, security));
     if (given.delivery_timeout < 0ms) {
         refuse_config("delivery_timeout: must not be negative (0: without limit)");
     }
@@ -67,8 +70,7 @@ private:
         properties.set("reconnect.backoff.max.ms", "1000", quietly); // as a group has it
         properties.set("partitioner", "murmur2_random", !quietly);   // Java's
         properties.set_users();
-        properties.must("bootstrap.servers", given.connection.brokers, "brokers");
-        properties.refuse_given("metadata.broker.list", "brokers");
+        properties.set_brokers(given.connection.brokers);
         constexpr auto how = "how kgroup produces: idempotent, and acknowledged by all replicas "
                              "that are in sync";
         must(properties, {"enable.idempotence"}, "true", how);

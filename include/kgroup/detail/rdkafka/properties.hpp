@@ -77,6 +77,22 @@ public:
         }
     }
 
+    /// A blank behind a name is part of it to librdkafka.
+    static std::string without_blanks(std::string brokers) {
+        std::erase(brokers, ' ');
+        return brokers;
+    }
+    /// What the user gave as a property must be the same.
+    void set_brokers(std::string const& brokers) {
+        constexpr auto name = "bootstrap.servers";
+        auto const list = without_blanks(brokers);
+        if (without_blanks(get(name)) != list) {
+            refuse_given(name, "brokers");
+        }
+        set(name, list, !quietly);
+        refuse_given("metadata.broker.list", "brokers");
+    }
+
     bool given(std::string const& name) const { return users_.contains(name); }
     void refuse_given(std::string const& name, std::string const& field) const {
         if (given(name)) {

@@ -119,8 +119,7 @@ private:
 
     // What kgroup decides. A property that says the same is no contradiction.
     void set_ours() {
-        must("bootstrap.servers", given_.brokers, "brokers");
-        refuse_given("metadata.broker.list", "brokers");
+        set_brokers(given_.brokers);
         must("group.id", given_.group_id, "group_id");
         if (!given_.group_instance_id.empty()) {
             must("group.instance.id", given_.group_instance_id, "group_instance_id");
