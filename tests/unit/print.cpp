@@ -23,8 +23,13 @@ TEST_CASE("print: an event in one line, the error's message once and at the end"
                      missing,
                      "Subscribed topic not available: orders: Broker: Unknown topic or partition",
                      3};
-    CHECK(line_of(told) == "topic_missing orders[-1]: Subscribed topic not available: orders: "
+    CHECK(line_of(told) == "topic_missing orders: Subscribed topic not available: orders: "
                            "Broker: Unknown topic or partition (UNKNOWN_TOPIC_OR_PART) (3 more)");
+    CHECK(line_of({event_kind::claim_stalled,
+                   severity::warning,
+                   kgroup::topic_partition{"orders", 0},
+                   {},
+                   "waits"}) == "claim_stalled orders[0]: waits");
     CHECK(line_of({event_kind::session_ended, severity::info, {}, {}, "revoked"}) ==
           "session_ended: revoked");
     CHECK(line_of({event_kind::commit_failed, severity::warning, {}, missing, missing.message()}) ==

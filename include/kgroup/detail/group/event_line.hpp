@@ -11,8 +11,10 @@
 
 namespace kgroup::detail {
 
+/// A negative partition: of the topic as a whole.
 inline std::string name(topic_partition const& where) {
-    return where.topic + "[" + std::to_string(where.partition) + "]";
+    return where.partition < 0 ? where.topic
+                               : where.topic + "[" + std::to_string(where.partition) + "]";
 }
 
 /// Names and texts come from peers: no control characters in anybody's log.
