@@ -74,7 +74,8 @@ enum class event_kind {
     start_chosen, ///< a partition without a committed offset was started where a rule says; `text`
                   ///< names the rule
     mark_beyond_end, ///< a mark lies beyond the end of the log that is known
-    unsafe_setting,  ///< a property that is known to lose records or to crash; `text` names it
+    unsafe_setting,  ///< a setting that is known to lose records or to crash, or that looks like a
+                     ///< mistake; `text` names it
     message_released_twice, ///< a message or a batch was destroyed more often than it was
                             ///< delivered; memory may be damaged. `text`: how that comes
     record_skipped,  ///< a record was given up and counts as done (`give_up::skip`); `text` names

@@ -372,6 +372,162 @@ TEST_CASE("app_config: every field of config, under its own name") {
                                                                 {"check.crcs", "true"}});
 }
 
+/// A text with the needed four, and `rest` behind them on line 3.
+std::string with_rest(std::string const& rest) {
+    return "{\n\"brokers_address\": [\"b\"], \"consumer_group_id\": \"g\", \"topics\": [\"t\"], "
+           "\"consumer\": {\"offset_initial\": -2}" +
+           rest + "}";
+}
+
+/// Variables for as long as it lives.
+class environment {
+public:
+    explicit environment(std::map<std::string, std::string> const& all) : all_(all) {
+        for (auto const& [name, value] : all_) {
+            ::setenv(name.c_str(), value.c_str(), 1);
+        }
+    }
+    ~environment() {
+        for (auto const& each : all_) {
+            ::unsetenv(each.first.c_str());
+        }
+    }
+
+private:
+    std::map<std::string, std::string> all_;
+};
+
+/// A field of `config` as JSON writes it, in the file and in the environment, and whether a
+/// configuration has that value.
+struct written_field {
+    std::string name;
+    std::string json;
+    std::string variable;
+    std::function<bool(kgroup::config const&)> is_set;
+};
+
+std::vector<written_field> all_written_fields() {
+    using kgroup::config;
+    return {
+        {"brokers", R"("c:2")", "c:2", [](config const& c) { return c.brokers == "c:2"; }},
+        {"group_id", R"("h")", "h", [](config const& c) { return c.group_id == "h"; }},
+        {"topics", R"(["u"])", "u", [](config const& c) { return c.topics == lines{"u"}; }},
+        {"initial_offset", R"("none")", "none",
+         [](config const& c) { return c.initial_offset == offset_reset::none; }},
+        {"initial_time", "1700000000123", "1700000000123",
+         [](config const& c) {
+             return c.initial_time == std::chrono::system_clock::time_point{} + 1700000000123ms;
+         }},
+        {"infer_new_partitions", "false", "false",
+         [](config const& c) { return !c.infer_new_partitions; }},
+        {"group_instance_id", R"("1")", "1",
+         [](config const& c) { return c.group_instance_id == "1"; }},
+        {"protocol", R"("consumer")", "consumer",
+         [](config const& c) { return c.protocol == kgroup::group_protocol::consumer; }},
+        {"assignors", R"(["roundrobin"])", "roundrobin",
+         [](config const& c) { return c.assignors == std::vector{kgroup::assignor::roundrobin}; }},
+        {"auto_commit_interval", "0", "0",
+         [](config const& c) { return c.auto_commit_interval == 0ms; }},
+        {"commit_at_end", "false", "false", [](config const& c) { return !c.commit_at_end; }},
+        {"rebalance_deadline", "2000", "2000",
+         [](config const& c) { return c.rebalance_deadline == 2s; }},
+        {"commit_timeout", "3000", "3000", [](config const& c) { return c.commit_timeout == 3s; }},
+        {"close_timeout", "4000", "4000", [](config const& c) { return c.close_timeout == 4s; }},
+        {"buffer_bytes", "1048576", "1048576",
+         [](config const& c) { return c.buffer_bytes == 1048576; }},
+        {"expected_partitions", "9", "9",
+         [](config const& c) { return c.expected_partitions == 9; }},
+        {"on_claim_exit", R"("keep_others")", "keep_others",
+         [](config const& c) { return c.on_claim_exit == kgroup::claim_exit::keep_others; }},
+        {"properties", R"({"client.id": "me"})", R"({"client.id": "me"})",
+         [](config const& c) { return c.properties.contains("client.id"); }},
+    };
+}
+
+TEST_CASE("app_config: each field of config can be written in the file, and in the environment") {
+    auto const written = all_written_fields();
+    // Does not compile when `config` has another field: it belongs above, unless it is a function.
+    auto const& [brokers, group_id, topics, initial_offset, initial_time, infer_new_partitions,
+                 group_instance_id, protocol, assignors, auto_commit_interval, commit_at_end,
+                 rebalance_deadline, commit_timeout, close_timeout, buffer_bytes,
+                 expected_partitions, on_claim_exit, properties, oauth_token_provider, on_event,
+                 observer] = kgroup::config{};
+    CHECK(written.size() == 21 - 3);
+    std::map<std::string, std::string> const needed{{"brokers", R"("b:1")"},
+                                                    {"group_id", R"("g")"},
+                                                    {"topics", R"(["t"])"},
+                                                    {"initial_offset", R"("earliest")"}};
+    auto const text_of = [](std::map<std::string, std::string> const& fields) {
+        std::string text;
+        for (auto const& [name, json] : fields) {
+            text += (text.empty() ? "{\"" : ",\n\"") + name + "\": " + json;
+        }
+        return text + "}";
+    };
+    for (auto const& field : written) {
+        CAPTURE(field.name);
+        CHECK_FALSE(field.is_set(kgroup::parse_app_config(text_of(needed)).group));
+        auto fields = needed;
+        fields[field.name] = field.json;
+        CHECK(field.is_set(kgroup::parse_app_config(text_of(fields)).group));
+        auto name = "KGROUP_" + field.name;
+        std::ranges::transform(name, name.begin(), [](char c) {
+            return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+        });
+        environment const set{{{name, field.variable}}};
+        auto const read = kgroup::parse_app_config(text_of(needed));
+        CHECK(field.is_set(read.group));
+        CHECK(read.overrides == lines{name});
+        CHECK(read.warnings.empty());
+    }
+}
+
+TEST_CASE("app_config: seconds where milliseconds belong are refused, or a warning") {
+    auto const warnings = [](std::string const& rest) {
+        return kgroup::parse_app_config(with_rest(rest), "push.json").warnings;
+    };
+    for (auto const* const time : {"1764000000", "0", "1764000000000000"}) { // s, none, µs
+        CHECK(refusal(with_rest(",\n\"initial_time\": " + std::string{time}))
+                  .find("push.json: line 3: 'initial_time' a number of milliseconds was expected, "
+                        "counted from 1970: from 100000000000 (in 1973)") == 0);
+    }
+    CHECK(warnings(",\n\"initial_time\": 100000000000").empty());
+    CHECK(warnings(",\n\"close_timeout\": 30") ==
+          lines{"push.json: line 3: 'close_timeout' is 30 milliseconds (30 seconds are 30000)"});
+    for (auto const* const name :
+         {"rebalance_deadline", "commit_timeout", "auto_commit_interval"}) {
+        CAPTURE(name);
+        CHECK(warnings(",\n\"" + std::string{name} + "\": 99").size() == 1);
+        CHECK(warnings(",\n\"" + std::string{name} + "\": 100").empty());
+    }
+    CHECK(warnings(",\n\"auto_commit_interval\": 0").empty());
+    CHECK(warnings(R"(,
+        "properties": {"session.timeout.ms": 45, "heartbeat.interval.ms": "3",
+        "fetch.wait.max.ms": 5, "max.poll.interval.ms": 300000})")
+              .size() == 2);
+    environment const set{{{"KGROUP_CLOSE_TIMEOUT", "15"}, {"KGROUP_COMMIT_TIMEOUT", "5000"}}};
+    CHECK(warnings(",\n\"commit_timeout\": 5, \"close_timeout\": 15000") ==
+          lines{"environment variable KGROUP_CLOSE_TIMEOUT: 'close_timeout' is 15 milliseconds (15 "
+                "seconds are 15000)"});
+}
+
+TEST_CASE("app_config: what may be meant by a key that is not known is said") {
+    for (auto const& [key, sentence] :
+         {std::pair{"ledger", "'ledger' is not known: settings of the service's own have to be "
+                              "named to the reader (app_config_options::other_keys)"},
+          {"bootstrap.servers", "'bootstrap.servers' is not known: 'brokers' is its name here"},
+          {"metadata.broker.list", ": 'brokers' is its name here"},
+          {"auto_offset_reset", ": 'initial_offset' is its name here"},
+          {"session.timeout.ms", ": librdkafka's properties belong under 'properties'"},
+          {"topic", ": 'topics' may be meant"},
+          {"closeTimeout", ": 'close_timeout' may be meant"},
+          {"group_instance_ids", ": 'group_instance_id' may be meant"}}) {
+        auto const said = refusal(with_rest(",\n\"" + std::string{key} + "\": \"x\""));
+        CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence,
+                      "\nsaid: ", said);
+    }
+}
+
 TEST_CASE("app_config: one error names line, key and what was expected, and shows no value") {
     struct bad {
         char const* line; // the third
@@ -441,7 +597,9 @@ TEST_CASE("app_config: what is missing, and what is no JSON, is said, too") {
     CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g"})")
               .find("'topics' is missing") != std::string::npos);
     CHECK(refusal(R"({"brokers_address": ["b"], "consumer_group_id": "g", "topics": ["t"]})")
-              .find("'consumer' is missing") != std::string::npos);
+              .find("'initial_offset' is missing: \"earliest\", \"latest\" or \"none\" was "
+                    "expected (or 'consumer' with 'offset_initial'), and KGROUP_INITIAL_OFFSET is "
+                    "not set") != std::string::npos);
     CHECK(refusal("[]").find("push.json: line 1: an object was expected") != std::string::npos);
     CHECK(refusal("").find("not JSON") != std::string::npos);
     CHECK(refusal("{\n\"topics\": [\n\"t\",,\n]}").find("push.json: line 3: not JSON") !=
@@ -461,13 +619,6 @@ TEST_CASE("app_config: from a file, or what keeps it from being read") {
                          doctest::Contains((path + ": line 1: 'consumer.offset_initial'").c_str()),
                          std::system_error);
     std::filesystem::remove(path);
-}
-
-/// A text with the needed four, and `rest` behind them on line 3.
-std::string with_rest(std::string const& rest) {
-    return "{\n\"brokers_address\": [\"b\"], \"consumer_group_id\": \"g\", \"topics\": [\"t\"], "
-           "\"consumer\": {\"offset_initial\": -2}" +
-           rest + "}";
 }
 
 TEST_CASE("app_config: what would be taken in silence, or not at all, is refused with the line") {
@@ -539,24 +690,6 @@ TEST_CASE("app_config: a service's own settings stand beside, under keys that it
     CHECK_THROWS_WITH(kgroup::parse_app_config(twice, "push.json", {.other_keys = {"push"}}),
                       doctest::Contains("line 4: 'push' stands twice"));
 }
-
-/// Variables for as long as it lives.
-class environment {
-public:
-    explicit environment(std::map<std::string, std::string> const& all) : all_(all) {
-        for (auto const& [name, value] : all_) {
-            ::setenv(name.c_str(), value.c_str(), 1);
-        }
-    }
-    ~environment() {
-        for (auto const& each : all_) {
-            ::unsetenv(each.first.c_str());
-        }
-    }
-
-private:
-    std::map<std::string, std::string> all_;
-};
 
 TEST_CASE("app_config: environment variables override, or stand for what is missing, and are named "
           "in a refusal") {

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -89,11 +91,16 @@ public:
         if (options_.environment) {
             read_environment(result, names);
         }
-        for (auto const* const required :
-             {"brokers_address", "consumer_group_id", "topics", "consumer"}) {
-            if (!names.contains(field_of(required))) {
-                refuse(required,
-                       "is missing, and KGROUP_" + upper(field_of(required)) + " is not set");
+        for (
+            auto const& [key, advice] :
+            {std::pair{"brokers_address", " ('brokers' is its other name)"},
+             {"consumer_group_id", " ('group_id' is its other name)"},
+             {"topics", ""},
+             {"initial_offset",
+              R"(: "earliest", "latest" or "none" was expected (or 'consumer' with 'offset_initial'))"}}) {
+            if (auto const name = find_field(key)->name; !names.contains(name)) {
+                refuse(key, "is missing" + std::string{advice} + ", and KGROUP_" + upper(name) +
+                                " is not set");
             }
         }
         if (!result.group.initial_offset) {
@@ -101,40 +108,96 @@ public:
                    "is missing: -1 (newest) or -2 (oldest) was expected");
         }
         check_values(result.group);
+        for (auto& [key, warning] : short_times_) {
+            result.warnings.push_back(std::move(warning));
+        }
         return result;
     }
 
 private:
     using json = nlohmann::json;
 
-    static constexpr std::array fields{"brokers_address",
-                                       "brokers",
-                                       "consumer_group_id",
-                                       "group_id",
-                                       "group_id_consistent",
-                                       "topics",
-                                       "consumer",
-                                       "initial_offset",
-                                       "initial_time",
-                                       "group_instance_id",
-                                       "protocol",
-                                       "assignors",
-                                       "auto_commit_interval",
-                                       "commit_at_end",
-                                       "rebalance_deadline",
-                                       "commit_timeout",
-                                       "close_timeout",
-                                       "buffer_bytes",
-                                       "expected_partitions",
-                                       "on_claim_exit",
-                                       "properties"};
+    // How a variable of the environment writes a field: as it stands; as a list, with commas or as
+    // JSON; as an object of JSON; as a number, a truth value or a name.
+    enum class form { text, list, object, value };
 
-    // Some have two names.
-    static std::string_view field_of(std::string_view key) {
-        return key == "brokers_address"     ? "brokers"
-               : key == "consumer_group_id" ? "group_id"
-               : key == "consumer"          ? "initial_offset"
-                                            : key;
+    struct field {
+        std::string_view key;
+        std::string_view name; // in `config`, where some have two keys
+        form variable;
+        void (*read)(app_config_reader& self, app_config& result, std::string const& key,
+                     json const& value);
+    };
+
+    static std::span<field const> fields() {
+        using reader = app_config_reader;
+        static constexpr field all[]{
+            {"brokers_address", "brokers", form::list, read_brokers_address},
+            {"brokers", "brokers", form::text, read_string<&config::brokers>},
+            {"consumer_group_id", "group_id", form::text, read_string<&config::group_id>},
+            {"group_id", "group_id", form::text, read_string<&config::group_id>},
+            {"group_id_consistent", "group_id_consistent", form::value,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group_id_consistent = self.boolean(key, value);
+             }},
+            {"topics", "topics", form::list,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group.topics = self.strings(key, value);
+             }},
+            {"consumer", "initial_offset", form::object, read_consumer},
+            {"initial_offset", "initial_offset", form::value,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group.initial_offset =
+                     self.one_of<offset_reset>(key, value,
+                                               {{"earliest", offset_reset::earliest},
+                                                {"latest", offset_reset::latest},
+                                                {"none", offset_reset::none}});
+             }},
+            {"initial_time", "initial_time", form::value,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group.initial_time = self.time_of_records(key, value);
+             }},
+            {"infer_new_partitions", "infer_new_partitions", form::value,
+             read_boolean<&config::infer_new_partitions>},
+            {"group_instance_id", "group_instance_id", form::text,
+             read_string<&config::group_instance_id>},
+            {"protocol", "protocol", form::value,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group.protocol =
+                     self.one_of<group_protocol>(key, value,
+                                                 {{"classic", group_protocol::classic},
+                                                  {"consumer", group_protocol::consumer}});
+             }},
+            {"assignors", "assignors", form::list, read_assignors},
+            {"auto_commit_interval", "auto_commit_interval", form::value,
+             read_milliseconds<&config::auto_commit_interval>},
+            {"commit_at_end", "commit_at_end", form::value, read_boolean<&config::commit_at_end>},
+            {"rebalance_deadline", "rebalance_deadline", form::value,
+             read_milliseconds<&config::rebalance_deadline>},
+            {"commit_timeout", "commit_timeout", form::value,
+             read_milliseconds<&config::commit_timeout>},
+            {"close_timeout", "close_timeout", form::value,
+             read_milliseconds<&config::close_timeout>},
+            {"buffer_bytes", "buffer_bytes", form::value, read_size<&config::buffer_bytes>},
+            {"expected_partitions", "expected_partitions", form::value,
+             read_size<&config::expected_partitions>},
+            {"on_claim_exit", "on_claim_exit", form::value,
+             [](reader& self, app_config& result, std::string const& key, json const& value) {
+                 result.group.on_claim_exit =
+                     self.one_of<claim_exit>(key, value,
+                                             {{"end_session", claim_exit::end_session},
+                                              {"keep_others", claim_exit::keep_others}});
+             }},
+            {"properties", "properties", form::object, read_properties},
+        };
+        return all;
+    }
+
+    static field const* find_field(std::string_view key) {
+        auto const all = fields();
+        auto const found =
+            std::find_if(all.begin(), all.end(), [&](field const& one) { return one.key == key; });
+        return found == all.end() ? nullptr : &*found;
     }
 
     void check_text() const {
@@ -156,7 +219,9 @@ private:
     }
 
     void note_name(std::map<std::string_view, std::string>& names, std::string const& key) const {
-        auto const [before, added] = names.try_emplace(field_of(key), key);
+        auto const* const known = find_field(key);
+        auto const [before, added] =
+            names.try_emplace(known ? known->name : std::string_view{key}, key);
         if (!added) {
             auto const line = lines_.find(before->second);
             refuse(key, "and '" + before->second + "' on line " +
@@ -183,10 +248,11 @@ private:
             if (!name.starts_with(prefix) || name.size() == entry.size()) {
                 continue;
             }
-            auto const key = std::find_if(fields.begin(), fields.end(), [&](char const* field) {
-                return upper(field) == name.substr(prefix.size());
+            auto const all = fields();
+            auto const known = std::find_if(all.begin(), all.end(), [&](field const& one) {
+                return upper(one.key) == name.substr(prefix.size());
             });
-            if (key == fields.end()) {
+            if (known == all.end()) {
                 if (!name.starts_with("KGROUP_TEST_")) { // the project's own
                     result.warnings.push_back("environment variable " + shown(name) +
                                               " names no field of the configuration");
@@ -194,26 +260,40 @@ private:
                 continue;
             }
             variable_ = name;
-            if (auto const [before, added] = used.try_emplace(field_of(*key), name); !added) {
+            if (auto const [before, added] = used.try_emplace(known->name, name); !added) {
                 refuse("", "it and " + before->second + " are two names of one field");
             }
             result.overrides.emplace_back(name);
-            names.try_emplace(field_of(*key), *key);
-            auto const value = as_json(*key, std::string{entry.substr(name.size() + 1)});
-            read_field(result, *key, value);
+            names.try_emplace(known->name, known->key);
+            auto const value = as_json(*known, std::string{entry.substr(name.size() + 1)});
+            known->read(*this, result, std::string{known->key}, value);
             variable_ = {};
         }
         overrides_ = result.overrides;
     }
 
     // As the file would have it.
-    json as_json(std::string_view key, std::string const& text) const {
+    json as_json(field const& known, std::string const& text) const {
+        if (text.empty()) {
+            return json(text);
+        }
         if (utf8_length(text) == 0 ||
             std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20; })) {
-            return text.empty() ? json(text) : not_text(key);
+            refuse("", "a text in one line was expected");
         }
         auto const structured = text.front() == '[' || text.front() == '{';
-        if (key == "topics" || key == "assignors" || key == "brokers_address") {
+        switch (known.variable) {
+        case form::text:
+            return json(text);
+        case form::value: {
+            auto const number =
+                text.size() < 20 &&
+                std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+            return number ? json(std::strtoull(text.c_str(), nullptr, 10))
+                   : text == "true" || text == "false" ? json(text == "true")
+                                                       : json(text);
+        }
+        case form::list:
             if (!structured) {
                 json list = json::array();
                 for (std::size_t begin = 0; begin <= text.size();) {
@@ -223,30 +303,17 @@ private:
                 }
                 return list;
             }
-        } else if (key == "properties" || key == "consumer") {
+            break;
+        case form::object:
             if (!structured) {
                 return json(text);
             }
-        } else {
-            auto const number =
-                text.size() < 20 &&
-                std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-            auto const wants_text = key == "brokers" || key == "group_id" ||
-                                    key == "consumer_group_id" || key == "group_instance_id";
-            if (wants_text) {
-                return json(text);
-            }
-            return number ? json(std::strtoull(text.c_str(), nullptr, 10))
-                   : text == "true" || text == "false" ? json(text == "true")
-                                                       : json(text);
+            break;
         }
         if (auto const found = json_lines::of(text); found.flaw_line != 0) {
             refuse("", found.flaw);
         }
         return json::parse(text);
-    }
-    [[noreturn]] json not_text(std::string_view) const {
-        refuse("", "a text in one line was expected");
     }
 
     // Complaints.
@@ -286,10 +353,10 @@ private:
         }
         complaint = complaint.substr(
             0, complaint.rfind(": " + std::error_code{errc::invalid_config}.message()));
-        auto const field = complaint.substr(0, complaint.find(':'));
-        for (auto const* const key : fields) {
-            if (field_of(key) == field) {
-                if (auto const found = lines_.find(key); found != lines_.end()) {
+        auto const name = complaint.substr(0, complaint.find(':'));
+        for (auto const& known : fields()) {
+            if (known.name == name) {
+                if (auto const found = lines_.find(std::string{known.key}); found != lines_.end()) {
                     refuse_at(found->second, complaint);
                 }
             }
@@ -299,103 +366,178 @@ private:
 
     // Fields.
 
-    void read_field(app_config& result, std::string const& key, json const& value) const {
-        auto& group = result.group;
-        if (key == "brokers_address") {
-            std::string brokers;
-            for (auto const& broker : strings(key, value)) {
-                brokers += (brokers.empty() ? "" : ",") + broker;
-            }
-            group.brokers = std::move(brokers);
-        } else if (key == "brokers") {
-            group.brokers = string(key, value);
-        } else if (key == "consumer_group_id" || key == "group_id") {
-            group.group_id = string(key, value);
-        } else if (key == "group_id_consistent") {
-            result.group_id_consistent = boolean(key, value);
-        } else if (key == "topics") {
-            group.topics = strings(key, value);
-        } else if (key == "consumer") {
-            read_consumer(group, key, value);
-        } else if (key == "initial_offset") {
-            group.initial_offset = one_of<offset_reset>(key, value,
-                                                        {{"earliest", offset_reset::earliest},
-                                                         {"latest", offset_reset::latest},
-                                                         {"none", offset_reset::none}});
-        } else if (key == "initial_time") {
-            group.initial_time = std::chrono::system_clock::time_point{} + milliseconds(key, value);
-        } else if (key == "infer_new_partitions") {
-            group.infer_new_partitions = boolean(key, value);
-        } else if (key == "group_instance_id") {
-            group.group_instance_id = string(key, value);
-        } else if (key == "protocol") {
-            group.protocol = one_of<group_protocol>(
-                key, value,
-                {{"classic", group_protocol::classic}, {"consumer", group_protocol::consumer}});
-        } else if (key == "assignors") {
-            group.assignors.clear();
-            auto const names = strings(key, value);
-            for (std::size_t i = 0; i != names.size(); ++i) {
-                group.assignors.push_back(
-                    one_of<assignor>(key + "[" + std::to_string(i) + "]", value[i],
-                                     {{"range", assignor::range},
-                                      {"roundrobin", assignor::roundrobin},
-                                      {"cooperative_sticky", assignor::cooperative_sticky}}));
-            }
-        } else if (key == "auto_commit_interval") {
-            group.auto_commit_interval = milliseconds(key, value);
-        } else if (key == "commit_at_end") {
-            group.commit_at_end = boolean(key, value);
-        } else if (key == "rebalance_deadline") {
-            group.rebalance_deadline = milliseconds(key, value);
-        } else if (key == "commit_timeout") {
-            group.commit_timeout = milliseconds(key, value);
-        } else if (key == "close_timeout") {
-            group.close_timeout = milliseconds(key, value);
-        } else if (key == "buffer_bytes") {
-            group.buffer_bytes = static_cast<std::size_t>(number(key, value));
-        } else if (key == "expected_partitions") {
-            group.expected_partitions = static_cast<std::size_t>(number(key, value));
-        } else if (key == "on_claim_exit") {
-            group.on_claim_exit = one_of<claim_exit>(key, value,
-                                                     {{"end_session", claim_exit::end_session},
-                                                      {"keep_others", claim_exit::keep_others}});
-        } else if (key == "properties") {
-            read_properties(group, key, value);
-        } else {
-            refuse(key, "is not known");
+    void read_field(app_config& result, std::string const& key, json const& value) {
+        auto const* const known = find_field(key);
+        if (!known) {
+            refuse(key, "is not known" + advice_on(key));
+        }
+        known->read(*this, result, key, value);
+    }
+
+    template <std::string config::*Field>
+    static void read_string(app_config_reader& self, app_config& result, std::string const& key,
+                            json const& value) {
+        result.group.*Field = self.string(key, value);
+    }
+    template <bool config::*Field>
+    static void read_boolean(app_config_reader& self, app_config& result, std::string const& key,
+                             json const& value) {
+        result.group.*Field = self.boolean(key, value);
+    }
+    template <std::size_t config::*Field>
+    static void read_size(app_config_reader& self, app_config& result, std::string const& key,
+                          json const& value) {
+        result.group.*Field = static_cast<std::size_t>(self.number(key, value));
+    }
+    template <auto Field>
+    static void read_milliseconds(app_config_reader& self, app_config& result,
+                                  std::string const& key, json const& value) {
+        auto const time = self.milliseconds(key, value);
+        result.group.*Field = time;
+        self.note_short_time(key, time.count());
+    }
+
+    static void read_brokers_address(app_config_reader& self, app_config& result,
+                                     std::string const& key, json const& value) {
+        std::string brokers;
+        for (auto const& broker : self.strings(key, value)) {
+            brokers += (brokers.empty() ? "" : ",") + broker;
+        }
+        result.group.brokers = std::move(brokers);
+    }
+
+    static void read_assignors(app_config_reader& self, app_config& result, std::string const& key,
+                               json const& value) {
+        auto& assignors = result.group.assignors;
+        assignors.clear();
+        auto const names = self.strings(key, value);
+        for (std::size_t i = 0; i != names.size(); ++i) {
+            assignors.push_back(
+                self.one_of<assignor>(key + "[" + std::to_string(i) + "]", value[i],
+                                      {{"range", assignor::range},
+                                       {"roundrobin", assignor::roundrobin},
+                                       {"cooperative_sticky", assignor::cooperative_sticky}}));
         }
     }
 
-    void read_consumer(config& group, std::string const& key, json const& value) const {
+    static void read_consumer(app_config_reader& self, app_config& result, std::string const& key,
+                              json const& value) {
         if (!value.is_object()) {
-            refuse(key, "an object was expected");
+            self.refuse(key, "an object was expected");
         }
         for (auto const& [name, offset] : value.items()) {
             auto const path = key + "." + name;
             if (name != "offset_initial") {
-                refuse(path, "is not known");
+                self.refuse(path, "is not known: 'offset_initial' was expected");
             }
             auto const newest = offset.is_number_integer() && offset == -1;
             if (!newest && !(offset.is_number_integer() && offset == -2)) {
-                refuse(path, "-1 (newest) or -2 (oldest) was expected");
+                self.refuse(path, "-1 (newest) or -2 (oldest) was expected");
             }
-            group.initial_offset = newest ? offset_reset::latest : offset_reset::earliest;
+            result.group.initial_offset = newest ? offset_reset::latest : offset_reset::earliest;
         }
     }
 
-    void read_properties(config& group, std::string const& key, json const& value) const {
+    static void read_properties(app_config_reader& self, app_config& result, std::string const& key,
+                                json const& value) {
         if (!value.is_object()) {
-            refuse(key, "an object of librdkafka's properties was expected");
+            self.refuse(key, "an object of librdkafka's properties was expected");
         }
         for (auto const& [name, property] : value.items()) {
             auto const path = key + "." + name;
-            group.properties[name] =
+            auto text =
                 property.is_boolean()           ? (property.get<bool>() ? "true" : "false")
                 : property.is_number_unsigned() ? std::to_string(property.get<std::uint64_t>())
                 : property.is_number_integer()  ? std::to_string(property.get<std::int64_t>())
-                                                : string(path, property);
+                                                : self.string(path, property);
+            if (is_long_time(name)) {
+                std::int64_t time = 0;
+                auto const* const end = text.data() + text.size();
+                auto const [read, error] = std::from_chars(text.data(), end, time);
+                self.note_short_time(path, error == std::errc{} && read == end ? time : 0);
+            }
+            result.group.properties[name] = std::move(text);
         }
+    }
+
+    // What may be meant by a key that is not known.
+    static std::string advice_on(std::string_view key) {
+        constexpr std::pair<char const*, char const*> properties[]{
+            {"bootstrap.servers", "brokers"},
+            {"metadata.broker.list", "brokers"},
+            {"group.id", "group_id"},
+            {"group.instance.id", "group_instance_id"},
+            {"group.protocol", "protocol"},
+            {"auto.offset.reset", "initial_offset"},
+            {"auto.commit.interval.ms", "auto_commit_interval"},
+            {"partition.assignment.strategy", "assignors"}};
+        auto const letters = letters_of(key);
+        for (auto const& [property, name] : properties) {
+            if (letters_of(property) == letters) {
+                return ": '" + std::string{name} + "' is its name here";
+            }
+        }
+        for (auto const& known : fields()) {
+            if (is_near(letters_of(known.key), letters)) {
+                return ": '" + std::string{known.key} + "' may be meant";
+            }
+        }
+        return key.find('.') != key.npos
+                   ? ": librdkafka's properties belong under 'properties'"
+                   : ": settings of the service's own have to be named to the reader "
+                     "(app_config_options::other_keys)";
+    }
+
+    // A name without what its ways of writing differ in: case, '_', '.', '-'.
+    static std::string letters_of(std::string_view name) {
+        auto result = upper(name);
+        std::erase_if(result, [](char c) { return c == '_' || c == '.' || c == '-'; });
+        return result;
+    }
+
+    // Whether two names differ in one letter at most.
+    static bool is_near(std::string_view one, std::string_view other) {
+        auto const shorter = (std::min)(one.size(), other.size());
+        std::size_t same = 0; // at the beginning, and then at the end
+        while (same != shorter && one[same] == other[same]) {
+            ++same;
+        }
+        one.remove_prefix(same);
+        other.remove_prefix(same);
+        while (!one.empty() && !other.empty() && one.back() == other.back()) {
+            one.remove_suffix(1);
+            other.remove_suffix(1);
+        }
+        return one.size() <= 1 && other.size() <= 1;
+    }
+
+    // Properties of which nobody means some milliseconds; many of librdkafka's are small by nature.
+    static bool is_long_time(std::string_view property) {
+        constexpr std::array<std::string_view, 7> long_times{"session.timeout.ms",
+                                                             "heartbeat.interval.ms",
+                                                             "max.poll.interval.ms",
+                                                             "socket.timeout.ms",
+                                                             "socket.connection.setup.timeout.ms",
+                                                             "topic.metadata.refresh.interval.ms",
+                                                             "metadata.max.age.ms"};
+        return std::find(long_times.begin(), long_times.end(), property) != long_times.end();
+    }
+
+    // So little that it was meant in seconds. One that comes later for the same key counts.
+    void note_short_time(std::string const& key, std::int64_t milliseconds) {
+        constexpr std::int64_t shortest = 100;
+        short_times_.erase(key);
+        if (milliseconds <= 0 || milliseconds >= shortest) {
+            return; // 0 has a meaning of its own, or is refused
+        }
+        auto const line = lines_.find(key);
+        auto const place =
+            variable_.empty()
+                ? source_ + ": line " + std::to_string(line == lines_.end() ? 1 : line->second)
+                : "environment variable " + std::string{variable_};
+        auto const number = std::to_string(milliseconds);
+        short_times_[key] = shown(place + ": '" + key + "' is " + number + " milliseconds (" +
+                                  number + " seconds are " + number + "000)");
     }
 
     std::string string(std::string const& key, json const& value) const {
@@ -438,6 +580,18 @@ private:
         return std::chrono::milliseconds{value.get<std::int64_t>()};
     }
 
+    // Seconds would be a time in 1970, before all records.
+    std::chrono::system_clock::time_point time_of_records(std::string const& key,
+                                                          json const& value) const {
+        if (!value.is_number_unsigned() || value.get<std::uint64_t>() < 100'000'000'000u ||
+            value.get<std::uint64_t>() > 4'000'000'000'000u) {
+            refuse(key, "a number of milliseconds was expected, counted from 1970: from "
+                        "100000000000 (in 1973) to 4000000000000 (in 2096)");
+        }
+        return std::chrono::system_clock::time_point{} +
+               std::chrono::milliseconds{value.get<std::int64_t>()};
+    }
+
     template <typename T>
     T one_of(std::string const& key, json const& value,
              std::vector<std::pair<std::string_view, T>> const& known) const {
@@ -455,8 +609,9 @@ private:
     std::string source_;
     app_config_options options_;
     std::map<std::string, std::size_t> lines_;
-    std::string_view variable_;          // of the environment, that is read now
-    std::vector<std::string> overrides_; // all that were
+    std::string_view variable_;                      // of the environment, that is read now
+    std::vector<std::string> overrides_;             // all that were
+    std::map<std::string, std::string> short_times_; // warnings, by key
 };
 
 } // namespace detail
@@ -469,8 +624,9 @@ private:
 ///
 /// `offset_initial`: -1, the newest; -2, the oldest. Any other field of `config` (but the
 /// functions) may stand beside these under its own name: times in milliseconds (`initial_time`:
-/// since 1970), enumerators by name, `properties` as an object. What only librdkafka can judge is
-/// judged when the group is made, and some of it, as a certificate's file, when it runs.
+/// since 1970, from 1973 on), enumerators by name, `properties` as an object. A time of less than
+/// 100 ms where no one can mean it is a warning (`app_config::warnings`). What only librdkafka can
+/// judge is judged when the group is made, and some of it, as a certificate's file, when it runs.
 ///
 /// *A service's own settings* may stand in the same text under keys that `options.other_keys`
 /// names; they are left to the service, whose lines `json_line_of` finds.
