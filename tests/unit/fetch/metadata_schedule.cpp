@@ -31,6 +31,14 @@ TEST_CASE("metadata_schedule: it is asked at once when wanted, and then each int
     CHECK(without.due() == never);
 }
 
+TEST_CASE("metadata_schedule: an interval below 100 ms is one of 100 ms") {
+    metadata_schedule schedule{1ms};
+    schedule.want();
+    schedule.asked(begin);
+    schedule.answered(true);
+    CHECK(schedule.due() == begin + 100ms);
+}
+
 TEST_CASE("metadata_schedule: it is asked 100 ms apart, and less often while that does not help") {
     metadata_schedule schedule{5min};
     schedule.want();

@@ -13,8 +13,10 @@ namespace kgroup::detail::fetch {
 /// 100 ms, and less often while asking does not help.
 class metadata_schedule {
 public:
+    /// @param refresh_interval not above 0: there is none.
     explicit metadata_schedule(std::chrono::milliseconds refresh_interval) noexcept
-        : interval_(refresh_interval) {}
+        : interval_(refresh_interval.count() > 0 ? (std::max)(refresh_interval, shortest)
+                                                 : refresh_interval) {}
 
     /// Something of it is missing or outdated.
     void want() noexcept { wanted_ = true; }
