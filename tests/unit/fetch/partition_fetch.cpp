@@ -253,6 +253,17 @@ TEST_CASE("bytes that do not advance the position are ignored, backed off and to
     CHECK(on.partition.held_back_until(on.now) == on.now + 200ms);
 }
 
+TEST_CASE("bytes that do not advance the position are told behind other errors, too") {
+    scene on;
+    on.partition.start(10);
+    on.failed(on.asks(api::fetch), 6);
+    CHECK(tells(on.fetched(on.asks_later(api::fetch), records(3, 2)), kind::useless_answer));
+    on.partition.on_lost(on.asks_later(api::fetch).generation, on.now);
+    CHECK_FALSE(on.fetched(on.asks_later(api::fetch), records(3, 2)).event);
+    on.fetched(on.asks_later(api::fetch), "");
+    CHECK(tells(on.fetched(on.asks(api::fetch), records(3, 2)), kind::useless_answer));
+}
+
 TEST_CASE("without a leader nobody is asked, and metadata is") {
     scene on;
     on.partition.start(10);
@@ -347,6 +358,63 @@ TEST_CASE("out of range: asked again without the epoch, then the log's ends, the
         CHECK(on.failed(question, 6).refresh);
         question = on.asks_later(api::list_offsets);
         CHECK(question.timestamp == partition_fetch::earliest);
+    }
+}
+
+TEST_CASE("out of range, of what is in the log, for ever: less and less often, and told once") {
+    scene on;
+    on.partition.start(10);
+    std::size_t told = 0;
+    for (auto const delay : {100ms, 200ms, 400ms, 800ms, 1000ms, 1000ms}) {
+        CHECK_FALSE(on.failed(on.asks(api::fetch), 1).event);
+        CHECK_FALSE(on.listed(on.asks(api::list_offsets), 0).event);
+        auto const reaction = on.listed(on.asks(api::list_offsets), 20);
+        if (reaction.event) {
+            ++told;
+            CHECK(reaction.event->type == kind::broker_error);
+            CHECK(reaction.event->code == 1);
+            CHECK(delay == 200ms); // once is none
+        }
+        CHECK(on.partition.held_back_until(on.now) == on.now + delay);
+        on.now += delay;
+    }
+    CHECK(told == 1);
+    CHECK(on.partition.position() == 10);
+    CHECK(on.fetched(on.asks(api::fetch), records(10, 5)).take);
+}
+
+TEST_CASE("a log that is elsewhere each time is not run after without end") {
+    scene on;
+    on.partition.start(10);
+    std::int64_t begins = 40;
+    SUBCASE("it begins later") {
+        for (auto const delay : {0ms, 100ms, 200ms, 400ms, 800ms, 1000ms}) {
+            on.failed(on.asks(api::fetch), 1);
+            if (on.partition.next(on.now, on.abilities)->request == api::fetch) { // confirmed
+                on.failed(on.asks(api::fetch), 1);
+            }
+            on.listed(on.asks(api::list_offsets), begins);
+            if (delay != 0ms) {
+                on.asks_nothing();
+                CHECK(on.partition.held_back_until(on.now) == on.now + delay);
+                on.now += delay;
+            }
+            CHECK(tells(on.listed(on.asks(api::list_offsets), begins), kind::position_reset));
+            begins += 10;
+        }
+    }
+    SUBCASE("it diverges earlier") {
+        on.fetched(on.asks(api::fetch), records(10, 90));
+        fetch_answer::partition diverges;
+        for (auto const delay : {0ms, 100ms, 200ms, 400ms, 800ms, 1000ms}) {
+            diverges.diverging = {4, on.partition.position() - 1};
+            CHECK(tells(on.fetched(on.asks(api::fetch), "", diverges), kind::truncated));
+            if (delay != 0ms) {
+                on.asks_nothing();
+                CHECK(on.partition.held_back_until(on.now) == on.now + delay);
+                on.now += delay;
+            }
+        }
     }
 }
 

@@ -284,9 +284,8 @@ public:
             return {.take = true, .refresh = false, .event = std::nullopt};
         }
         if (!answer.records.empty()) {
-            bool const first = failures_ == 0;
             auto result = back_off(now, std::nullopt);
-            if (first) {
+            if (!std::exchange(told_useless_, true)) {
                 result.event =
                     fetch_event{.type = fetch_event::kind::useless_answer, .from = position_};
             }
@@ -309,7 +308,6 @@ public:
         if (offset < 0) { // it knows no end of its log
             return error(-1, now);
         }
-        forget_failures();
         switch (state_) {
         case state::finding_start: {
             position_ = offset;
@@ -326,21 +324,20 @@ public:
         }
         case state::finding_first:
             if (position_ < offset) {
-                return reset();
+                return reset(now);
             }
             state_ = state::finding_end;
             return {};
         case state::finding_end:
             if (position_ <= offset) { // it was out of range, and is not any more
-                state_ = state::fetching;
-                return back_off(now, std::nullopt);
+                return not_believed(now);
             }
             if (abilities_.leader_epochs && last_epoch_ >= 0 && leader_.epoch >= 0) {
                 state_ =
                     state::checking_above_end; // the log may have been cut off and written anew
                 return {};
             }
-            return reset();
+            return reset(now);
         default:
             return {};
         }
@@ -361,17 +358,16 @@ public:
         if (!knows_epoch && is_of_another_log(question)) {
             return recreated();
         }
-        forget_failures();
         unchecked_ = false;
         bool const above_end = state_ == state::checking_above_end;
         state_ = state::fetching;
         if (!knows_epoch) {
-            return reset();
+            return reset(now);
         }
         if (end_offset < position_) {
-            return cut_off(leader_epoch, end_offset);
+            return cut_off(leader_epoch, end_offset, now);
         }
-        return above_end ? reset() : fetch_reaction{};
+        return above_end ? reset(now) : fetch_reaction{};
     }
 
     /// The question got no answer: the connection ended, or was too slow, or the answer was none.
@@ -494,6 +490,8 @@ private:
         failures_ = 0;
         not_before_ = (time_point::min)();
         told_ = 0;
+        told_useless_ = false;
+        moved_ = false;
     }
     fetch_reaction back_off(time_point now, std::optional<fetch_event> event) noexcept {
         auto delay = settings_.shortest_backoff;
@@ -503,6 +501,12 @@ private:
         failures_ = (std::min)(failures_ + 1, 30);
         not_before_ = now + (std::min)(delay, settings_.longest_backoff);
         return {.take = false, .refresh = false, .event = event};
+    }
+    /// The position moves: at once, but not a second time before something was fetched.
+    void slow_down(time_point now) noexcept {
+        if (std::exchange(moved_, true)) {
+            back_off(now, std::nullopt);
+        }
     }
     fetch_reaction error(std::int16_t code, time_point now) noexcept {
         auto const rule = rule_of(code);
@@ -557,8 +561,22 @@ private:
         }
         return {};
     }
+    /// The broker says so of a position that is in its log. It is told when it says so again.
+    fetch_reaction not_believed(time_point now) noexcept {
+        constexpr std::int16_t code = 1;
+        state_ = state::fetching;
+        bool const tells = failures_ != 0 && told_ != code;
+        auto result = back_off(now, std::nullopt);
+        if (tells) {
+            told_ = code;
+            result.event = fetch_event{
+                .type = fetch_event::kind::broker_error, .from = position_, .code = code};
+        }
+        return result;
+    }
     /// The position is outside of the log, for certain.
-    fetch_reaction reset() noexcept {
+    fetch_reaction reset(time_point now) noexcept {
+        slow_down(now);
         auto const from = position_;
         if (settings_.reset == reset_policy::none) {
             return end({.type = fetch_event::kind::out_of_range, .from = from});
@@ -572,16 +590,17 @@ private:
     }
     fetch_reaction diverged(std::int32_t epoch, std::int64_t end_offset, time_point now) noexcept {
         if (epoch < 0 || end_offset < 0) {
-            return reset();
+            return reset(now);
         }
         if (end_offset < position_) {
-            return cut_off(epoch, end_offset);
+            return cut_off(epoch, end_offset, now);
         }
         last_epoch_ = epoch; // what diverges there is not below the position
         return back_off(now, std::nullopt);
     }
     /// Who was asked by the topic's name may have answered for one that was made again.
-    fetch_reaction cut_off(std::int32_t epoch, std::int64_t end_offset) noexcept {
+    fetch_reaction cut_off(std::int32_t epoch, std::int64_t end_offset, time_point now) noexcept {
+        slow_down(now);
         if (abilities_.topic_ids || topic_id_ == topic_uuid{}) {
             return truncate(epoch, end_offset);
         }
@@ -635,6 +654,8 @@ private:
     broker_abilities abilities_; // of who was asked last
     int failures_ = 0;           // since the last answer of use
     std::int16_t told_ = 0;      // the error that was told, while it lasts
+    bool told_useless_ = false;  // that answers brought nothing, while they do not
+    bool moved_ = false;         // the position, without a fetch, since the last answer of use
     time_point not_before_ = (time_point::min)();
     std::optional<std::int64_t> damaged_at_; // it was fetched once more from there
     std::optional<std::int64_t> reset_from_;
