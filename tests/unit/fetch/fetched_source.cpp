@@ -402,6 +402,30 @@ TEST_CASE("fetched_source: after a truncation what stands below is read, and not
     CHECK(of.observer->failures.empty());
 }
 
+TEST_CASE("fetched_source: what was looked at and not taken is cut off, too") {
+    fixture of;
+    of.answer(plain_batch(10, 4).bytes(), 10, 14);
+    SUBCASE("below it is read") {
+        of.source->look();
+        of.tell(event_of::truncated, 14, 11);
+        of.answer(plain_batch(11, 1).bytes(), 11, 12, 2);
+        CHECK(of.receive_all() == offsets{10, 11});
+    }
+    SUBCASE("above it is not") {
+        of.source->look();
+        of.tell(event_of::truncated, 14, 9);
+        of.answer(plain_batch(9, 1).bytes(), 9, 10, 2);
+        CHECK(of.receive_all() == offsets{9});
+    }
+    SUBCASE("of a topic that was made again nothing is") {
+        of.source->look();
+        of.tell(event_of::topic_recreated, 14);
+        of.answer(plain_batch(0, 1).bytes(), 0, 1, 2);
+        CHECK(of.receive_all() == offsets{0});
+    }
+    CHECK(of.source->waiting() == 0);
+}
+
 TEST_CASE("fetched_source: of a topic that was made again nothing old counts") {
     fixture of;
     of.answer(plain_batch(10, 600).bytes(), 10, 610);

@@ -350,7 +350,10 @@ private:
         }
         if (ahead_) {
             into = *std::exchange(ahead_, std::nullopt);
-            return true;
+            if (into.offset < cut_.load(std::memory_order_relaxed)) {
+                return true;
+            }
+            leave_cut();
         }
         for (;;) {
             if (!reading_ && !begin_next(in_front)) {
@@ -361,8 +364,7 @@ private:
                 if (into.offset < cut_.load(std::memory_order_relaxed)) [[likely]] {
                     return true;
                 }
-                position_ = cut_.load(std::memory_order_relaxed);
-                leave();
+                leave_cut();
                 break;
             case step::batch:
                 keep_batch();
@@ -530,6 +532,11 @@ private:
         std::lock_guard const lock{mutex_};
         bytes_ -= size;
         want_if_room();
+    }
+    // The rest of it is of a log that is no more.
+    void leave_cut() noexcept {
+        position_ = cut_.load(std::memory_order_relaxed);
+        leave();
     }
     // What cannot be read here is for the fetcher to say. `wrong`: nothing, but the format is old.
     void give_up(std::optional<damage> wrong, std::int64_t at) noexcept {
