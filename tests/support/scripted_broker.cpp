@@ -336,7 +336,7 @@ asio::awaitable<void> scripted_broker::answer(peer& with, scripted_request reque
         if (knows_only_first_versions) {
             version = 0;
         }
-        body = versions_body(request, version);
+        body = versions_body(request, version, fault.throttle_ms);
         break;
     case api::metadata:
         body = metadata_body(request, fault.throttle_ms);
@@ -377,8 +377,10 @@ asio::awaitable<void> scripted_broker::answer(peer& with, scripted_request reque
         frame = *fault.sent_instead;
     }
     frame.resize((std::min)(frame.size(), fault.only_first));
-    if (!frame.empty() && fault.then != after::silence) {
-        co_await asio::async_write(with.socket, asio::buffer(frame), asio::use_awaitable);
+    for (std::size_t sent = 0; sent < frame.size() && fault.then != after::silence;) {
+        auto const piece = std::string_view{frame}.substr(sent, fault.piece);
+        co_await asio::async_write(with.socket, asio::buffer(piece), asio::use_awaitable);
+        sent += piece.size();
     }
     switch (fault.then) {
     case after::go_on:
@@ -397,8 +399,8 @@ asio::awaitable<void> scripted_broker::answer(peer& with, scripted_request reque
     }
 }
 
-std::string scripted_broker::versions_body(scripted_request const& request,
-                                           std::int16_t version) const {
+std::string scripted_broker::versions_body(scripted_request const& request, std::int16_t version,
+                                           std::int32_t throttle) const {
     std::string body;
     wire_writer out{body, encoding_of(api::api_versions, version)};
     out.int16(version != request.version ? std::int16_t{35} : std::int16_t{0});
@@ -408,7 +410,7 @@ std::string scripted_broker::versions_body(scripted_request const& request,
         out.end_structure();
     }
     if (version >= 1) {
-        out.int32(0);
+        out.int32(throttle);
     }
     out.end_structure();
     return body;
@@ -424,8 +426,13 @@ std::string scripted_broker::metadata_body(scripted_request const& request,
         out.int32(throttle);
     }
     auto const& brokers = cluster_.brokers;
-    out.elements(static_cast<std::size_t>(
-        std::count_if(brokers.begin(), brokers.end(), [](auto const& one) { return one.listed; })));
+    auto const named_here =
+        std::count_if(brokers.begin(), brokers.end(), [](auto const& one) { return one.listed; });
+    out.elements(static_cast<std::size_t>(named_here) + cluster_.also_named.size());
+    for (auto const& named : cluster_.also_named) {
+        out.int32(named.id).text(named.host).int32(named.port);
+        out.nullable_text(std::nullopt).end_structure();
+    }
     for (auto const& broker : brokers) {
         if (!broker.listed) {
             continue;

@@ -77,6 +77,7 @@ struct scripted_fault {
     std::optional<std::string> sent_instead{};                // of the frame, its length included
     std::function<void(std::vector<scripted_part>&)> parts{}; // changes what a Fetch brings
     std::size_t only_first = (std::numeric_limits<std::size_t>::max)(); // bytes of the frame
+    std::size_t piece = (std::numeric_limits<std::size_t>::max)();      // bytes sent at a time
     bool at_once = false; // a Fetch that waits for nothing
     enum class after { go_on, close, half_close, silence } then = after::go_on;
 };
@@ -136,6 +137,12 @@ public:
     /// Asked for each request; nullopt: as a right broker.
     std::function<std::optional<scripted_fault>(scripted_request const&)> on_request;
     std::string advertised_host = "127.0.0.1";
+    struct named_broker {
+        std::int32_t id;
+        std::string host;
+        std::int32_t port;
+    };
+    std::vector<named_broker> also_named; // by metadata, whoever that is
 };
 
 class scripted_broker {
@@ -171,7 +178,8 @@ private:
     void accept();
     asio::awaitable<void> serve(std::shared_ptr<peer> with);
     asio::awaitable<void> answer(peer& with, scripted_request request);
-    std::string versions_body(scripted_request const& request, std::int16_t version) const;
+    std::string versions_body(scripted_request const& request, std::int16_t version,
+                              std::int32_t throttle) const;
     std::string metadata_body(scripted_request const& request, std::int32_t throttle) const;
     std::string offsets_body(scripted_request const& request, std::int32_t throttle) const;
     std::string epochs_body(scripted_request const& request, std::int32_t throttle) const;

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -93,6 +94,17 @@ TEST_CASE("broker_connections: one a lane is made, and says what its broker can 
     CHECK(!s.tested.open(s.broker, s.lane, now()));
     CHECK(s.lane.link == link);
     CHECK(s.tested.open(s.broker, s.broker.lanes[0], now()));
+}
+
+TEST_CASE(
+    "broker_connections: a broker that throttles from the beginning on is not asked so long") {
+    scene s;
+    s.cluster.on_request = [](auto const&) {
+        return std::optional{scripted_fault{.throttle_ms = 3000}};
+    };
+    REQUIRE(s.open());
+    CHECK(!s.broker.pauses.may_ask(now() + 2s));
+    CHECK(s.broker.pauses.may_ask(now() + 3s));
 }
 
 TEST_CASE("broker_connections: none is made before the pause behind a failure ends") {

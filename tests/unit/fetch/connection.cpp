@@ -4,14 +4,22 @@
 #include <kgroup/detail/fetch/metadata_message.hpp>
 #include <kgroup/testing/clock.hpp>
 
+#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/address.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/socket_base.hpp>
+#include <asio/write.hpp>
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -97,6 +105,43 @@ TEST_CASE("connection: each address of a name is tried, until one answers") {
     CHECK(s.tested->versions().use(api::fetch) == 13);
 }
 
+TEST_CASE("connection: an address that does not speak Kafka's protocol is passed over") {
+    scene s;
+    s.resolved = {"127.0.0.2", "127.0.0.1"};
+    // A proxy that reaches nobody.
+    asio::ip::tcp::acceptor proxy{
+        s.context, {asio::ip::make_address("127.0.0.2"), s.cluster.brokers[0].port()}};
+    asio::ip::tcp::socket peer{s.context};
+    std::function<void()> speak = [] {};
+    bool accepted = false;
+    proxy.async_accept(peer, [&](std::error_code) {
+        accepted = true;
+        speak();
+    });
+    auto share_of_time = 0s;
+    SUBCASE("it closes") {
+        speak = [&] { peer.close(); };
+    }
+    SUBCASE("it sends what is no answer") {
+        speak = [&] { asio::write(peer, asio::buffer("HTTP/1.1 400 Bad Request\r\n", 26)); };
+    }
+    SUBCASE("it sends a part of an answer, and closes") {
+        speak = [&] {
+            asio::write(peer, asio::buffer("\0\0\0\x20\0", 5));
+            peer.shutdown(asio::socket_base::shutdown_send);
+        };
+    }
+    SUBCASE("it is silent for its share of the time") { share_of_time = 15s; }
+    s.open("broker");
+    REQUIRE(s.until([&] { return accepted; }));
+    s.step();
+    kgroup::testing::advance(s.context, share_of_time);
+    REQUIRE(s.until([&] { return s.tested->ready() || s.tested->closed(); }));
+    CHECK(s.tested->ready());
+    s.ask();
+    REQUIRE(s.until([&] { return s.answers.size() == 1; }));
+}
+
 TEST_CASE("connection: a name without an address of the wanted family is an error") {
     scene s;
     s.settings.address_family = fetcher_settings::family::v6;
@@ -127,6 +172,46 @@ TEST_CASE("connection: nobody listens") {
     CHECK(s.tested->end().type == notice::unreachable);
     CHECK(s.tested->end().error == asio::error::connection_refused);
     CHECK_FALSE(s.tested->end().was_ready);
+}
+
+/// The value of an option of the socket that is connected to `port`; -1: there is none.
+int option_of_peer(std::uint16_t port, int option) {
+    for (int descriptor = 3; descriptor != 1024; ++descriptor) {
+        sockaddr_in peer{};
+        socklen_t size = sizeof peer;
+        if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+            peer.sin_family == AF_INET && ntohs(peer.sin_port) == port) {
+            int value = -1;
+            size = sizeof value;
+            ::getsockopt(descriptor, SOL_SOCKET, option, &value, &size);
+            return value;
+        }
+    }
+    return -1;
+}
+
+TEST_CASE("connection: the socket has the options that are configured") {
+    scene s;
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+    auto const port = s.cluster.brokers[0].port();
+    auto const usual = option_of_peer(port, SO_RCVBUF);
+    CHECK(option_of_peer(port, SO_KEEPALIVE) == 0);
+    REQUIRE(usual > 0);
+    s.tested->close(notice::disconnected, {}, "");
+    kgroup::testing::run_ready(s.context);
+    s.settings.keepalive = true;
+    s.settings.send_buffer_bytes = 20'000;
+    s.settings.receive_buffer_bytes = 30'000;
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+    CHECK(option_of_peer(port, SO_KEEPALIVE) != 0);
+    // The system may give more, for what it needs itself.
+    CHECK(option_of_peer(port, SO_SNDBUF) >= 20'000);
+    CHECK(option_of_peer(port, SO_SNDBUF) <= 40'000);
+    CHECK(option_of_peer(port, SO_RCVBUF) >= 30'000);
+    CHECK(option_of_peer(port, SO_RCVBUF) <= 60'000);
+    CHECK(option_of_peer(port, SO_RCVBUF) != usual);
 }
 
 TEST_CASE("connection: requests go out one behind the other, and answers belong to them") {

@@ -95,6 +95,9 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(plain.address_family == fetcher_settings::family::any);
     CHECK(plain.buffer_bytes == 64 << 20);
     CHECK(plain.socket_timeout == 60s);
+    CHECK_FALSE(plain.keepalive);
+    CHECK(plain.send_buffer_bytes == 0);
+    CHECK(plain.receive_buffer_bytes == 0);
     auto const chosen = settings({{"client.id", "c"},
                                   {"client.rack", "r"},
                                   {"isolation.level", "read_uncommitted"},
@@ -107,6 +110,9 @@ TEST_CASE("direct_properties: what is honoured") {
                                   {"topic.metadata.refresh.interval.ms", "60000"},
                                   {"reconnect.backoff.ms", "20"},
                                   {"reconnect.backoff.max.ms", "300"},
+                                  {"socket.keepalive.enable", "true"},
+                                  {"socket.send.buffer.bytes", "70000"},
+                                  {"socket.receive.buffer.bytes", "90000"},
                                   {"broker.address.family", "v4"}});
     CHECK(chosen.client_id == "c");
     CHECK(chosen.rack == "r");
@@ -120,6 +126,9 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(chosen.metadata_refresh_interval == 1min);
     CHECK(chosen.reconnect_backoff == 20ms);
     CHECK(chosen.reconnect_backoff_max == 300ms);
+    CHECK(chosen.keepalive);
+    CHECK(chosen.send_buffer_bytes == 70000);
+    CHECK(chosen.receive_buffer_bytes == 90000);
     CHECK(chosen.address_family == fetcher_settings::family::v4);
     CHECK(settings({{"topic.metadata.refresh.interval.ms", "-1"}}).metadata_refresh_interval > 24h);
 }

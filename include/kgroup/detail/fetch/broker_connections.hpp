@@ -15,6 +15,7 @@
 #include <asio/any_io_executor.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -77,6 +78,10 @@ public:
         }
         if (link->ready() && !was_ready) {
             from.abilities = abilities_of(link->versions());
+            std::chrono::milliseconds const throttle{link->versions().throttle_ms};
+            if (throttle.count() > 0) {
+                from.pauses.on_throttled(throttle, now);
+            }
         }
         if (!lane.link || !link->closed()) {
             return std::nullopt;

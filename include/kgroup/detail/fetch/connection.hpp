@@ -149,6 +149,9 @@ public:
             if (is_done(writing_)) {
                 write();
             }
+            if (!talks()) {
+                return;
+            }
             auto const limit = deadline();
             bool const late = limit && now >= *limit;
             if (!is_pending(reading_) || late) {
@@ -198,6 +201,28 @@ private:
 
     using notice = fetcher_notice::kind;
 
+    bool talks() const noexcept {
+        return stage_ == stage::asking_versions || stage_ == stage::ready;
+    }
+    /// The one at this address does not speak as it should. Before one has, the next address is
+    /// tried: of several some may be of proxies that reach nobody.
+    void fail(notice type, std::error_code error, std::string_view text) noexcept {
+        if (stage_ != stage::asking_versions || next_endpoint_ == endpoints_.size()) {
+            close(type, error, text);
+            return;
+        }
+        std::error_code ignored;
+        socket_.close(ignored);
+        answer_.reset();
+        head_size_ = 0;
+        out_.clear();
+        expected_.clear();
+        last_error_ = error;
+        attempt_end_ = (time_point::max)();
+        stage_ = stage::connecting;
+        event_->notify();
+    }
+
     void resolve(time_point now, name_lookup& names) {
         auto found = names.find(address_.host);
         if (!found) {
@@ -226,6 +251,9 @@ private:
 
     // One address after the other; each has its share of the time that is left.
     void connect(time_point now) {
+        if (is_pending(reading_) || is_pending(writing_)) {
+            return; // of the address before
+        }
         if (is_pending(connecting_)) {
             if (now >= attempt_end_) {
                 std::error_code ignored;
@@ -254,10 +282,27 @@ private:
         auto const left = static_cast<int>(endpoints_.size() - next_endpoint_);
         attempt_end_ = now + (std::max)((stage_end_ - now) / left, time_point::duration{});
         auto const& endpoint = endpoints_[next_endpoint_++];
-        std::error_code ignored;
-        socket_.close(ignored);
+        open_socket(endpoint.protocol());
         begin(&connection::connecting_,
               [&](auto done) { socket_.async_connect(endpoint, std::move(done)); });
+    }
+
+    // Options are wishes: what fails here fails again, and is told, when it connects.
+    void open_socket(asio::ip::tcp const& protocol) {
+        std::error_code ignored;
+        socket_.close(ignored);
+        socket_.open(protocol, ignored);
+        if (settings_.keepalive) {
+            socket_.set_option(asio::socket_base::keep_alive{true}, ignored);
+        }
+        if (settings_.send_buffer_bytes > 0) {
+            socket_.set_option(asio::socket_base::send_buffer_size{settings_.send_buffer_bytes},
+                               ignored);
+        }
+        if (settings_.receive_buffer_bytes > 0) {
+            socket_.set_option(
+                asio::socket_base::receive_buffer_size{settings_.receive_buffer_bytes}, ignored);
+        }
     }
 
     void begin_talking(time_point now) {
@@ -269,7 +314,9 @@ private:
             return;
         }
         stage_ = stage::asking_versions;
-        attempt_end_ = (time_point::max)();
+        if (next_endpoint_ == endpoints_.size()) {
+            attempt_end_ = (time_point::max)();
+        }
         stage_end_ = (std::max)(stage_end_, now + std::chrono::milliseconds{1}); // for this stage
         ask_versions(3);
     }
@@ -285,18 +332,18 @@ private:
         auto const result =
             read_api_versions_answer(bytes, question.version, question.correlation, versions_);
         if (result != read_result::ok) {
-            close(notice::damaged_answer, {}, "its answer to ApiVersions cannot be read");
+            fail(notice::damaged_answer, {}, "its answer to ApiVersions cannot be read");
         } else if (versions_.error == 35 && question.version != 0) {
             ask_versions(0);
         } else if (versions_.error != 0) {
-            close(notice::unsupported, {}, "it does not say what it speaks");
+            fail(notice::unsupported, {}, "it does not say what it speaks");
         } else {
             stage_ = stage::ready;
         }
     }
 
     void write() {
-        while (!out_.empty() && !closed() && !is_pending(writing_)) {
+        while (!out_.empty() && talks() && !is_pending(writing_)) {
             std::error_code ec;
             auto const written = socket_.write_some(asio::buffer(out_), ec);
             if (ec == asio::error::would_block || ec == asio::error::try_again) {
@@ -304,7 +351,7 @@ private:
                     socket_.async_wait(asio::socket_base::wait_write, std::move(done));
                 });
             } else if (ec && ec != asio::error::interrupted) {
-                close(notice::disconnected, ec, "the connection ended");
+                fail(notice::disconnected, ec, "the connection ended");
             } else {
                 out_.erase(0, written);
             }
@@ -323,8 +370,8 @@ private:
             auto const count = socket_.read_some(asio::buffer(to, room), ec);
             if (ec == asio::error::would_block || ec == asio::error::try_again) {
                 if (late) {
-                    close(ready() ? notice::no_answer : notice::unreachable, asio::error::timed_out,
-                          "it does not answer");
+                    fail(ready() ? notice::no_answer : notice::unreachable, asio::error::timed_out,
+                         "it does not answer");
                     return;
                 }
                 wait_for_bytes();
@@ -334,8 +381,8 @@ private:
                 continue;
             }
             if (ec) {
-                close(ready() ? notice::disconnected : notice::unreachable, ec,
-                      "the connection ended");
+                fail(ready() ? notice::disconnected : notice::unreachable, ec,
+                     "the connection ended");
                 return;
             }
             late = false;
@@ -349,7 +396,7 @@ private:
                 limit = (std::max)(limit, now + answer_time());
             }
             take_answers(memory, on_answer);
-            if (closed()) {
+            if (!talks()) {
                 return;
             }
             if (count != room) { // all that was there
@@ -373,10 +420,10 @@ private:
             return;
         }
         std::size_t begin = 0;
-        while (!closed() && !answer_ && head_size_ - begin >= 4) {
+        while (talks() && !answer_ && head_size_ - begin >= 4) {
             std::string_view const head{head_.data() + begin, head_size_ - begin};
             if (expected_.empty()) {
-                close(notice::damaged_answer, {}, "it sends what nobody asked for");
+                fail(notice::damaged_answer, {}, "it sends what nobody asked for");
                 return;
             }
             // Not believed before it has spoken Kafka's protocol once.
@@ -388,9 +435,10 @@ private:
                 wire_reader length{head};
                 auto const said = length.int32();
                 bool const large = said > 0 && static_cast<std::size_t>(said) > limit;
-                close(large ? notice::frame_too_large : notice::damaged_answer, {},
-                      large ? "its answer is larger than receive.message.max.bytes"
-                            : "its answer has an impossible length");
+                fail(large ? notice::frame_too_large : notice::damaged_answer, {},
+                     !large    ? "its answer has an impossible length"
+                     : ready() ? "its answer is larger than receive.message.max.bytes"
+                               : "its first answer is too large to be one of Kafka's");
                 return;
             }
             answer_ = memory.take(*size);
@@ -406,7 +454,7 @@ private:
             begin += 4 + here;
             finish_answer(on_answer);
         }
-        if (begin != 0) {
+        if (begin != 0 && talks()) {
             head_size_ -= begin;
             std::memmove(head_.data(), head_.data() + begin, head_size_);
         }
@@ -421,7 +469,7 @@ private:
         auto const question = expected_.front();
         wire_reader reader{answer->view()};
         if (reader.int32() != question.correlation) {
-            close(notice::damaged_answer, {}, "it answers another request");
+            fail(notice::damaged_answer, {}, "it answers another request");
             return true;
         }
         expected_.pop_front();

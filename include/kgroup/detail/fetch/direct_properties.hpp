@@ -50,6 +50,9 @@ inline constexpr property_rule property_rules[] = {
     {"topic.metadata.refresh.interval.ms", property_way::honoured},
     {"reconnect.backoff.ms", property_way::honoured},
     {"reconnect.backoff.max.ms", property_way::honoured},
+    {"socket.keepalive.enable", property_way::honoured},
+    {"socket.send.buffer.bytes", property_way::honoured},
+    {"socket.receive.buffer.bytes", property_way::honoured},
     {"check.crcs", property_way::honoured}, // always checked, and wrong ones are reported
 
     {"security.protocol", property_way::hands_over, "plaintext"},
@@ -98,10 +101,7 @@ inline constexpr property_rule property_rules[] = {
     {"topic.blacklist", property_way::irrelevant},
     {"debug", property_way::irrelevant},
     {"socket.blocking.max.ms", property_way::irrelevant},
-    {"socket.send.buffer.bytes", property_way::irrelevant},
-    {"socket.receive.buffer.bytes", property_way::irrelevant},
-    {"socket.keepalive.enable", property_way::irrelevant},
-    {"socket.nagle.disable", property_way::irrelevant},
+    {"socket.nagle.disable", property_way::irrelevant}, // what is sent does not wait for more
     {"socket.max.fails", property_way::irrelevant},
     {"broker.address.ttl", property_way::irrelevant},
     {"connections.max.idle.ms", property_way::irrelevant},
@@ -250,6 +250,9 @@ inline fetcher_settings fetcher_settings_of(rd_kafka_conf_t const* conf, std::si
     made.partition_max_bytes =
         static_cast<std::int32_t>(std::clamp<std::size_t>(buffer_bytes / 16, 16 << 10, 1 << 20));
     made.buffer_bytes = buffer_bytes;
+    made.keepalive = property_of(conf, "socket.keepalive.enable") == "true";
+    made.send_buffer_bytes = bytes("socket.send.buffer.bytes");
+    made.receive_buffer_bytes = bytes("socket.receive.buffer.bytes");
     auto const family = property_of(conf, "broker.address.family");
     made.address_family = family == "v4"   ? fetcher_settings::family::v4
                           : family == "v6" ? fetcher_settings::family::v6

@@ -34,6 +34,9 @@ struct fetcher_settings {
     std::int32_t receive_message_max_bytes = 100'000'000;
     std::size_t buffer_bytes = 64 << 20; // the memory for answers, of all partitions together
     family address_family = family::any;
+    bool keepalive = false;                // of TCP
+    std::int32_t send_buffer_bytes = 0;    // of a socket; 0: as the system has it
+    std::int32_t receive_buffer_bytes = 0; // the same
 };
 
 /// What is told of brokers; what concerns a partition is told to its sink.
