@@ -56,6 +56,22 @@ TEST_CASE("an answer ends the failures, but not the pause that has begun") {
     CHECK(pauses.next_time(now) == now + 100ms);
 }
 
+TEST_CASE("parts that nobody asked for are told once, until an answer has none") {
+    broker_pauses pauses;
+    CHECK(!pauses.tell_strays(false));
+    CHECK(pauses.tell_strays(true));
+    CHECK(!pauses.tell_strays(true));
+    CHECK(!pauses.tell_strays(false));
+    CHECK(pauses.tell_strays(true));
+}
+
+TEST_CASE("a request that a broker does not know is told once") {
+    broker_pauses pauses;
+    CHECK(pauses.tell_unsupported());
+    pauses.on_answer();
+    CHECK(!pauses.tell_unsupported());
+}
+
 TEST_CASE("a broker that moved is connected to at once") {
     broker_pauses pauses;
     close(pauses, now);

@@ -74,8 +74,10 @@ TEST_CASE("a broker that is not named any more is left when it is dropped, and n
     cluster.take({{2, "two", 2}});
     CHECK(cluster.brokers.find(1) == one);
     CHECK(one->gone);
+    CHECK(!cluster.brokers.contains(1)); // nobody is to be led by it
     CHECK(cluster.left.empty());
     cluster.take({{1, "one", 1}, {2, "two", 2}}); // it is back in time
+    CHECK(cluster.brokers.contains(1));
     cluster.drop_gone();
     CHECK(cluster.left.empty());
     cluster.take({{2, "two", 2}});

@@ -15,7 +15,7 @@ namespace kgroup::detail::fetch {
 
 /// Until when a broker is left alone: it is not connected to for a while behind the end of a
 /// connection, not asked while it throttles, and not polled again at once when it does not wait.
-/// And whether its failure was told.
+/// And what of it was told.
 class broker_pauses {
 public:
     bool may_connect(time_point now) const noexcept { return now >= connect_from_; }
@@ -69,6 +69,13 @@ public:
     bool tell_failure() noexcept { return !std::exchange(told_, true); }
     /// Not before it is of use again.
     void tell_nothing() noexcept { told_ = true; }
+    /// Whether it is to be told that an answer to a fetch has parts that nobody asked for: the
+    /// first one, since one had none.
+    bool tell_strays(bool has_some) noexcept {
+        return !std::exchange(told_strays_, has_some) && has_some;
+    }
+    /// Whether it is to be told that it does not know a request: once.
+    bool tell_unsupported() noexcept { return !std::exchange(told_unsupported_, true); }
 
 private:
     int failures_ = 0; // since it was of use
@@ -76,6 +83,8 @@ private:
     time_point ask_from_{};
     time_point poll_from_{};
     bool told_ = false;
+    bool told_strays_ = false;
+    bool told_unsupported_ = false;
 };
 
 } // namespace kgroup::detail::fetch

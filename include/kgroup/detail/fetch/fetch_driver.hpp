@@ -215,7 +215,8 @@ private:
             notify_of(notice_kind::over_budget, from, {},
                       "a batch is larger than what is left of buffer_bytes");
         }
-        for (std::size_t i = 0; i != answer.strays; ++i) {
+        if (asked.key == api::fetch ? from.pauses.tell_strays(answer.strays != 0)
+                                    : answer.strays != 0) {
             notify_of(notice_kind::damaged_answer, from, {},
                       "it answers about a partition that it was not asked about");
         }
@@ -287,8 +288,10 @@ private:
         try {
             auto const newest = link.versions().use(key);
             if (!newest) {
-                notify_of(notice_kind::unsupported, to, {},
-                          "no version of a request is known to the broker and here");
+                if (to.pauses.tell_unsupported()) {
+                    notify_of(notice_kind::unsupported, to, {},
+                              "no version of a request is known to the broker and here");
+                }
                 partitions_.refuse(asked, unsupported_version, now);
                 return;
             }

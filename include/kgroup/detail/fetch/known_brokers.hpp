@@ -37,7 +37,11 @@ public:
         return found == named_.end() ? nullptr : &found->second;
     }
 
-    bool contains(std::int32_t id) const noexcept { return named_.contains(id); }
+    /// Whether metadata names it, as it said last.
+    bool contains(std::int32_t id) const noexcept {
+        auto const found = named_.find(id);
+        return found != named_.end() && !found->second.gone;
+    }
 
     /// All: first those that metadata names.
     std::size_t size() const noexcept { return named_.size() + bootstrap_.size(); }
