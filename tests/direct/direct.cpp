@@ -318,6 +318,32 @@ TEST_CASE("direct: a broker that says 'out of range' of an offset in its log is 
     CHECK_MESSAGE(one.count(event_kind::position_reset) == 0, one.said());
 }
 
+TEST_CASE("direct: a handler that keeps more messages than buffer_bytes holds gets those behind") {
+    kafka brokers{kafka::kind::embedded};
+    auto const topic = brokers.create_topic(1);
+    constexpr std::size_t count = 300;
+    for (std::size_t produced = 0; produced != count; produced += 20) {
+        brokers.produce_values(topic, 0, std::vector<std::string>(20, std::string(10'000, 'x')));
+    }
+    auto given = brokers.member_of_new_group(topic);
+    given.buffer_bytes = 1 << 20;
+    given.expected_partitions = 1;
+    std::atomic<bool> got_all{false};
+    member one{given,
+               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
+                   std::vector<kgroup::message> kept;
+                   while (auto next = co_await of.messages().async_receive()) {
+                       kept.push_back(std::move(*next));
+                       if (kept.size() == count) {
+                           got_all = true;
+                           of.mark(kept.back());
+                           kept.clear();
+                       }
+                   }
+               }}};
+    REQUIRE(eventually([&] { return got_all.load(); }));
+}
+
 TEST_CASE("direct: too many partitions are none") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic(4);

@@ -27,14 +27,16 @@ public:
     };
     using step = detail::fetch::partition_reader::step;
 
-    bool keeps = false;                           // what it gets, unread
-    bool counts_only = false;                     // and does not copy records
+    bool keeps = false;       // what it gets, unread
+    bool counts_only = false; // and does not copy records
+    bool keeps_read = false;  // as who keeps the messages: the memory of what was read stays
     std::function<void(reading_sink&)> on_change; // behind each call
     std::function<void(detail::fetch::fetched_records const&, std::int64_t, step,
                        detail::fetch::damage)>
         on_trouble; // the reader ended early, at this position
 
     std::vector<detail::fetch::fetched_records> kept;
+    std::vector<std::shared_ptr<void const>> memory; // of what was read
     std::vector<read_record> records;
     std::vector<detail::fetch::fetch_event> events;
     std::vector<std::int64_t> starts;
@@ -55,6 +57,9 @@ public:
                 kept.push_back(std::move(got));
             } else {
                 read(got);
+                if (keeps_read) {
+                    memory.push_back(std::move(got.keep));
+                }
             }
         }
         changed();

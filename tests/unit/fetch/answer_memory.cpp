@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace answer_memory_tests {
 namespace {
@@ -77,6 +78,31 @@ TEST_CASE("answer_memory: who waits for a release is woken once, and never behin
     hold();
     CHECK(wakes == 1);
     CHECK(memory->used() == 0);
+}
+
+TEST_CASE("answer_memory: what is not read counts besides, until it is, and its end wakes") {
+    auto const memory = std::make_shared<answer_memory>(std::size_t{1} << 20);
+    int wakes = 0;
+    memory->on_release([&] { ++wakes; });
+    auto const partition = std::make_shared<partition_memory>(memory);
+    unread_bytes first{partition, 10};
+    unread_bytes second{partition, 20};
+    CHECK(partition->unread() == 30);
+    CHECK(partition->held() == 0);
+    auto moved = std::move(first);
+    first = {};
+    CHECK(partition->unread() == 30);
+    memory->await_release();
+    moved = {};
+    CHECK(partition->unread() == 20);
+    CHECK(wakes == 1);
+    moved = std::move(second);
+    second = {};
+    CHECK(partition->unread() == 20);
+    memory->await_release();
+    moved = {};
+    CHECK(partition->unread() == 0);
+    CHECK(wakes == 2);
 }
 
 TEST_CASE("answer_memory: what was decompressed counts, and its end wakes") {

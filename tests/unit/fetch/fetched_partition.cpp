@@ -95,6 +95,10 @@ TEST_CASE("records are the sink's, and count until it lets go of them") {
     CHECK(records.memory != nullptr);
     CHECK(claim.partition->held() == batches.size());
     CHECK(claim.memory->used() != 0);
+    CHECK_FALSE(claim.partition->all_read());
+    records.unread = {};
+    CHECK(claim.partition->all_read());
+    CHECK(claim.partition->held() == batches.size());
     records.keep = nullptr;
     CHECK(claim.partition->held() == 0);
     CHECK(claim.memory->used() == 0);

@@ -15,12 +15,15 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fetcher_scene.hpp"
+#include "support/failing_allocation.hpp"
 
 namespace fetcher_tests {
 namespace {
@@ -976,6 +979,206 @@ TEST_CASE("fetcher: calls behind its end do nothing") {
     scene.pass(1s);
     CHECK(again);
     CHECK(sink.takes == 0);
+}
+
+TEST_CASE("fetcher: answers that come by a few bytes are read") {
+    for (std::size_t const piece : {1u, 3u, 5u}) {
+        CAPTURE(piece);
+        fetcher_scene scene;
+        scene.cluster.make_topic("t", 1);
+        scene.append("t", 0, 4);
+        scene.cluster.on_request = [piece](auto const&) {
+            return std::optional{scripted_fault{.piece = piece}};
+        };
+        auto& sink = scene.start("t", 0, partition_fetch::earliest);
+        REQUIRE(scene.until([&] { return sink.count() == 4; }));
+        scene.append("t", 0, 4);
+        REQUIRE(scene.until([&] { return sink.count() == 8; }));
+        CHECK(scene.notices.empty());
+    }
+}
+
+TEST_CASE("fetcher: brokers that cannot be are no leaders, and metadata is not asked without end") {
+    fetcher_scene scene{2};
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 4);
+    scene.cluster.also_named = {
+        {5, "", 9092},           {6, "127.0.0.1", 0},
+        {7, "127.0.0.1", 70000}, {8, "127.0.0.1", -1},
+        {-3, "127.0.0.1", 1},    {9, "127.0.0.1", scene.cluster.brokers[0].port()}};
+    auto& sink = scene.start("t", 0);
+    auto& log = scene.cluster.partition("t", 0);
+    for (std::int32_t const id : {5, 6, 7, 8, -3, 9, 77}) {
+        CAPTURE(id);
+        log.leader = id;
+        ++log.leader_epoch;
+        auto const before = scene.cluster.seen.size();
+        scene.pass(10s);
+        CHECK(scene.cluster.seen.size() - before <= 30);
+    }
+    log.leader = 1;
+    ++log.leader_epoch;
+    REQUIRE(scene.until([&] { return sink.count() == 4; }));
+    scene.cluster.brokers[1].listed = false; // it leads, and is not named any more
+    scene.cluster.brokers[1].cut_connections();
+    scene.pass(5s);
+    auto const before = scene.cluster.count(api::metadata);
+    scene.pass(10s);
+    CHECK(scene.cluster.count(api::metadata) - before <= 15);
+    CHECK(sink.disorder == 0);
+}
+
+TEST_CASE("fetcher: out of range without end neither spins nor is passed over in silence") {
+    fetcher_scene scene;
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 10);
+    auto& log = scene.cluster.partition("t", 0);
+    log.error = 1;
+    bool moves = false;
+    SUBCASE("of what is in the log") {}
+    SUBCASE("of a log that is always elsewhere") { moves = true; }
+    scene.cluster.on_request =
+        [&](scripted_request const& request) -> std::optional<scripted_fault> {
+        if (moves && request.key == api::list_offsets) {
+            ++log.log_start;
+            ++log.end;
+        }
+        return std::nullopt;
+    };
+    auto& sink = scene.start("t", 0, 5);
+    scene.pass(20s);
+    CHECK(scene.cluster.seen.size() <= 150);
+    CHECK(sink.events.size() >= 1);
+    CHECK(sink.events.size() <= 25);
+    CHECK(scene.count(event::broker_error) == 1);
+    CHECK((scene.count(event::position_reset) > 10) == moves);
+}
+
+TEST_CASE("fetcher: what a broker gets wrong each time is told once") {
+    fetcher_scene scene;
+    scene.cluster.make_topic("t", 1);
+    auto type = notice::damaged_answer;
+    SUBCASE("parts that nobody asked for") {
+        scene.cluster.on_request = always(api::fetch, {.parts = [](auto& parts) {
+                                              auto stray = parts[0];
+                                              stray.number = 77;
+                                              parts.insert(parts.end(), 100, stray);
+                                          }});
+    }
+    SUBCASE("it does not know Metadata as it is known here") {
+        scene.cluster.brokers[0].versions[api::metadata] = {40, 50};
+        type = notice::unsupported;
+    }
+    scene.start("t", 0);
+    scene.pass(20s);
+    CHECK(scene.notices.size() == 1);
+    CHECK(scene.count(type) == 1);
+}
+
+TEST_CASE("fetcher: a claim that keeps what it reads gets all of it, and others theirs") {
+    for (std::size_t const limit : {256u << 10, 4u << 20}) {
+        CAPTURE(limit);
+        fetcher_scene scene;
+        scene.settings.buffer_bytes = limit;
+        scene.cluster.make_topic("t", 2);
+        for (int batch = 0; batch != 300; ++batch) {
+            scene.append("t", 0, 20, 1000);
+        }
+        auto& keeping = scene.start("t", 0);
+        keeping.counts_only = true;
+        keeping.keeps_read = true;
+        REQUIRE(scene.until([&] { return keeping.count() == 6000; }, 60s));
+        CHECK(scene.tested().memory_used() > limit);
+        auto const told =
+            std::count_if(scene.notices.begin(), scene.notices.end(), [](auto const& one) {
+                return one.text == "messages that are kept hold more than buffer_bytes";
+            });
+        CHECK(told == 1);
+        scene.append("t", 1, 3, 1000);
+        auto& other = scene.start("t", 1);
+        REQUIRE(scene.until([&] { return other.count() == 3; }));
+        keeping.memory.clear();
+        REQUIRE(scene.until([&] { return scene.tested().memory_used() <= limit / 2; }));
+    }
+}
+
+/// Its own memory never fails.
+struct sparing_sink final : fetch_sink {
+    reading_sink inner;
+
+    void take(fetched_records got) noexcept override {
+        spared_allocations const spared;
+        inner.take(std::move(got));
+    }
+    void tell(std::uint64_t of, fetch_event const& told) noexcept override {
+        spared_allocations const spared;
+        inner.tell(of, told);
+    }
+    void started_at(std::uint64_t of, std::int64_t offset) noexcept override {
+        spared_allocations const spared;
+        inner.started_at(of, offset);
+    }
+};
+
+TEST_CASE("fetcher: whatever there is no memory for, it goes on, and what was promised is free") {
+    bool failed = true;
+    for (std::size_t which = 1; failed; ++which) {
+        CAPTURE(which);
+        fetcher_scene scene;
+        scene.cluster.make_topic("t", 2);
+        scene.append("t", 0, 3);
+        asio::io_context context; // of the fetcher alone
+        auto const tested = std::make_shared<fetcher>(context.get_executor(), scene.settings,
+                                                      [](fetcher_notice const&) {});
+        auto const first = std::make_shared<sparing_sink>();
+        auto const second = std::make_shared<sparing_sink>();
+        auto const step = [&] {
+            {
+                spared_allocations const spared;
+                scene.pass(10ms);
+            }
+            try {
+                context.restart();
+                context.poll();
+            } catch (std::bad_alloc const&) { // of a handler: it runs again
+            }
+        };
+        tested->start({"t", 0}, 1, partition_fetch::earliest, -1, first);
+        tested->start({"t", 1}, 2, 0, -1, second);
+        {
+            failing_allocation const fails{which};
+            for (int steps = 0; steps != 150; ++steps) {
+                step();
+                spared_allocations const spared;
+                if (steps == 40) {
+                    scene.cluster.brokers[0].cut_connections();
+                }
+                if (steps == 80) {
+                    scene.append("t", 0, 3);
+                    scene.append("t", 1, 3);
+                }
+            }
+            failed = failing_allocation::has_failed();
+        }
+        for (int steps = 0; steps != 3000 && first->inner.count() + second->inner.count() != 9;
+             ++steps) {
+            step();
+        }
+        CHECK(first->inner.count() == 6);
+        CHECK(second->inner.count() == 3);
+        tested->stop({"t", 0});
+        tested->stop({"t", 1});
+        for (int steps = 0; steps != 1500 && tested->memory_used() != 0; ++steps) {
+            step();
+        }
+        CHECK(tested->memory_used() == 0);
+        bool done = false;
+        tested->shut_down([&] { done = true; });
+        for (int steps = 0; steps != 100 && !done; ++steps) {
+            step();
+        }
+        CHECK(done);
+    }
 }
 
 } // namespace

@@ -214,6 +214,33 @@ TEST_CASE("a partition that holds several answers waits until it lets go of some
     CHECK(group.poll(1));
 }
 
+TEST_CASE(
+    "a claim that has read all of it gets more, however much its messages hold, and that is told") {
+    scene group;
+    int releases = 0;
+    group.memory->on_release([&] { ++releases; });
+    auto& sink = group.start_at(1, first, 7);
+    group.bring(*group.poll(1), 1000);
+    CHECK(!group.poll(1));
+    sink.kept.back().unread = {};
+    CHECK(releases == 1);
+    auto asked = group.poll(1);
+    REQUIRE(asked);
+    CHECK(!asked->over_budget); // there is room
+    group.bring(*std::move(asked), 1000);
+    group.memory->promise(std::size_t{1} << 20);
+    CHECK(!group.poll(1));
+    sink.kept.back().unread = {};
+    CHECK(releases == 2);
+    asked = group.poll(1);
+    REQUIRE(asked);
+    CHECK(asked->over_budget);
+    group.bring(*std::move(asked), 0);
+    asked = group.poll(1);
+    REQUIRE(asked);
+    CHECK(!asked->over_budget); // it was told
+}
+
 TEST_CASE("nobody is woken by memory that nobody waits for") {
     scene group;
     int releases = 0;

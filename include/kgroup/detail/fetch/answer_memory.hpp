@@ -173,6 +173,8 @@ public:
     partition_memory& operator=(partition_memory const&) = delete;
 
     std::size_t held() const noexcept { return held_.load(std::memory_order_seq_cst); }
+    /// Of that, what the claim has not read yet. The rest is in its messages.
+    std::size_t unread() const noexcept { return unread_.load(std::memory_order_seq_cst); }
 
     /// Of an answer, which counts by itself.
     void hold_part(std::size_t bytes) noexcept {
@@ -180,6 +182,14 @@ public:
     }
     void let_go_of_part(std::size_t bytes) noexcept {
         held_.fetch_sub(bytes, std::memory_order_seq_cst);
+        all_->released();
+    }
+
+    void hold_unread(std::size_t bytes) noexcept {
+        unread_.fetch_add(bytes, std::memory_order_relaxed);
+    }
+    void let_go_of_unread(std::size_t bytes) noexcept {
+        unread_.fetch_sub(bytes, std::memory_order_seq_cst);
         all_->released();
     }
 
@@ -195,6 +205,33 @@ public:
 private:
     std::shared_ptr<answer_memory> const all_;
     std::atomic<std::size_t> held_{0};
+    std::atomic<std::size_t> unread_{0};
+};
+
+/// Bytes that the claim has not read yet, as long as it lives.
+class unread_bytes {
+public:
+    unread_bytes() = default;
+    unread_bytes(std::shared_ptr<partition_memory> partition, std::size_t size) noexcept
+        : partition_(std::move(partition)),
+          size_(size) {
+        partition_->hold_unread(size_);
+    }
+    unread_bytes(unread_bytes&&) noexcept = default;
+    unread_bytes& operator=(unread_bytes&& other) noexcept {
+        std::swap(partition_, other.partition_);
+        std::swap(size_, other.size_);
+        return *this;
+    }
+    ~unread_bytes() {
+        if (partition_) {
+            partition_->let_go_of_unread(size_);
+        }
+    }
+
+private:
+    std::shared_ptr<partition_memory> partition_;
+    std::size_t size_ = 0;
 };
 
 /// A partition's part of an answer.

@@ -255,6 +255,10 @@ private:
         }
         to.abilities = abilities_of(place->lane.link->versions());
         if (auto asked = planner_.poll(to, place->other_ends, now)) {
+            if (asked->over_budget) {
+                notify_of(notice_kind::over_budget, to, {},
+                          "messages that are kept hold more than buffer_bytes");
+            }
             send(to, place->lane, *std::move(asked), now);
         }
     }

@@ -36,6 +36,8 @@ public:
     topic_partition const& name() const noexcept { return name_; }
     /// Bytes of its records that live.
     std::size_t held() const noexcept { return memory_->held(); }
+    /// Whether the claim has read all of them: what is held then is in its messages.
+    bool all_read() const noexcept { return memory_->unread() == 0; }
 
     /// Begins for a claim, or goes on elsewhere; see `fetcher::start`.
     void begin(std::uint64_t ticket, std::int64_t from, std::int32_t leader_epoch,
@@ -105,6 +107,7 @@ public:
         if (!batches.empty()) {
             records.keep =
                 std::make_shared<held_records>(memory_, std::move(bytes), batches.size());
+            records.unread = unread_bytes{memory_, batches.size()};
             records.memory = memory_;
             auto const aborted = answer.aborted_of(part);
             records.aborted.assign(aborted.begin(), aborted.end());
@@ -117,6 +120,7 @@ public:
         std::array const watermarks{high_watermark(), last_stable_offset(), log_start()};
         if (!reaction.take) {
             records.keep = nullptr;
+            records.unread = {};
             records.aborted.clear();
             batches = {};
         }

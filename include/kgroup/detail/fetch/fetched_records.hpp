@@ -18,6 +18,7 @@ struct fetched_records {
     std::uint64_t ticket = 0;         // of the `start` that it belongs to
     std::uint64_t generation = 0;     // to be handed back when the reader finds something
     std::shared_ptr<void const> keep; // the bytes live, and count as memory, as long as this
+    unread_bytes unread;              // until they were read
     std::shared_ptr<partition_memory> memory; // where what is decompressed counts
     std::string_view bytes;       // the partition's batches; empty: only what follows is news
     std::int64_t position = 0;    // where reading begins

@@ -527,6 +527,7 @@ private:
         reading_ = false;
         auto const size = current_.bytes.size();
         current_.keep = nullptr;
+        current_.unread = {};
         current_.memory = nullptr;
         waiting_.fetch_sub(std::exchange(current_waiting_, 0), std::memory_order_relaxed);
         std::lock_guard const lock{mutex_};

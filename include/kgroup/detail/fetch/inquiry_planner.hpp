@@ -46,10 +46,15 @@ public:
         }
         scarce_ = shares_.scarce(memory_->used());
         bool refused = false;
+        bool kept = false;
         memory_->await_release();
         for (auto const& [name, partition] : partitions_.all()) {
             bool const wants = partition->claim_wants();
-            bool const room = shares_.room(partition->held(), partitions_.size(), scarce_);
+            // A claim that has read all of it may wait for more before it lets go of messages.
+            bool const all_read = partition->all_read();
+            bool const room =
+                all_read || shares_.room(partition->held(), partitions_.size(), scarce_);
+            kept = kept || (wants && all_read && partition->held() != 0);
             partition->want(wants && room);
             refused = refused || (wants && !room);
             find_broker(*partition, brokers, now);
@@ -57,6 +62,7 @@ public:
         if (!refused) {
             memory_->forget_release();
         }
+        look_at_kept(kept);
     }
 
     /// A poll: about all that may be fetched from the broker. nullopt: there is nothing.
@@ -82,6 +88,7 @@ public:
         }
         asked.ends = now + asked.wait;
         asked.scarce = scarce_;
+        asked.over_budget = std::exchange(tells_of_kept_, false);
         asked.limits =
             shares_.of_request(asked.subjects.size(), partitions_.size(), memory_->used(), scarce_);
         asked.promised = asked.limits.total;
@@ -125,6 +132,14 @@ private:
             (question->request == api::fetch ? broker->has_fetches : broker->has_others) = true;
         }
     }
+    /// Told again only behind a time with much room: requests come and go around the limit.
+    void look_at_kept(bool kept) noexcept {
+        auto const used = memory_->used();
+        if (kept && used > memory_->limit() && !std::exchange(kept_over_budget_, true)) {
+            tells_of_kept_ = true;
+        }
+        kept_over_budget_ = kept_over_budget_ && used > memory_->limit() / 2;
+    }
     /// What was taken is outstanding already.
     std::optional<inquiry> about_taken(api key, time_point now) {
         std::optional<inquiry> result;
@@ -147,7 +162,9 @@ private:
     std::shared_ptr<answer_memory> memory_;
     partition_table& partitions_;
     metadata_schedule& metadata_;
-    bool scarce_ = false; // memory, since `prepare`
+    bool scarce_ = false;           // memory, since `prepare`
+    bool kept_over_budget_ = false; // messages hold more than there is of it,
+    bool tells_of_kept_ = false;    // which is to be told
     std::vector<fetch_turns::turn> taken_;
 };
 
