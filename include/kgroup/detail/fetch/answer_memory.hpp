@@ -75,7 +75,7 @@ public:
     /// A copy. Null: there is no memory.
     std::shared_ptr<answer_bytes> copy(std::string_view bytes) noexcept {
         auto result = take(bytes.size());
-        if (result) {
+        if (result && !bytes.empty()) {
             std::memcpy(result->buffer().free_begin(), bytes.data(), bytes.size());
             result->buffer().grow(bytes.size());
         }
