@@ -6,6 +6,7 @@
 #include <kgroup/detail/process/dead_letter_sender.hpp>
 #include <kgroup/detail/produce/dead_letter.hpp>
 #include <kgroup/detail/produce/dead_letter_headers.hpp>
+#include <kgroup/detail/produce/letter_trouble.hpp>
 #include <kgroup/detail/produce/producer_engine.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/producer.hpp>
@@ -14,6 +15,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_state.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -98,6 +100,11 @@ public:
     asio::awaitable<void> send(message const& record, std::exception_ptr failure,
                                std::uint32_t attempts, std::exception_ptr first_failure) override {
         return send_letter(make(record, failure, attempts, first_failure));
+    }
+
+    /// For the library.
+    detail::letter_trouble trouble(std::chrono::nanoseconds waited) const override {
+        return detail::trouble_of(engine_->state(), waited);
     }
 
 private:

@@ -149,7 +149,12 @@ TEST_CASE("dead_letters: while no broker can be reached the record waits, others
     group.advance(11s);
     REQUIRE(group.until([&] { return group.told(event_kind::dead_letter_held) == 1; }));
     CHECK(group.last_told(event_kind::dead_letter_held).where == t0);
-    group.advance(10min); // no limit
+    auto const told_by_claim = group.last(event_kind::dead_letter_held);
+    CHECK(told_by_claim.where == t0);
+    CHECK_MESSAGE((told_by_claim.error ||
+                   told_by_claim.text.find("its producer says: ") != std::string::npos),
+                  told_by_claim.text); // that no broker can be reached
+    group.advance(10min);              // no limit
     CHECK(group.told(event_kind::dead_letter_sent) == 0);
     CHECK_FALSE(group.cluster.committed(t0).has_value());
     brokers.bring_up();
@@ -280,6 +285,11 @@ void check_refused(failing_group& group, undeliverable then, std::error_code err
         CHECK(group.last_told(event_kind::dead_letter_held).error == error);
         says(group.last_told(event_kind::dead_letter_held).text);
         CHECK_FALSE(group.outcome.completed);
+        group.advance(11s);
+        group.settle();
+        CHECK(group.last(event_kind::dead_letter_held).error == error); // of the claim's own
+        CHECK(readiness(group.group->state()).reasons.at(0).find(error.message()) !=
+              std::string::npos);
         group.stop();
         CHECK_FALSE(group.cluster.committed(t0).has_value());
         CHECK(group.told(event_kind::dead_letter_sent) == 1); // not sent any more

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <optional>
+#include <system_error>
 
 using namespace std::chrono_literals;
 using kgroup::detail::held_letter_watch;
@@ -42,6 +43,16 @@ TEST_CASE("held_letter_watch: over when the oldest is gone and the next is young
     CHECK(watch.look(start + 12s, start + 16s) == news::over);
     CHECK(watch.next_look() == start + 22s);
     CHECK(watch.look(start + 12s, start + 22s) == news::held);
+}
+
+TEST_CASE("held_letter_text: the record waits, and why, as far as its producer knows") {
+    using kgroup::detail::held_letter_text;
+    CHECK(held_letter_text(3, {}) == "the dead letter of offset 3 has not been acknowledged yet; "
+                                     "its record waits; its producer has not heard why");
+    CHECK(held_letter_text(3, {{}, "no broker answers"})
+              .ends_with("its record waits; its producer says: no broker answers"));
+    CHECK(held_letter_text(3, {std::make_error_code(std::errc::permission_denied), {}})
+              .ends_with("its record waits")); // the event has the error
 }
 
 } // namespace held_letter_watch_tests

@@ -448,9 +448,11 @@ KGROUP_INLINE void batch_processor::tell_stall(clock::time_point now) {
 
 KGROUP_INLINE void batch_processor::tell_held_letter(clock::time_point now) {
     switch (held_letter_.look(letter_began_, now)) {
-    case held_letter_watch::news::held:
-        return report(event_kind::dead_letter_held, severity::warning, {},
-                      held_letter_text(batch_[0].offset()));
+    case held_letter_watch::news::held: {
+        auto const trouble = options_.dead_letters->trouble(now - *letter_began_);
+        return report(event_kind::dead_letter_held, severity::warning, trouble.error,
+                      held_letter_text(batch_[0].offset(), trouble));
+    }
     case held_letter_watch::news::over:
         return report(event_kind::dead_letter_sent, severity::info, {},
                       "no dead letter of the claim is held any more");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/process/dead_letter_sender.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -45,9 +46,15 @@ private:
     std::optional<clock::time_point> next_;
 };
 
-inline std::string held_letter_text(std::int64_t offset) {
-    return "the dead letter of offset " + std::to_string(offset) +
-           " has not been acknowledged yet; its record waits, and its producer tells why";
+inline std::string held_letter_text(std::int64_t offset, letter_trouble const& trouble) {
+    auto text = "the dead letter of offset " + std::to_string(offset) +
+                " has not been acknowledged yet; its record waits";
+    if (!trouble.text.empty()) {
+        text += "; its producer says: " + trouble.text;
+    } else if (!trouble.error) {
+        text += "; its producer has not heard why";
+    }
+    return text;
 }
 
 } // namespace kgroup::detail

@@ -288,9 +288,11 @@ KGROUP_INLINE void record_processor::tell_held_letters(clock::time_point now) {
         }
     }
     switch (held_letters_.look(oldest ? std::optional{oldest->letter_began} : std::nullopt, now)) {
-    case held_letter_watch::news::held:
-        return report(event_kind::dead_letter_held, severity::warning, {},
-                      held_letter_text(oldest->record->offset()));
+    case held_letter_watch::news::held: {
+        auto const trouble = options_.dead_letters->trouble(now - oldest->letter_began);
+        return report(event_kind::dead_letter_held, severity::warning, trouble.error,
+                      held_letter_text(oldest->record->offset(), trouble));
+    }
     case held_letter_watch::news::over:
         return report(event_kind::dead_letter_sent, severity::info, {},
                       "no dead letter of the claim is held any more");

@@ -138,16 +138,18 @@ public:
 
     bool told() const noexcept { return told_; }
     clock::time_point next() const noexcept { return next_; }
+    /// What it was refused with last.
+    void note(std::error_code error) noexcept { error_ = error; }
     /// If it is time.
-    void tell(std::error_code error, clock::time_point now) {
+    void tell(clock::time_point now) {
         if (now >= next_) {
-            tell_now(error, now);
+            tell_now(now);
         }
     }
-    void tell_now(std::error_code error, clock::time_point now) {
+    void tell_now(clock::time_point now) {
         told_ = true;
         next_ = now + std::chrono::minutes{1};
-        through_.report({event_kind::dead_letter_held, severity::warning, letter_.source(), error,
+        through_.report({event_kind::dead_letter_held, severity::warning, letter_.source(), error_,
                          letter_.describe() + " cannot be delivered; its record waits"});
     }
     void end(char const* how) {
@@ -164,6 +166,7 @@ private:
     producer_engine& through_;
     dead_letter const& letter_;
     clock::time_point next_ = clock::now() + std::chrono::seconds{10};
+    std::error_code error_;
     bool told_ = false;
 };
 
@@ -193,7 +196,7 @@ deliver_once(producer_engine& through, dead_letter const& letter, bool whole, he
             cancelled = std::current_exception();
         }
         if (!over && !cancelled) {
-            held.tell({}, clock::now());
+            held.tell(clock::now());
         }
     }
     if (cancelled) {
@@ -215,6 +218,7 @@ KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine> thr
             held.end("was delivered");
             co_return;
         }
+        held.note(error);
         if (is_permanent(error)) {
             if (std::exchange(whole, false)) {
                 continue;
@@ -226,14 +230,14 @@ KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine> thr
                 co_return;
             }
             if (then == when_undeliverable::wait && !held.told()) {
-                held.tell_now(error, clock::now());
+                held.tell_now(clock::now());
             }
         }
         if ((is_permanent(error) && then == when_undeliverable::fail) ||
             error.category() != kafka_category()) { // the producer was stopped
             throw std::system_error{error, letter->describe()};
         }
-        held.tell(error, clock::now());
+        held.tell(clock::now());
         timer pause{co_await asio::this_coro::executor};
         pause.expires_after(waits.next());
         co_await pause.async_wait(asio::use_awaitable);
