@@ -18,6 +18,7 @@
 #include <doctest/doctest.h>
 #include <support/scripted_group.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -280,6 +281,22 @@ TEST_CASE("for_each ends with the failure of a record that is given up") {
     group.finish("a");
     CHECK(group.outcome.what() == "refused");
     CHECK(group.cluster.committed(t0) == 1);
+}
+
+TEST_CASE(
+    "for_each: what fails while another failure ends it is told, with its offset, and undone") {
+    for_each_group group;
+    group.options = {.order = order::unordered, .retry = {.attempts = 1}};
+    group.cluster.add_records(t0, "a", "b");
+    group.run_over({t0});
+    group.fail("b");
+    group.finish("a", std::make_exception_ptr(std::runtime_error{"busy"}));
+    auto const told = std::ranges::find(group.events, event_kind::handler_failed, &event::kind);
+    REQUIRE(told != group.events.end()); // before the end of the run is told
+    CHECK(told->level == severity::warning);
+    CHECK(told->text == "offset 0 failed while for_each was ending, and is undone: busy");
+    CHECK(group.outcome.what() == "refused");
+    CHECK_FALSE(group.cluster.committed(t0).has_value());
 }
 
 TEST_CASE("for_each: others that do not finish after a failure are cancelled at the deadline") {

@@ -128,7 +128,7 @@ private:
     void hold_off_after(task& ended);
     void give_up_on(task& ended, std::exception_ptr failure);
     void end_with(task& ended, std::exception_ptr failure);
-    void tell_failure(std::exception_ptr const& failure);
+    void tell_failure(task const& undone, std::exception_ptr const& failure);
     void give_up_undone(task& ended) noexcept;
     void letter_over(task& ended, std::exception_ptr failure, clock::time_point now);
     void retry(task& ended, clock::time_point due);

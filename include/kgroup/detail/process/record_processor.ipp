@@ -621,7 +621,7 @@ KGROUP_INLINE void record_processor::done(task& finished, clock::time_point now)
 
 KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr failure) {
     if (ending_ != ending::none || state_->ended()) { // not counted
-        tell_failure(failure);
+        tell_failure(ended, failure);
         return give_up_undone(ended);
     }
     if (ended.timed_out) {
@@ -682,11 +682,15 @@ KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr fa
     give_up_undone(ended);
 }
 
-// The first failure comes out; of one that follows while what runs finishes, only this is heard.
-KGROUP_INLINE void record_processor::tell_failure(std::exception_ptr const& failure) {
+// The first failure comes out; of one that follows while what runs finishes, only this is heard. It
+// may be one that would have been repeated.
+KGROUP_INLINE void record_processor::tell_failure(task const& undone,
+                                                  std::exception_ptr const& failure) {
     if (ending_ == ending::failure && !cancelled_running_) {
         auto const [text, code] = words_of(failure);
-        report(event_kind::handler_failed, severity::error, code, text);
+        report(event_kind::handler_failed, severity::warning, code,
+               "offset " + std::to_string(undone.record->offset()) +
+                   " failed while for_each was ending, and is undone: " + text);
     }
 }
 
@@ -700,7 +704,7 @@ KGROUP_INLINE void record_processor::letter_over(task& ended, std::exception_ptr
         }
         finish(ended);
     } else if (ending_ != ending::none || state_->ended()) {
-        tell_failure(failure);
+        tell_failure(ended, failure);
         give_up_undone(ended);
     } else {
         end_with(ended, std::move(failure));
