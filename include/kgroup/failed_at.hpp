@@ -9,7 +9,11 @@
 namespace kgroup {
 
 /// Thrown by the function of `for_each_batch`: which record of the batch has failed. Those before
-/// it are done; it and those behind it are tried again, in order, or it alone is given up.
+/// it are done: they are marked, and do not come again. It and those behind it are tried again, in
+/// order, or it alone is given up.
+///
+/// So throw it only when what stands before the record is stored. After a transaction that was
+/// rolled back nothing is: let the exception itself out then.
 ///
 ///     throw kgroup::failed_at{index, std::current_exception()};
 class failed_at : public std::exception {

@@ -52,8 +52,9 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 ///                                     {.retry = {.attempts = 5}}, store);
 ///
 /// A batch is done, and marked, when the function has returned normally. An exception is a failed
-/// attempt at all of it. `failed_at` says which record has failed: those before it are done, and
-/// what is tried again begins with it. The attempts are counted for the first record of what is
+/// attempt at all of it. `failed_at` says which record has failed: those before it are done, so
+/// they have to be stored by then (not rolled back with it), and what is tried again begins with
+/// it. The attempts are counted for the first record of what is
 /// tried; when they are used up, that one is given up alone, and where nobody has said which one
 /// has failed, all of the batch.
 ///
