@@ -80,8 +80,9 @@ enum class event_kind {
                             ///< delivered; memory may be damaged. `text`: how that comes
     record_skipped,  ///< a record was given up and counts as done (`give_up::skip`); `text` names
                      ///< its offset and why
-    processing_held, ///< the function of `for_each` said `not_now`; the claim starts nothing new
-    processing_resumed, ///< an attempt has passed; the claim goes on
+    processing_held, ///< the function of `for_each` said `not_now`; the claim starts nothing new.
+                     ///< `text`: the words of the exception
+    processing_resumed, ///< an attempt has passed; ends `processing_held`
     delivery_failed,    ///< records of a producer were not delivered, and nobody waited for them
     producer_failed, ///< a fatal error of a producer: what was under way has failed, though it may
                      ///< have been delivered; librdkafka's producer is replaced
@@ -250,6 +251,8 @@ constexpr std::optional<event_kind> ended_by(event_kind kind) noexcept {
         return event_kind::producer_recovered;
     case event_kind::dead_letter_held:
         return event_kind::dead_letter_sent;
+    case event_kind::processing_held:
+        return event_kind::processing_resumed;
     default:
         return std::nullopt;
     }

@@ -217,7 +217,7 @@ TEST_CASE("event: each condition that begins has an end of its own, and the othe
         CHECK_FALSE(kgroup::ended_by(*end));
         CHECK_FALSE(kgroup::ends(kind));
     }
-    CHECK(ends.size() == 13);
+    CHECK(ends.size() == 14);
     CHECK_FALSE(kgroup::ended_by(event_kind::position_reset));
     CHECK_FALSE(kgroup::ends(event_kind::position_reset));
 }

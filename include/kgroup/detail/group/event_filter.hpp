@@ -129,6 +129,7 @@ private:
         case event_kind::position_reset:
         case event_kind::topic_missing:
         case event_kind::delivery_failed:
+        case event_kind::processing_held:
         case event_kind::client_error:
             return true;
         case event_kind::client_log:

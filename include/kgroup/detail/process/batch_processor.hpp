@@ -68,13 +68,14 @@ private:
     void observe(std::exception_ptr failure);
     void passed();
     void failed(std::exception_ptr failure, std::size_t concerned);
-    void hold_off();
+    void hold_off(std::exception_ptr const& failure);
     void give_up_on(std::size_t concerned, std::exception_ptr failure);
     void done(std::size_t count);
     void goes_on(char const* reason);
     void fail(std::exception_ptr failure);
     void tell_over();
     void tell_stall(clock::time_point now);
+    std::string describe() const;
     void tell_held_letter(clock::time_point now);
     double random() { return std::uniform_real_distribution<double>{}(random_); }
     void report(event_kind kind, severity level, std::error_code error, std::string text);
@@ -105,7 +106,8 @@ private:
     clock::time_point began_{};
     std::exception_ptr attempt_failure_;
 
-    std::uint32_t held_off_ = 0; // attempts in a row that said `not_now`
+    std::uint32_t held_off_ = 0;  // attempts in a row that said `not_now`
+    std::string held_off_reason_; // in words
     bool cancelled_ = false;
     std::exception_ptr failure_; // of a record that is given up
     clock::time_point progress_{};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/process/batch_processor.hpp>
+#include <kgroup/detail/process/held_off_text.hpp>
 #include <kgroup/detail/process/options_check.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
@@ -348,7 +349,7 @@ KGROUP_INLINE void batch_processor::failed(std::exception_ptr failure, std::size
     }
     auto const meaning = timed_out_ ? failure_class::retry : options_.retry.classify(failure);
     if (meaning == failure_class::not_now) {
-        return hold_off();
+        return hold_off(failure);
     }
     if (attempts_++ == 0) {
         first_failure_ = failure;
@@ -364,12 +365,13 @@ KGROUP_INLINE void batch_processor::failed(std::exception_ptr failure, std::size
     }
 }
 
-KGROUP_INLINE void batch_processor::hold_off() {
-    if (++held_off_ == 1) {
-        report(event_kind::processing_held, severity::warning, {},
-               "the function said not_now at offset " + std::to_string(batch_[0].offset()) +
-                   "; nothing new starts until an attempt has passed");
+KGROUP_INLINE void batch_processor::hold_off(std::exception_ptr const& failure) {
+    auto [reason, code] = words_of(failure);
+    if (++held_off_ == 1 || held_off_reason_ != reason) {
+        report(event_kind::processing_held, severity::warning, code,
+               held_off_text(batch_[0].offset(), reason));
     }
+    held_off_reason_ = std::move(reason);
     not_before_ = clock::now() + policy_.wait(held_off_, random());
 }
 
@@ -436,14 +438,28 @@ KGROUP_INLINE void batch_processor::tell_stall(clock::time_point now) {
     } else if (now - progress_ >= stall_after) {
         progress_ = now;
         stalled_ = true;
-        report(event_kind::claim_stalled, severity::warning, {},
-               "no record was done in 30 s; the oldest undone one is offset " +
-                   std::to_string(batch_[0].offset()) + ", the first of " +
-                   std::to_string(batch_.size()) + " in its batch, " +
-                   (running_
-                        ? "attempt " + std::to_string(attempts_ + 1) + " runs"
-                        : "which waits after " + std::to_string(attempts_) + " failed attempts"));
+        report(event_kind::claim_stalled, severity::warning, {}, describe());
     }
+}
+
+KGROUP_INLINE std::string batch_processor::describe() const {
+    auto text = "no record was done in 30 s; the oldest undone one is offset " +
+                std::to_string(batch_[0].offset()) + ", the first of " +
+                std::to_string(batch_.size()) + " in its batch, ";
+    if (letter_began_) {
+        text += "whose dead letter is under way";
+    } else if (running_) {
+        text += "attempt " + std::to_string(attempts_ + 1) + " runs";
+    } else {
+        text += "which waits after " + std::to_string(attempts_) + " failed attempts";
+    }
+    if (asked_for_place_) {
+        text += "; it waits for a place under the limit";
+    }
+    if (held_off_ != 0) {
+        text += "; the function said not_now: " + held_off_reason_;
+    }
+    return text;
 }
 
 KGROUP_INLINE void batch_processor::tell_held_letter(clock::time_point now) {

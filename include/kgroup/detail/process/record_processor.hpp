@@ -78,6 +78,7 @@ private:
     struct hold_off {
         clock::time_point since;
         clock::time_point until;
+        std::string reason; // the function's words
         std::uint32_t failures = 1;
         task const* probe = nullptr;
     };
@@ -125,7 +126,7 @@ private:
     void show_figures() noexcept;
     void done(task& finished, clock::time_point now);
     void failed(task& ended, std::exception_ptr failure);
-    void hold_off_after(task& ended);
+    void hold_off_after(task& ended, std::exception_ptr const& failure);
     void give_up_on(task& ended, std::exception_ptr failure);
     void end_with(task& ended, std::exception_ptr failure);
     void tell_failure(task const& undone, std::exception_ptr const& failure);

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/detail/process/held_off_text.hpp>
 #include <kgroup/detail/process/options_check.hpp>
 #include <kgroup/detail/process/record_copy.hpp>
 #include <kgroup/detail/process/record_processor.hpp>
@@ -629,7 +630,7 @@ KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr fail
     }
     auto const meaning = ended.timed_out ? failure_class::retry : options_.retry.classify(failure);
     if (meaning == failure_class::not_now) {
-        return hold_off_after(ended);
+        return hold_off_after(ended, failure);
     }
     if (ended.attempts++ == 0) {
         ended.first_failure = failure;
@@ -646,16 +647,20 @@ KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr fail
     }
 }
 
-KGROUP_INLINE void record_processor::hold_off_after(task& ended) {
+KGROUP_INLINE void record_processor::hold_off_after(task& ended,
+                                                    std::exception_ptr const& failure) {
     auto const now = clock::now();
+    auto [reason, code] = words_of(failure);
+    if (!hold_off_ || hold_off_->reason != reason) {
+        report(event_kind::processing_held, severity::warning, code,
+               held_off_text(ended.record->offset(), reason));
+    }
     if (!hold_off_) {
-        hold_off_ = hold_off{now, now + policy_.wait(1, random())};
-        report(event_kind::processing_held, severity::warning, {},
-               "the function said not_now at offset " + std::to_string(ended.record->offset()) +
-                   "; nothing new starts until an attempt has passed");
+        hold_off_ = hold_off{now, now + policy_.wait(1, random()), {}};
     } else if (ended.time >= hold_off_->until) { // a probe
         hold_off_->until = now + policy_.wait(++hold_off_->failures, random());
     }
+    hold_off_->reason = std::move(reason);
     retry(ended, hold_off_->until);
 }
 
@@ -822,9 +827,16 @@ KGROUP_INLINE std::string record_processor::describe(task const& oldest,
     } else {
         text += ", which waits after " + std::to_string(oldest.attempts) + " failed attempts";
     }
-    return text + "; " + std::to_string(schedule_.running_count()) + " attempts run, " +
-           std::to_string(schedule_.in_lanes()) + " records wait behind their keys and " +
-           std::to_string(schedule_.waiting_for_retry()) + " for a retry";
+    text += "; " + std::to_string(schedule_.running_count()) + " attempts run, " +
+            std::to_string(schedule_.in_lanes()) + " records wait behind their keys and " +
+            std::to_string(schedule_.waiting_for_retry()) + " for a retry";
+    if (asked_for_place_) {
+        text += "; what is to begin next waits for a place under the limit";
+    }
+    if (hold_off_) {
+        text += "; the function said not_now: " + hold_off_->reason;
+    }
+    return text;
 }
 
 } // namespace kgroup::detail
