@@ -145,6 +145,11 @@ struct claim_state {
     /// When the position or what is done moved last, to half a second; in a claim that has not
     /// moved, when it began.
     std::chrono::system_clock::time_point last_progress{};
+    /// Since when this claim has not moved although it is up to its member, to half a second; where
+    /// `for_each` works on it, not before the oldest attempt that runs began. nullopt: there is
+    /// nothing to do, it is paused, or what is not done waits for something outside (see
+    /// `liveness`).
+    std::optional<std::chrono::system_clock::time_point> no_progress_since{};
     std::optional<std::chrono::system_clock::time_point>
         stalled_since{};       ///< since when a lasting condition concerns it
     std::string stalled_why{}; ///< and in words, which

@@ -34,22 +34,12 @@ struct readiness_options {
 };
 
 struct liveness_options {
-    /// How long a claim may make no progress while there is something to do, `setup` may run, and
+    /// How long a claim may make no progress while that is up to this member, `setup` may run, and
     /// the group's own work may wait for a thread.
     std::chrono::milliseconds no_progress{300'000};
 };
 
 namespace detail {
-
-/// Whether a claim has something to do and does not do it: it makes no progress although it is open
-/// and records wait or are in flight. A handler that waits for records holds none back, whatever it
-/// has marked, unless it acknowledges record by record: then others work for it.
-inline bool is_stuck(claim_state const& claim) noexcept {
-    auto const something = claim.records_waiting != 0 || claim.records_in_flight != 0;
-    return !claim.paused && something &&
-           (claim.waits_for != handler_wait::records || claim.records_waiting != 0 ||
-            (claim.acknowledges && claim.records_in_flight != 0));
-}
 
 inline std::string words_of(lasting_condition const& condition) {
     auto words = std::string{to_string(condition.kind)};
@@ -97,10 +87,15 @@ inline health readiness(group_state const& state, readiness_options const& optio
 
 /// Whether this process works: not whether the brokers do, of which a restart mends nothing.
 ///
-/// Not live: a claim that has something to do, is not paused and has made no progress for
-/// `no_progress` (its handler is stuck), a `setup` that runs that long, a group whose own work has
-/// had no thread for that long (the executor's threads are all blocked), a run that has ended with
-/// an error. A group that was stopped, or does not run yet, is live.
+/// Not live: a claim that has made no progress for `no_progress` although it has something to do
+/// (its handler is stuck; under `for_each`, a call of the function has not ended in that time), a
+/// `setup` that runs that long, a group whose own work has had no thread for that long (the
+/// executor's threads are all blocked), a run that has ended with an error.
+///
+/// Live: a claim that is paused, one whose handler waits for records or for the rest of a batch,
+/// and one whose records wait for what is outside: `not_now`, a retry, a dead letter that is not
+/// acknowledged, a place under a `limit` that others have. So is a group that was stopped, or does
+/// not run yet.
 inline health liveness(group_state const& state, liveness_options const& options = {}) {
     health result;
     if (state.phase == group_phase::stopped) {
@@ -119,8 +114,8 @@ inline health liveness(group_state const& state, liveness_options const& options
         result.deny("setup has run for " + detail::seconds_text(in_phase));
     }
     for (auto const& claim : state.claims) {
-        auto const still = state.at - claim.last_progress;
-        if (detail::is_stuck(claim) && still > options.no_progress) {
+        auto const still = state.at - claim.no_progress_since.value_or(state.at);
+        if (still > options.no_progress) {
             result.deny(detail::name(claim.where) + ": no progress for " +
                         detail::seconds_text(still) + " at offset " +
                         std::to_string(claim.position) + ", " +

@@ -367,4 +367,33 @@ TEST_CASE("retry policy: a time that is longer than the clock goes never comes")
     CHECK(quick.times_out((clock::time_point::max)() - 1us) == (clock::time_point::max)());
 }
 
+TEST_CASE("a dead letter under way is no attempt, and keeps its lane until it is done") {
+    tasks some;
+    task_schedule schedule;
+    auto& first = some.make(7);
+    auto& second = some.make(7);
+    auto& other = some.make(8);
+    for (auto* const each : {&first, &second, &other}) {
+        schedule.add(*each);
+    }
+    CHECK(&schedule.start_next(start) == &first);
+    CHECK(&schedule.start_next(start + 1s) == &other);
+    schedule.begin_letter(first);
+    CHECK(schedule.running().front() == &other);
+    CHECK(schedule.letters().front() == &first);
+    CHECK(schedule.running_count() == 2);
+    CHECK_FALSE(schedule.has_ready());
+    schedule.finish(other);
+    CHECK(schedule.running().empty());
+    schedule.finish(first);
+    CHECK(schedule.letters().empty());
+    CHECK(schedule.running_count() == 0);
+    CHECK(&schedule.start_next(start) == &second);
+    schedule.begin_letter(second);
+    CHECK(schedule.clear().empty()); // it goes on
+    CHECK(schedule.letters().front() == &second);
+    schedule.finish(second);
+    CHECK(schedule.size() == 0);
+}
+
 } // namespace kgroup::tests

@@ -106,6 +106,7 @@ inline void to_json(nlohmann::json& json, claim_state const& claim) {
         {"acknowledges", claim.acknowledges},
         {"waits_for", waits_for},
         {"last_progress", detail::json_time(claim.last_progress)},
+        {"no_progress_since", detail::json_if(claim.no_progress_since)},
         {"stalled_since", detail::json_if(claim.stalled_since)},
         {"stalled_why", claim.stalled_why},
         {"records_delivered", claim.records_delivered},

@@ -99,4 +99,20 @@ TEST_CASE("claim_progress: the rate follows what is delivered within some ten se
     CHECK(progress.rate() < 1);
 }
 
+TEST_CASE("claim_progress: it stands from when there is something to do, and nothing moves") {
+    claim_progress progress{first_moment};
+    auto resting = offsets(0, 100, 100);
+    resting.rests = true;
+    progress.look(resting, first_moment);
+    progress.look(resting, first_moment + 10min);
+    CHECK(progress.stands_since() == first_moment + 10min);
+    CHECK(progress.moved() == first_moment);
+    progress.look(offsets(0, 100, 100), first_moment + 11min); // something waits
+    CHECK(progress.stands_since() == first_moment + 10min);
+    progress.look(offsets(1, 101, 100), first_moment + 12min);
+    CHECK(progress.stands_since() == first_moment + 12min);
+    progress.look(offsets(1, 101, 100), first_moment + 13min);
+    CHECK(progress.stands_since() == first_moment + 12min);
+}
+
 } // namespace claim_progress_tests

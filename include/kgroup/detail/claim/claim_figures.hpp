@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/duration_histogram.hpp>
 
 #include <array>
@@ -53,6 +54,10 @@ struct claim_figures {
     written_histogram residence; // of each record that is done: since it was fetched
 
     figure<bool> processes; // one of them has begun
+    /// When the oldest attempt that runs began. While none runs: the last moment there is, if what
+    /// is not done waits for something outside (a retry, an end of `not_now`, a dead letter, a
+    /// place under a limit); the first, if nothing is known of it.
+    figure<clock::time_point> attempt_since;
     figure<std::uint64_t> running;
     figure<std::uint64_t> busy_lanes;
     figure<std::uint64_t> parked_keys;

@@ -123,8 +123,10 @@ public:
     asio::any_io_executor const& strand() const noexcept;
     bool on_strand() const noexcept;
     offset_tracker& tracker() noexcept { return tracker_; }
+    offset_tracker const& tracker() const noexcept { return tracker_; }
     /// What `for_each` counts.
     claim_figures& figures() noexcept { return figures_; }
+    claim_figures const& figures() const noexcept { return figures_; }
     /// Before the handler starts.
     void observe(observed_claim by) noexcept { observed_ = std::move(by); }
     observed_claim const& observed() const noexcept { return observed_; }

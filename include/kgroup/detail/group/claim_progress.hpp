@@ -30,9 +30,13 @@ public:
         std::int64_t reached = 0; // everything below has been delivered
         std::int64_t done = 0;    // everything below is done
         bool by_number = false;   // the scale
+        bool rests = false;       // there is nothing to do, or only what others have to do
     };
 
-    explicit claim_progress(clock::time_point now) noexcept : looked_(now), moved_(now) {}
+    explicit claim_progress(clock::time_point now) noexcept
+        : looked_(now),
+          moved_(now),
+          rested_(now) {}
 
     void look(look_at const& seen, clock::time_point now) noexcept {
         if (seen.by_number != last_.by_number || seen.reached < last_.reached) {
@@ -40,6 +44,10 @@ public:
         }
         if (seen.delivered != last_.delivered || seen.done != last_.done) {
             moved_ = now;
+            rested_ = now;
+        }
+        if (seen.rests) {
+            rested_ = now;
         }
         forget_done(seen.done);
         if (seen.reached > seen.done && (size_ == 0 || looks_[size_ - 1].reached < seen.reached)) {
@@ -55,6 +63,8 @@ public:
     }
 
     clock::time_point moved() const noexcept { return moved_; }
+    /// Since when there has been something to do, and nothing moved.
+    clock::time_point stands_since() const noexcept { return rested_; }
     /// nullopt: nothing was in flight when last looked at.
     std::optional<clock::time_point> oldest_in_flight() const noexcept {
         return size_ == 0 ? std::nullopt : std::optional{looks_[0].when};
@@ -102,6 +112,7 @@ private:
     look_at last_{};
     clock::time_point looked_;
     clock::time_point moved_;
+    clock::time_point rested_; // or moved
     double rate_ = 0;
 };
 

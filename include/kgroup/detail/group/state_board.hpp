@@ -155,7 +155,9 @@ public:
         for (auto& [where, row] : rows_) {
             if (row.started) {
                 row.claim->tracker().look();
-                row.progress.look(look_at(*row.claim), now);
+                auto seen = look_at(*row.claim);
+                seen.rests = !has_work(*row.claim, in_flight(*row.claim, seen));
+                row.progress.look(seen, now);
             }
         }
     }
@@ -242,6 +244,29 @@ private:
         return {tracker.delivered(), claim.position(), done, false};
     }
 
+    static std::uint64_t in_flight(partition_state const& claim,
+                                   claim_progress::look_at const& seen) noexcept {
+        // Offsets may have gaps, and what was not delivered is not in flight.
+        auto const beyond =
+            static_cast<std::uint64_t>((std::max<std::int64_t>)(seen.reached - seen.done, 0));
+        return (std::min)(seen.by_number ? claim.tracker().in_flight() : beyond, seen.delivered);
+    }
+
+    // Whether it is up to the member that a claim goes on: records wait or are in flight, and
+    // neither a pause nor something outside keeps them. A handler that waits for records holds none
+    // back, whatever it has marked, unless it acknowledges record by record: then others work for
+    // it. What it collects is no batch yet.
+    static bool has_work(partition_state const& claim, std::uint64_t records_in_flight) noexcept {
+        auto const& figures = claim.figures();
+        if (claim.paused() || figures.attempt_since.get() == (clock::time_point::max)()) {
+            return false;
+        }
+        auto const waits = claim.source()->waiting() != 0;
+        return claim.waiting() && !claim.waits_for_acks()
+                   ? waits || (claim.tracker().done_until() && records_in_flight != 0)
+                   : waits || claim.records_at_hand() != 0 || records_in_flight != 0;
+    }
+
     template <typename Shown>
     static claim_state claim_of(owned_claim const& owned, Shown const& shown) {
         auto& claim = *owned.claim;
@@ -269,14 +294,14 @@ private:
                 static_cast<double>(state.bytes_delivered) / static_cast<double>(taken) *
                 static_cast<double>(state.records_waiting));
         }
-        // Offsets may have gaps, and what was not delivered is not in flight.
-        auto const beyond =
-            static_cast<std::uint64_t>((std::max<std::int64_t>)(seen.reached - seen.done, 0));
-        state.records_in_flight =
-            (std::min)(seen.by_number ? claim.tracker().in_flight() : beyond, seen.delivered);
+        state.records_in_flight = in_flight(claim, seen);
         if (state.records_in_flight != 0) {
             auto const oldest = owned.progress.oldest_in_flight();
             state.oldest_in_flight = oldest ? std::optional{shown(*oldest)} : std::nullopt;
+        }
+        if (has_work(claim, state.records_in_flight)) {
+            state.no_progress_since = shown(
+                (std::max)(owned.progress.stands_since(), claim.figures().attempt_since.get()));
         }
         state.acknowledges = seen.by_number;
         state.waits_for = claim.waits_for_acks() ? handler_wait::acknowledgements

@@ -109,7 +109,9 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::drive() {
 
 // false: there is none any more. One that the end of the claim has cut short is not begun.
 KGROUP_INLINE asio::awaitable<bool> batch_processor::collect() {
+    state_->figures().attempt_since.set({});
     batch_ = co_await claim_.messages().async_collect(limits_);
+    state_->figures().attempt_since.set((clock::time_point::max)());
     attempts_ = 0;
     first_failure_ = nullptr;
     first_began_ = {};
@@ -136,6 +138,7 @@ KGROUP_INLINE asio::awaitable<void> batch_processor::attempt_once() {
     began_ = clock::now();
     state_->figures().attempts.add(1);
     state_->figures().running.set(1);
+    state_->figures().attempt_since.set(began_);
     auto const number = attempts_ + 1;
     attempt const current{number,       number >= options_.retry.attempts, first_failure_,
                           state_.get(), policy_.times_out(began_),         &cancellation_.begin()};
@@ -326,6 +329,7 @@ KGROUP_INLINE void batch_processor::observe(std::exception_ptr failure) {
     auto const took = clock::now() - began_;
     auto& shown = state_->figures();
     shown.running.set(0);
+    shown.attempt_since.set((clock::time_point::max)()); // until the next begins
     shown.handling.add(took);
     shown.attempts_failed.add(failure ? 1 : 0);
     if (state_->observed().hears_handled()) {

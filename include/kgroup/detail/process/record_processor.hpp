@@ -124,6 +124,7 @@ private:
     void settle(task& ended, std::exception_ptr failure, clock::time_point now);
     void observe(task const& ended, std::exception_ptr failure, clock::time_point now);
     void show_figures() noexcept;
+    clock::time_point attempt_since() const noexcept;
     void done(task& finished, clock::time_point now);
     void failed(task& ended, std::exception_ptr failure);
     void hold_off_after(task& ended, std::exception_ptr const& failure);
@@ -170,7 +171,6 @@ private:
     std::uint64_t finished_before_ = 0;
     clock::time_point progress_{};
     bool stalled_ = false;
-    std::size_t letters_ = 0; // dead letters that are under way
     held_letter_watch held_letters_;
     std::optional<clock::time_point> armed_until_; // the driver's wait
     std::atomic<std::size_t> places_{0};           // under the limit, all of them

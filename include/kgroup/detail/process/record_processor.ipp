@@ -121,6 +121,7 @@ KGROUP_INLINE asio::awaitable<void> record_processor::drive() {
             }
         }
     }
+    state_->figures().attempt_since.set({});
     if (!state_->ended()) {
         tell_over();
     }
@@ -194,8 +195,10 @@ KGROUP_INLINE void record_processor::cancel_running() {
     if (std::exchange(cancelled_running_, true)) {
         return;
     }
-    for (auto* running = schedule_.running().front(); running; running = running->place.next) {
-        running->cancellation->cancel();
+    for (auto const* const under_way : {&schedule_.running(), &schedule_.letters()}) {
+        for (auto* running = under_way->front(); running; running = running->place.next) {
+            running->cancellation->cancel();
+        }
     }
 }
 
@@ -281,13 +284,7 @@ KGROUP_INLINE void record_processor::tell_stall(clock::time_point now) {
 
 // The producer tells of the letter and why it is not delivered; the claim, that it waits for one.
 KGROUP_INLINE void record_processor::tell_held_letters(clock::time_point now) {
-    task const* oldest = nullptr;
-    for (auto* running = letters_ != 0 ? schedule_.running().front() : nullptr; running;
-         running = running->place.next) {
-        if (running->given_up && (!oldest || running->letter_began < oldest->letter_began)) {
-            oldest = running;
-        }
-    }
+    auto const* const oldest = schedule_.letters().front();
     switch (held_letters_.look(oldest ? std::optional{oldest->letter_began} : std::nullopt, now)) {
     case held_letter_watch::news::held: {
         auto const trouble = options_.dead_letters->trouble(now - oldest->letter_began);
@@ -368,8 +365,6 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
             failure = nullptr;
             self->return_places();
             self->state_->notify(); // what it held up goes on meanwhile
-            current.letter_began = now;
-            ++self->letters_;
             try {
                 co_await self->options_.dead_letters->send(*current.record, current.given_up,
                                                            current.attempts, current.first_failure);
@@ -380,7 +375,6 @@ KGROUP_INLINE asio::awaitable<void> record_processor::work(std::shared_ptr<recor
                 asio::enable_terminal_cancellation());
             before = self->obstacle_;
             now = clock::now();
-            --self->letters_;
             self->letter_over(current, failure, now);
             if (self->held_letters_.held()) {
                 self->tell_held_letters(now);
@@ -451,6 +445,17 @@ KGROUP_INLINE void record_processor::show_figures() noexcept {
                                     ? 0
                                     : static_cast<double>(schedule_.longest_lane()) /
                                           static_cast<double>(schedule_.size()));
+    shown.attempt_since.set(attempt_since());
+}
+
+// See `claim_figures`.
+KGROUP_INLINE clock::time_point record_processor::attempt_since() const noexcept {
+    if (auto const* const oldest = schedule_.running().front()) {
+        return oldest->time;
+    }
+    auto const waits_outside = hold_off_ || asked_for_place_ || !schedule_.letters().empty() ||
+                               schedule_.waiting_for_retry() != 0;
+    return waits_outside ? (clock::time_point::max)() : clock::time_point{};
 }
 
 KGROUP_INLINE record_processor::obstacle record_processor::find_next() {
@@ -591,7 +596,7 @@ KGROUP_INLINE void record_processor::settle(task& ended, std::exception_ptr fail
     } else {
         done(ended, now);
     }
-    ended.timed_out = ended.given_up != nullptr; // no time is too long for a dead letter
+    ended.timed_out = false;
 }
 
 // An attempt has ended.
@@ -666,8 +671,10 @@ KGROUP_INLINE void record_processor::hold_off_after(task& ended,
 
 KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr failure) {
     if (options_.dead_letters) {
-        ended.given_up = std::move(failure); // the worker goes on with it; it runs as before
-        return copy(ended);                  // for as long as it takes
+        ended.given_up = std::move(failure); // the worker goes on with it
+        ended.letter_began = clock::now();
+        schedule_.begin_letter(ended);
+        return copy(ended); // for as long as it takes
     }
     if (options_.retry.give_up == give_up::skip) {
         auto const [text, code] = words_of(failure);

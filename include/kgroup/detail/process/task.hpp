@@ -29,6 +29,7 @@ struct task {
     std::uint32_t attempts = 0;        // that failed and count
     bool running = false;
     bool has_place = false;  // under the limit
+    bool in_letters = false; // as a dead letter
     bool timed_out = false;  // the attempt that runs was cancelled for it
     bool key_failed = false; // its lane is not known yet
     std::exception_ptr first_failure;

@@ -66,6 +66,13 @@ public:
         return entered;
     }
 
+    /// What runs is no attempt any more: its dead letter is under way.
+    void begin_letter(task& given_up) noexcept {
+        running_.erase(given_up);
+        letters_.push_back(given_up);
+        given_up.in_letters = true;
+    }
+
     /// It runs no more and is done with: the next of its lane is ready.
     void finish(task& finished) noexcept {
         stopped(finished);
@@ -119,19 +126,24 @@ public:
             by_age_.erase(*left);
             --count_;
         }
-        for (auto* left = running_.front(); left; left = left->place.next) {
-            left->lane.reset();
+        for (auto const* const under_way : {&running_, &letters_}) {
+            for (auto* left = under_way->front(); left; left = left->place.next) {
+                left->lane.reset();
+            }
         }
         held_bytes_ = in_lanes_ = parked_lanes_ = 0;
         return dropped;
     }
 
-    /// What runs, in the order in which the attempts began.
+    /// Attempts, in the order in which they began.
     task_list const& running() const noexcept { return running_; }
+    /// Those whose dead letters are under way, in the order in which they were given up.
+    task_list const& letters() const noexcept { return letters_; }
     /// All, in the order in which they were taken.
     tasks_by_age const& by_age() const noexcept { return by_age_; }
 
     std::size_t size() const noexcept { return count_; }
+    /// Attempts and letters.
     std::size_t running_count() const noexcept { return running_count_; }
     /// Of what does not run.
     std::size_t held_bytes() const noexcept { return held_bytes_; }
@@ -171,7 +183,7 @@ private:
     }
     void stopped(task& ended) noexcept {
         ended.running = false;
-        running_.erase(ended);
+        (std::exchange(ended.in_letters, false) ? letters_ : running_).erase(ended);
         --running_count_;
     }
     void pass_lane(task const& from) noexcept {
@@ -187,6 +199,7 @@ private:
     key_lanes lanes_;
     task_list ready_;
     task_list running_;
+    task_list letters_; // run, too, in their way
     tasks_by_age by_age_;
     std::vector<retry> retries_; // a heap
     std::size_t count_ = 0;
