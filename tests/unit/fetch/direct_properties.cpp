@@ -104,6 +104,7 @@ TEST_CASE("direct_properties: what is honoured") {
                                   {"fetch.wait.max.ms", "123"},
                                   {"fetch.min.bytes", "7"},
                                   {"fetch.max.bytes", "2000000"},
+                                  {"fetch.error.backoff.ms", "40"},
                                   {"receive.message.max.bytes", "3000000"},
                                   {"socket.timeout.ms", "5000"},
                                   {"socket.connection.setup.timeout.ms", "2000"},
@@ -120,6 +121,7 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(chosen.fetch_wait_max == 123ms);
     CHECK(chosen.fetch_min_bytes == 7);
     CHECK(chosen.fetch_max_bytes == 2000000);
+    CHECK(chosen.error_backoff == 40ms);
     CHECK(chosen.receive_message_max_bytes == 3000000);
     CHECK(chosen.socket_timeout == 5s);
     CHECK(chosen.connection_setup_timeout == 2s);
@@ -131,6 +133,20 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(chosen.receive_buffer_bytes == 90000);
     CHECK(chosen.address_family == fetcher_settings::family::v4);
     CHECK(settings({{"topic.metadata.refresh.interval.ms", "-1"}}).metadata_refresh_interval > 24h);
+}
+
+TEST_CASE(
+    "direct properties: pauses of a partition go by what was chosen, and are never none") {
+    using namespace std::chrono_literals;
+    auto const plain = settings_of_partition(settings({}));
+    CHECK(plain.shortest_backoff == 100ms);
+    CHECK(plain.longest_backoff == 1s);
+    auto const shorter = settings_of_partition(settings({{"fetch.error.backoff.ms", "40"}}));
+    CHECK(shorter.shortest_backoff == 80ms);
+    CHECK(shorter.longest_backoff == 80ms);
+    auto const none = settings_of_partition(settings({{"fetch.error.backoff.ms", "0"}}));
+    CHECK(none.shortest_backoff == 10ms);
+    CHECK(none.longest_backoff == 10ms);
 }
 
 } // namespace

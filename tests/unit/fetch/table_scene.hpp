@@ -30,8 +30,8 @@ struct table_scene {
     std::shared_ptr<detail::fetch::answer_memory> memory =
         std::make_shared<detail::fetch::answer_memory>(std::size_t{1} << 20);
     detail::fetch::metadata_schedule metadata{std::chrono::minutes{5}};
-    detail::fetch::partition_table partitions{detail::fetch::reset_policy::earliest, memory,
-                                              metadata};
+    detail::fetch::partition_table partitions{
+        {.reset = detail::fetch::reset_policy::earliest}, memory, metadata};
     detail::fetch::known_brokers brokers{""};
     detail::fetch::partition_orders orders;
     std::map<topic_partition, std::shared_ptr<reading_sink>> sinks;

@@ -42,6 +42,7 @@ inline constexpr property_rule property_rules[] = {
     {"fetch.wait.max.ms", property_way::honoured},
     {"fetch.min.bytes", property_way::honoured},
     {"fetch.max.bytes", property_way::honoured},
+    {"fetch.error.backoff.ms", property_way::honoured},
     {"isolation.level", property_way::honoured},
     {"auto.offset.reset", property_way::honoured},
     {"receive.message.max.bytes", property_way::honoured},
@@ -133,7 +134,6 @@ inline constexpr property_rule property_rules[] = {
     {"queued.min.messages", property_way::irrelevant}, // librdkafka's queues stay empty
     {"queued.max.messages.kbytes", property_way::irrelevant},
     {"fetch.queue.backoff.ms", property_way::irrelevant},
-    {"fetch.error.backoff.ms", property_way::irrelevant},
     {"fetch.message.max.bytes", property_way::irrelevant}, // by `buffer_bytes`
     {"max.partition.fetch.bytes", property_way::irrelevant},
     {"consume.callback.max.messages", property_way::irrelevant},
@@ -242,6 +242,7 @@ inline fetcher_settings fetcher_settings_of(rd_kafka_conf_t const* conf, std::si
     } else {
         made.metadata_refresh_interval = std::chrono::hours{24 * 365};
     }
+    made.error_backoff = milliseconds{number("fetch.error.backoff.ms")};
     made.reconnect_backoff = milliseconds{number("reconnect.backoff.ms")};
     made.reconnect_backoff_max = milliseconds{number("reconnect.backoff.max.ms")};
     made.fetch_min_bytes = bytes("fetch.min.bytes");

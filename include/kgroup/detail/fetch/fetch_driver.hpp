@@ -57,7 +57,7 @@ public:
           notice_(std::move(notice)),
           memory_(std::make_shared<answer_memory>(settings_.buffer_bytes)),
           metadata_(settings_.metadata_refresh_interval),
-          partitions_(settings_.reset, memory_, metadata_),
+          partitions_(settings_of_partition(settings_), memory_, metadata_),
           planner_(settings_, memory_, partitions_, metadata_),
           requests_(settings_),
           answers_(memory_, partitions_),

@@ -5,6 +5,7 @@
 #include <kgroup/detail/fetch/fetch_message.hpp>
 #include <kgroup/detail/fetch/partition_fetch.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,7 @@ struct fetcher_settings {
     std::chrono::milliseconds socket_timeout{60'000};
     std::chrono::milliseconds connection_setup_timeout{30'000};
     std::chrono::milliseconds metadata_refresh_interval{300'000};
+    std::chrono::milliseconds error_backoff{500};
     std::chrono::milliseconds reconnect_backoff{100};
     std::chrono::milliseconds reconnect_backoff_max{10'000};
     std::int32_t fetch_min_bytes = 1;
@@ -38,6 +40,18 @@ struct fetcher_settings {
     std::int32_t send_buffer_bytes = 0;    // of a socket; 0: as the system has it
     std::int32_t receive_buffer_bytes = 0; // the same
 };
+
+/// A partition's share of that. Its pauses after errors begin shorter than was chosen, as most
+/// errors are over at once, and grow to twice of it. Where none is wanted there is one all the
+/// same.
+inline fetch_settings settings_of_partition(fetcher_settings const& all) noexcept {
+    constexpr std::chrono::milliseconds first{100};
+    constexpr std::chrono::milliseconds least{10};
+    fetch_settings result{.reset = all.reset};
+    result.longest_backoff = (std::max)(2 * all.error_backoff, least);
+    result.shortest_backoff = (std::min)(first, result.longest_backoff);
+    return result;
+}
 
 /// What is told of brokers; what concerns a partition is told to its sink.
 struct fetcher_notice {

@@ -26,10 +26,11 @@ namespace kgroup::detail::fetch {
 /// answer, and what metadata says. Sees to it that metadata is asked when one of them needs it.
 class partition_table {
 public:
+    /// @param chosen of each partition.
     /// @param metadata outlives it.
-    partition_table(reset_policy reset, std::shared_ptr<answer_memory> memory,
+    partition_table(fetch_settings const& chosen, std::shared_ptr<answer_memory> memory,
                     metadata_schedule& metadata) noexcept
-        : reset_(reset),
+        : settings_(chosen),
           memory_(std::move(memory)),
           metadata_(metadata) {}
 
@@ -178,8 +179,7 @@ private:
     void begin(std::shared_ptr<fetched_partition>& found, topic_partition const& name,
                partition_orders::begin& start) {
         if (!found) {
-            auto added =
-                std::make_shared<fetched_partition>(name, fetch_settings{.reset = reset_}, memory_);
+            auto added = std::make_shared<fetched_partition>(name, settings_, memory_);
             partitions_.emplace(name, added);
             try {
                 turns_.add(*added);
@@ -196,7 +196,7 @@ private:
         }
     }
 
-    reset_policy reset_;
+    fetch_settings settings_;
     std::shared_ptr<answer_memory> memory_;
     metadata_schedule& metadata_;
     fetched_partitions partitions_;
