@@ -135,8 +135,7 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(settings({{"topic.metadata.refresh.interval.ms", "-1"}}).metadata_refresh_interval > 24h);
 }
 
-TEST_CASE(
-    "direct properties: pauses of a partition go by what was chosen, and are never none") {
+TEST_CASE("direct properties: pauses of a partition go by what was chosen, and are never none") {
     using namespace std::chrono_literals;
     auto const plain = settings_of_partition(settings({}));
     CHECK(plain.shortest_backoff == 100ms);
