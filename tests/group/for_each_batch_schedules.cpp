@@ -93,9 +93,9 @@ private:
         auto const me = std::make_shared<attempt_under_way>();
         me->ownership = ownership;
         me->records = batch.size();
-        me->gate = std::make_shared<timer>(executor, detail::clock::time_point::max());
+        me->gate = std::make_shared<timer>(executor, kgroup::detail::clock::time_point::max());
         under_way_.push_back(me);
-        detail::scope_exit const over{[this, me] { under_way_.remove(me); }};
+        kgroup::detail::scope_exit const over{[this, me] { under_way_.remove(me); }};
         if (!chance(4)) {
             std::error_code ec;
             co_await me->gate->async_wait(asio::redirect_error(asio::use_awaitable, ec));

@@ -31,7 +31,7 @@ namespace {
 using namespace kgroup;
 using namespace kgroup::tests;
 
-std::string all_of(health const& judged) {
+std::string all_of(kgroup::health const& judged) {
     std::string all;
     for (auto const& reason : judged.reasons) {
         all += reason + '\n';
@@ -76,8 +76,8 @@ struct judged_group : scripted_group {
         cluster.add_records(
             where, fake_cluster::record{.key = std::string{key}, .value = std::string{key}});
     }
-    health ready() const { return readiness(group->state()); }
-    health live() const { return liveness(group->state()); }
+    kgroup::health ready() const { return readiness(group->state()); }
+    kgroup::health live() const { return liveness(group->state()); }
     /// Second by second, live in each of them.
     void pass_live(std::chrono::seconds length) {
         for (auto second = 0s; second != length; ++second) {
