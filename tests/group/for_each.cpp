@@ -247,6 +247,24 @@ TEST_CASE("for_each repeats what failed when it is time, however much else there
     CHECK(group.cluster.committed(t0) == 5);
 }
 
+TEST_CASE("for_each repeats what failed when it is time, and nothing else is left to do") {
+    for_each_group group;
+    group.options = {.order = order::unordered,
+                     .in_flight = 1,
+                     .retry = {.attempts = 2, .backoff = {.initial = 1s, .jitter = 0}}};
+    group.cluster.add_records(t0, "a", "b");
+    group.run_over({t0});
+    group.fail("a");
+    CHECK(group.calls() == lines{"+a", "!a", "+b"});
+    group.finish("b");
+    CHECK(group.calls() == lines{"-b"});
+    group.advance(1s);
+    CHECK(group.calls() == lines{"+a"});
+    group.finish("a");
+    group.stop();
+    CHECK(group.cluster.committed(t0) == 2);
+}
+
 TEST_CASE("for_each: the random part of a backoff is the same in each run of a test") {
     std::vector<int> waits;
     for (int run = 0; run != 3; ++run) {

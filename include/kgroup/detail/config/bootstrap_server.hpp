@@ -32,9 +32,9 @@ struct bootstrap_server {
 
 /// Whether two texts are the same but for the case of ASCII's letters.
 inline bool is_same_word(std::string_view one, std::string_view other) noexcept {
-    auto const small = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
     return std::equal(one.begin(), one.end(), other.begin(), other.end(),
-                      [&](char a, char b) { return small(a) == small(b); });
+                      [&](char a, char b) { return lower(a) == lower(b); });
 }
 
 class bootstrap_server_reader {

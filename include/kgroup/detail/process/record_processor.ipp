@@ -800,13 +800,17 @@ KGROUP_INLINE attempt record_processor::attempt_at(task const& started, worker& 
 }
 
 // Whether there is something to do that a worker does not do: it has taken one record for the one
-// that is done, but more may start where a bound has opened.
+// that is done, but more may start where a bound has opened. And nobody waits for the next retry
+// but the driver, which began to wait for something else while all places were taken.
 KGROUP_INLINE bool record_processor::concerns_driver(obstacle before) const noexcept {
     auto const opened =
         obstacle_ == obstacle::none && (before == obstacle::held_bytes ||
                                         before == obstacle::replay || before == obstacle::held_off);
-    return opened || stalled_ || obstacle_ == obstacle::turn || obstacle_ == obstacle::ending ||
-           state_->ended();
+    auto const retry =
+        schedule_.running_count() < options_.in_flight ? schedule_.next_due() : std::nullopt;
+    auto const waits_too_long = retry && (!armed_until_ || *retry < *armed_until_);
+    return opened || waits_too_long || stalled_ || obstacle_ == obstacle::turn ||
+           obstacle_ == obstacle::ending || state_->ended();
 }
 
 KGROUP_INLINE void record_processor::report(event_kind kind, severity level, std::error_code error,
