@@ -728,9 +728,6 @@ KGROUP_INLINE void record_processor::retry(task& ended, clock::time_point due) {
     if (ended.sequence < block_begin_) {
         copy(ended);
     }
-    if (!armed_until_ || due < *armed_until_) {
-        state_->notify(); // the driver waits for longer
-    }
 }
 
 KGROUP_INLINE void record_processor::acknowledge(task& finished, clock::time_point now) {
@@ -801,7 +798,8 @@ KGROUP_INLINE attempt record_processor::attempt_at(task const& started, worker& 
 
 // Whether there is something to do that a worker does not do: it has taken one record for the one
 // that is done, but more may start where a bound has opened. And nobody waits for the next retry
-// but the driver, which began to wait for something else while all places were taken.
+// but the driver, which may wait for something later: for what came before that retry, or because
+// all places were taken then.
 KGROUP_INLINE bool record_processor::concerns_driver(obstacle before) const noexcept {
     auto const opened =
         obstacle_ == obstacle::none && (before == obstacle::held_bytes ||
