@@ -24,18 +24,13 @@ struct clock {
     }
 
     /// The end of a time that begins now, however long that is.
-    static time_point after(std::chrono::nanoseconds limit) noexcept {
-        auto const begin = now();
-        return limit < (time_point::max)() - begin
-                   ? std::chrono::time_point_cast<duration>(begin + limit)
-                   : (time_point::max)();
-    }
+    static time_point after(std::chrono::nanoseconds limit) noexcept { return after(now(), limit); }
 
     /// So long after another time; the last there is, where that is further than any.
-    static time_point after(time_point begin, std::chrono::milliseconds limit) noexcept {
-        auto const left = (time_point::max)() - begin;
-        return limit < std::chrono::duration_cast<std::chrono::milliseconds>(left)
-                   ? begin + limit
+    template <typename Limit>
+    static time_point after(time_point begin, Limit limit) noexcept {
+        return limit < std::chrono::duration_cast<Limit>((time_point::max)() - begin)
+                   ? std::chrono::time_point_cast<duration>(begin + limit)
                    : (time_point::max)();
     }
 

@@ -21,7 +21,7 @@ public:
     };
 
     /// @param ready `ready(known_broker const&)`: a request may be sent on its `control` lane.
-    /// @return nullopt: nobody, for now.
+    /// @return nullopt: nobody can be asked at this time.
     template <typename Ready>
     std::optional<candidate> next(known_brokers& brokers, time_point now, Ready ready) {
         auto const count = brokers.size();

@@ -502,6 +502,16 @@ private:
         not_before_ = now + (std::min)(delay, settings_.longest_backoff);
         return {.take = false, .refresh = false, .event = event};
     }
+    /// From an error of the broker's. It is told once in a row, if it is to be told.
+    fetch_reaction back_off_from(std::int16_t code, bool tells, time_point now) noexcept {
+        auto result = back_off(now, std::nullopt);
+        if (tells && told_ != code) {
+            told_ = code;
+            result.event = fetch_event{
+                .type = fetch_event::kind::broker_error, .from = position_, .code = code};
+        }
+        return result;
+    }
     /// The position moves: at once, but not a second time before something was fetched.
     void slow_down(time_point now) noexcept {
         if (std::exchange(moved_, true)) {
@@ -531,14 +541,8 @@ private:
         if (state_ == state::confirming_range) { // the whole of it again, when it is over
             state_ = state::fetching;
         }
-        bool const tells = rule.tell && told_ != code;
-        auto result = back_off(now, std::nullopt);
+        auto result = back_off_from(code, rule.tell, now);
         result.refresh = rule.refresh;
-        if (tells) {
-            told_ = code;
-            result.event = fetch_event{
-                .type = fetch_event::kind::broker_error, .from = position_, .code = code};
-        }
         return result;
     }
     fetch_reaction end(fetch_event event) noexcept {
@@ -565,14 +569,7 @@ private:
     fetch_reaction not_believed(time_point now) noexcept {
         constexpr std::int16_t code = 1;
         state_ = state::fetching;
-        bool const tells = failures_ != 0 && told_ != code;
-        auto result = back_off(now, std::nullopt);
-        if (tells) {
-            told_ = code;
-            result.event = fetch_event{
-                .type = fetch_event::kind::broker_error, .from = position_, .code = code};
-        }
-        return result;
+        return back_off_from(code, failures_ != 0, now);
     }
     /// The position is outside of the log, for certain.
     fetch_reaction reset(time_point now) noexcept {

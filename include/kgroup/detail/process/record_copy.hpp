@@ -13,6 +13,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,10 +35,10 @@ public:
         std::unique_ptr<record_copy, deletion> made{copy};
         auto const& record = *record_access::of(original);
         auto const& owner = record.block->from();
-        owner.headers(record.native,
-                      [&](std::string_view name, std::optional<std::string_view> content) {
-                          made->add_header(name, content);
-                      });
+        owner.headers(
+            record.native, [&](std::string_view name, std::optional<std::string_view> content) {
+                made->headers_.push_back({std::string{name}, std::optional<std::string>{content}});
+            });
         made->timestamp_ = owner.timestamp(record.native);
         return made.release()->fill(record, key, value); // it goes with the last hold
     }
@@ -75,14 +76,6 @@ private:
 
     record_copy() = default;
     ~record_copy() = default;
-
-    void add_header(std::string_view name, std::optional<std::string_view> value) {
-        auto& added = headers_.emplace_back();
-        added.name = name;
-        if (value) {
-            added.value.emplace(*value);
-        }
-    }
 
     message fill(record const& original, std::string_view key, std::string_view value) noexcept {
         auto* const bytes = reinterpret_cast<char*>(this + 1);
