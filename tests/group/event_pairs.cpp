@@ -7,17 +7,14 @@
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/random_script.hpp>
 #include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <initializer_list>
-#include <iterator>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -85,9 +82,9 @@ private:
 
 /// A member under a script of chance: every fault that the fake can play, rebalances of every kind,
 /// handlers that wait and return.
-class fault_schedule {
+class fault_schedule : random_script {
 public:
-    explicit fault_schedule(std::uint32_t seed) : random_(seed), seed_(seed) {
+    explicit fault_schedule(std::uint32_t seed) : random_script(seed), seed_(seed) {
         auto& settings = group_.settings;
         settings.initial_offset = pick({offset_reset::earliest, offset_reset::latest});
         settings.auto_commit_interval = pick({1000ms, 5000ms, 0ms});
@@ -318,14 +315,6 @@ private:
         }
     }
 
-    std::size_t below(std::size_t end) { return random_() % end; }
-    bool chance(std::size_t one_in) { return below(one_in) == 0; }
-    template <typename T>
-    T pick(std::initializer_list<T> from) {
-        return *std::next(from.begin(), static_cast<std::ptrdiff_t>(below(from.size())));
-    }
-
-    std::minstd_rand random_;
     std::uint32_t seed_;
     health health_;
     bool cooperative_ = false;
@@ -336,10 +325,8 @@ private:
 
 } // namespace
 
-// KGROUP_TEST_SCHEDULES: how many; for a long run by hand.
 TEST_CASE("what begins ends, and nothing ends that has not begun, under random faults") {
-    auto const* const given = std::getenv("KGROUP_TEST_SCHEDULES");
-    auto const count = given ? static_cast<std::uint32_t>(std::stoul(given)) : 150u;
+    auto const count = count_of_scripts(150);
     for (std::uint32_t seed = 1; seed <= count; ++seed) {
         fault_schedule{seed}.run();
     }

@@ -9,15 +9,15 @@
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/given_up_records.hpp>
+#include <support/random_script.hpp>
 #include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <list>
 #include <map>
 #include <memory>
-#include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -33,9 +33,9 @@ using namespace kgroup;
 using namespace kgroup::tests;
 
 /// `for_each_batch` under a script of chance. What it promises is checked at each step.
-class batch_schedule {
+class batch_schedule : random_script {
 public:
-    explicit batch_schedule(std::uint32_t seed) : random_(seed), seed_(seed) {
+    explicit batch_schedule(std::uint32_t seed) : random_script(seed), seed_(seed) {
         limits_ = {.records = 1 + below(6), .within = chance(2) ? 50ms : 0ms};
         options_.limit = chance(3) ? &limit_ : nullptr;
         options_.retry = {.attempts = 1 + static_cast<std::uint32_t>(below(4)),
@@ -212,17 +212,8 @@ private:
         }
     }
     bool was_given_up(topic_partition const& where, std::int64_t offset) {
-        for (; events_seen_ != group_.events.size(); ++events_seen_) {
-            auto const& told = group_.events[events_seen_];
-            if (told.kind == event_kind::record_skipped) {
-                given_up_[*told.where].insert(std::stoll(told.text.substr(told.text.find(' '))));
-            }
-        }
-        for (; letters_seen_ != letters_.sent().size(); ++letters_seen_) {
-            auto const& written = letters_.sent()[letters_seen_].record;
-            given_up_[{written.topic, written.partition}].insert(written.offset);
-        }
-        return given_up_[where].contains(offset);
+        given_up_.look(group_.events, letters_);
+        return given_up_.contains(where, offset);
     }
 
     // In the end everything is done.
@@ -266,13 +257,6 @@ private:
         group_.settle();
     }
 
-    std::size_t below(std::size_t end) { return random_() % end; }
-    bool chance(std::size_t one_in) { return below(one_in) == 0; }
-    topic_partition pick(std::initializer_list<topic_partition> from) {
-        return *std::next(from.begin(), static_cast<std::ptrdiff_t>(below(from.size())));
-    }
-
-    std::minstd_rand random_;
     std::uint32_t seed_;
     limit limit_{2};
     testing::fake_dead_letters letters_;
@@ -282,9 +266,7 @@ private:
     std::map<int, std::int64_t> begun_last_;
     std::vector<begun_attempt> begun_;
     std::map<topic_partition, std::set<std::int64_t>> done_;
-    std::map<topic_partition, std::set<std::int64_t>> given_up_;
-    std::size_t events_seen_ = 0;
-    std::size_t letters_seen_ = 0;
+    given_up_records given_up_;
     int ownerships_ = 0;
     bool owned_ = false;
     scripted_group group_; // goes first
@@ -292,10 +274,8 @@ private:
 
 } // namespace
 
-// KGROUP_TEST_SCHEDULES: how many; for a long run by hand.
 TEST_CASE("for_each_batch keeps its promises under random schedules") {
-    auto const* const given = std::getenv("KGROUP_TEST_SCHEDULES");
-    auto const count = given ? static_cast<std::uint32_t>(std::stoul(given)) : 500u;
+    auto const count = count_of_scripts(500);
     for (std::uint32_t seed = 1; seed <= count; ++seed) {
         batch_schedule{seed}.run();
     }

@@ -9,15 +9,15 @@
 #include <asio/use_awaitable.hpp>
 
 #include <doctest/doctest.h>
+#include <support/given_up_records.hpp>
+#include <support/random_script.hpp>
 #include <support/scripted_group.hpp>
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <list>
 #include <map>
 #include <memory>
-#include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -31,9 +31,9 @@ namespace {
 
 /// `for_each` under a script of chance: records, ends of attempts of every kind, rebalances, pauses
 /// and time. What it promises is checked at each step.
-class for_each_schedule {
+class for_each_schedule : random_script {
 public:
-    explicit for_each_schedule(std::uint32_t seed) : random_(seed), seed_(seed) {
+    explicit for_each_schedule(std::uint32_t seed) : random_script(seed), seed_(seed) {
         options_.order =
             pick({order::by_partition, order::by_key, order::by_key, order::unordered});
         options_.in_flight = 1 + below(6);
@@ -224,22 +224,13 @@ private:
         for (auto const& where : {t0, t1, t2}) {
             auto const committed = group_.cluster.committed(where).value_or(0);
             for (std::int64_t offset = 0; offset < committed; ++offset) {
-                REQUIRE((done_[where].contains(offset) || was_skipped(where, offset)));
+                REQUIRE((done_[where].contains(offset) || was_given_up(where, offset)));
             }
         }
     }
-    bool was_skipped(topic_partition const& where, std::int64_t offset) {
-        for (; events_seen_ != group_.events.size(); ++events_seen_) {
-            auto const& told = group_.events[events_seen_];
-            if (told.kind == event_kind::record_skipped) {
-                skipped_[*told.where].insert(std::stoll(told.text.substr(told.text.find(' '))));
-            }
-        }
-        for (; letters_seen_ != letters_.sent().size(); ++letters_seen_) {
-            auto const& written = letters_.sent()[letters_seen_].record;
-            skipped_[{written.topic, written.partition}].insert(written.offset);
-        }
-        return skipped_[where].contains(offset);
+    bool was_given_up(topic_partition const& where, std::int64_t offset) {
+        given_up_.look(group_.events, letters_);
+        return given_up_.contains(where, offset);
     }
 
     // In the end everything is done.
@@ -280,7 +271,7 @@ private:
     bool all_done() {
         for (auto const& where : {t0, t1, t2}) {
             for (std::int64_t offset = 0; offset != group_.cluster.log_end(where); ++offset) {
-                if (!done_[where].contains(offset) && !was_skipped(where, offset)) {
+                if (!done_[where].contains(offset) && !was_given_up(where, offset)) {
                     return false;
                 }
             }
@@ -288,14 +279,6 @@ private:
         return under_way_.empty();
     }
 
-    std::size_t below(std::size_t end) { return random_() % end; }
-    bool chance(std::size_t one_in) { return below(one_in) == 0; }
-    template <typename T>
-    T pick(std::initializer_list<T> from) {
-        return *std::next(from.begin(), static_cast<std::ptrdiff_t>(below(from.size())));
-    }
-
-    std::minstd_rand random_;
     std::uint32_t seed_;
     limit limit_{3};
     testing::fake_dead_letters letters_;
@@ -303,9 +286,7 @@ private:
     std::list<std::shared_ptr<attempt_under_way>> under_way_;
     std::map<std::pair<int, std::string>, std::int64_t> begun_last_;
     std::map<topic_partition, std::set<std::int64_t>> done_;
-    std::map<topic_partition, std::set<std::int64_t>> skipped_;
-    std::size_t events_seen_ = 0;
-    std::size_t letters_seen_ = 0;
+    given_up_records given_up_;
     int ownerships_ = 0;
     bool owned_ = false;
     scripted_group group_; // goes first
@@ -313,10 +294,8 @@ private:
 
 } // namespace
 
-// KGROUP_TEST_SCHEDULES: how many; for a long run by hand.
 TEST_CASE("for_each keeps its promises under random schedules") {
-    auto const* const given = std::getenv("KGROUP_TEST_SCHEDULES");
-    auto const count = given ? static_cast<std::uint32_t>(std::stoul(given)) : 1000u;
+    auto const count = count_of_scripts(1000);
     for (std::uint32_t seed = 1; seed <= count; ++seed) {
         for_each_schedule{seed}.run();
     }

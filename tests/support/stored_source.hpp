@@ -5,13 +5,22 @@
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/claim/record_writer.hpp>
 #include <kgroup/message.hpp>
+#include <kgroup/message_channel.hpp>
+#include <kgroup/offset_tracker.hpp>
+#include <kgroup/topic_partition.hpp>
+
+#include <asio/io_context.hpp>
+
+#include <doctest/doctest.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kgroup::tests {
@@ -74,6 +83,29 @@ private:
     std::vector<stored>& records_;
     std::size_t at_a_time_;
     std::size_t next_ = 0;
+};
+
+/// One partition, "orders" 3, with these records, and its channel.
+struct stored_partition {
+    explicit stored_partition(std::vector<stored> given)
+        : records(std::move(given)),
+          state(std::make_shared<detail::partition_state>(
+              topic_partition{"orders", 3}, context.get_executor(), tracked_offset{},
+              std::weak_ptr<detail::claim_observer>{})) {
+        state->start(std::make_shared<stored_source>(records), 0);
+        channel.emplace(*state, 1 << 20);
+    }
+
+    message take() {
+        auto taken = channel->try_receive();
+        REQUIRE(taken);
+        return std::move(*taken);
+    }
+
+    asio::io_context context;
+    std::vector<stored> records;
+    std::shared_ptr<detail::partition_state> state;
+    std::optional<message_channel> channel;
 };
 
 } // namespace kgroup::tests

@@ -43,28 +43,7 @@ using kgroup::tests::stored_source;
 
 namespace {
 
-/// One partition, "orders" 3, and its channel.
-struct fixture {
-    explicit fixture(std::vector<stored> given)
-        : records(std::move(given)),
-          state(std::make_shared<partition_state>(
-              kgroup::topic_partition{"orders", 3}, context.get_executor(),
-              kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{})) {
-        state->start(std::make_shared<stored_source>(records), 0);
-        channel.emplace(*state, 1 << 20);
-    }
-
-    message take() {
-        auto taken = channel->try_receive();
-        REQUIRE(taken);
-        return std::move(*taken);
-    }
-
-    asio::io_context context;
-    std::vector<stored> records;
-    std::shared_ptr<partition_state> state;
-    std::optional<kgroup::message_channel> channel;
-};
+using fixture = kgroup::tests::stored_partition;
 
 } // namespace
 

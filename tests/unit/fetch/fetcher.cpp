@@ -654,11 +654,7 @@ TEST_CASE("fetcher: a broker that is away is tried again, and the others are ask
         scene.append("t", i, 2);
         scene.start("t", static_cast<std::int32_t>(i));
     }
-    auto const all_have = [&](std::size_t records) {
-        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
-                           [records](auto const& one) { return one.second->count() == records; });
-    };
-    REQUIRE(scene.until([&] { return all_have(2); }));
+    REQUIRE(scene.until([&] { return scene.all_have(2); }));
     scene.cluster.brokers[0].go_down(); // which is also the one of the configuration
     scene.pass(5s);
     CHECK(scene.count(notice::disconnected) + scene.count(notice::unreachable) >= 1);
@@ -671,7 +667,7 @@ TEST_CASE("fetcher: a broker that is away is tried again, and the others are ask
     for (std::size_t i = 0; i != 3; ++i) {
         scene.append("t", i, 2);
     }
-    REQUIRE(scene.until([&] { return all_have(4); }, 20s));
+    REQUIRE(scene.until([&] { return scene.all_have(4); }, 20s));
     for (auto& broker : scene.cluster.brokers) {
         broker.go_down();
     }
@@ -682,7 +678,7 @@ TEST_CASE("fetcher: a broker that is away is tried again, and the others are ask
     for (std::size_t i = 0; i != 3; ++i) {
         scene.append("t", i, 2);
     }
-    REQUIRE(scene.until([&] { return all_have(6); }, 30s));
+    REQUIRE(scene.until([&] { return scene.all_have(6); }, 30s));
     for (auto const& [name, sink] : scene.sinks) {
         CHECK(sink->disorder == 0);
     }
@@ -696,11 +692,7 @@ TEST_CASE("fetcher: a broker that metadata does not name any more is left, and f
         scene.append("t", i, 2);
         scene.start("t", static_cast<std::int32_t>(i));
     }
-    auto const all_have = [&](std::size_t records) {
-        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
-                           [records](auto const& one) { return one.second->count() == records; });
-    };
-    REQUIRE(scene.until([&] { return all_have(2); }));
+    REQUIRE(scene.until([&] { return scene.all_have(2); }));
     auto& leaving = scene.cluster.brokers[2];
     leaving.listed = false;
     scene.cluster.partition("t", 2).leader = 1;
@@ -729,11 +721,7 @@ TEST_CASE("fetcher: a broker that says itself that it moved is left, and found w
         scene.append("t", i, 2);
         scene.start("t", static_cast<std::int32_t>(i));
     }
-    auto const all_have = [&](std::size_t records) {
-        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
-                           [records](auto const& one) { return one.second->count() == records; });
-    };
-    REQUIRE(scene.until([&] { return all_have(2); }));
+    REQUIRE(scene.until([&] { return scene.all_have(2); }));
     REQUIRE(scene.until([&] { return scene.cluster.count(api::metadata) >= 3; }));
     auto const asked = scene.cluster.requests(api::metadata).back().broker;
     auto const& moved = scene.cluster.brokers.at(static_cast<std::size_t>(asked));
@@ -743,7 +731,7 @@ TEST_CASE("fetcher: a broker that says itself that it moved is left, and found w
     for (std::size_t i = 0; i != 2; ++i) {
         scene.append("t", i, 2);
     }
-    REQUIRE(scene.until([&] { return all_have(4); }));
+    REQUIRE(scene.until([&] { return scene.all_have(4); }));
     for (auto const& [name, sink] : scene.sinks) {
         CHECK(sink->disorder == 0);
     }

@@ -111,6 +111,11 @@ public:
         }
     }
 
+    /// Whether so many records of each partition came.
+    bool all_have(std::size_t records) const {
+        return std::all_of(sinks.begin(), sinks.end(),
+                           [records](auto const& one) { return one.second->count() == records; });
+    }
     std::size_t count(detail::fetch::fetch_event::kind type) const {
         std::size_t result = 0;
         for (auto const& [name, sink] : sinks) {

@@ -27,26 +27,7 @@ using kgroup::message_channel;
 using kgroup::detail::partition_state;
 using kgroup::detail::record_access;
 using kgroup::detail::record_copy;
-using kgroup::tests::stored;
-using kgroup::tests::stored_source;
-
-/// One partition, "orders" 3, with these records.
-struct partition {
-    explicit partition(std::vector<stored> given)
-        : records(std::move(given)),
-          state(std::make_shared<partition_state>(
-              kgroup::topic_partition{"orders", 3}, context.get_executor(),
-              kgroup::tracked_offset{}, std::weak_ptr<kgroup::detail::claim_observer>{})) {
-        state->start(std::make_shared<stored_source>(records), 0);
-        channel.emplace(*state, 1 << 20);
-    }
-    message take() { return *channel->try_receive(); }
-
-    asio::io_context context;
-    std::vector<stored> records;
-    std::shared_ptr<partition_state> state;
-    std::optional<message_channel> channel;
-};
+using partition = kgroup::tests::stored_partition;
 
 std::vector<std::pair<std::string, std::optional<std::string>>> headers_of(message const& from) {
     std::vector<std::pair<std::string, std::optional<std::string>>> result;
