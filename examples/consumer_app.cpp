@@ -28,7 +28,7 @@ int main(int argc, char** argv) try {
         return 2;
     }
     return kgroup::consumer_app{kgroup::load_app_config(argv[1]), printer{}}.run();
-} catch (std::exception const& e) {
-    std::cerr << e.what() << '\n';
+} catch (std::exception const& error) {
+    std::cerr << error.what() << '\n';
     return 1;
 }

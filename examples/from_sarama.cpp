@@ -69,7 +69,7 @@ int main(int argc, char** argv) try {
         }
     });
     context.run();
-} catch (std::exception const& e) {
-    std::cerr << e.what() << '\n';
+} catch (std::exception const& error) {
+    std::cerr << error.what() << '\n';
     return 1;
 }

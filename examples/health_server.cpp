@@ -30,7 +30,7 @@ int main(int argc, char** argv) try {
     health_server const health{app, "127.0.0.1", std::stoi(argv[2])};
     std::cout << "http://127.0.0.1:" << health.port() << std::endl;
     return app.run();
-} catch (std::exception const& e) {
-    std::cerr << e.what() << '\n';
+} catch (std::exception const& error) {
+    std::cerr << error.what() << '\n';
     return 1;
 }

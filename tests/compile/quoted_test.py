@@ -39,6 +39,10 @@ class QuotedPrograms(unittest.TestCase):
         whole = (TOP / "examples" / "minimal.cpp").read_text()
         self.assertEqual(words(first), words(whole[whole.index("#include"):]))
 
+    def test_the_list_of_examples_names_each(self):
+        listed = re.findall(r"^\d+\. \[\w+\]\((\w+\.cpp)\)", (TOP / "examples" / "README.md").read_text(), re.MULTILINE)
+        self.assertEqual(sorted(path.name for path in (TOP / "examples").glob("*.cpp")), sorted(listed))
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv)

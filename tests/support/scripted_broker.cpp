@@ -381,6 +381,13 @@ asio::awaitable<void> scripted_broker::answer(peer& with, scripted_request reque
         auto const piece = std::string_view{frame}.substr(sent, fault.piece);
         co_await asio::async_write(with.socket, asio::buffer(piece), asio::use_awaitable);
         sent += piece.size();
+        for (auto const end = detail::clock::now() + fault.pause;
+             fault.pause > 0ms && detail::clock::now() < end && !with.ended;) {
+            co_await wait_until(end);
+        }
+        if (with.ended) {
+            co_return;
+        }
     }
     switch (fault.then) {
     case after::go_on:

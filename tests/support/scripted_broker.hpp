@@ -78,6 +78,7 @@ struct scripted_fault {
     std::function<void(std::vector<scripted_part>&)> parts{}; // changes what a Fetch brings
     std::size_t only_first = (std::numeric_limits<std::size_t>::max)(); // bytes of the frame
     std::size_t piece = (std::numeric_limits<std::size_t>::max)();      // bytes sent at a time
+    std::chrono::milliseconds pause{0};                                 // behind each piece
     bool at_once = false; // a Fetch that waits for nothing
     enum class after { go_on, close, half_close, silence } then = after::go_on;
 };

@@ -2,6 +2,7 @@
 
 #include <kgroup/detail/fetch/connection.hpp>
 #include <kgroup/detail/fetch/metadata_message.hpp>
+#include <kgroup/detail/fetch/wire_writer.hpp>
 #include <kgroup/testing/clock.hpp>
 
 #include <asio/buffer.hpp>
@@ -95,6 +96,16 @@ struct scene {
         return correlation;
     }
 };
+
+// What it says is not read here.
+std::string large_answer(std::int32_t size, std::int32_t correlation) {
+    std::string frame;
+    wire_writer out{frame};
+    out.int32(size);
+    out.int32(correlation);
+    frame.resize(static_cast<std::size_t>(size) + 4);
+    return frame;
+}
 
 TEST_CASE("connection: each address of a name is tried, until one answers") {
     scene s;
@@ -253,6 +264,38 @@ TEST_CASE("connection: a deadline fires only after a read that found nothing") {
     REQUIRE(s.tested->closed());
     CHECK(s.tested->end().type == notice::no_answer);
     CHECK(s.tested->end().was_ready);
+}
+
+TEST_CASE("connection: an answer that comes slowly is waited for, one that trickles is given up") {
+    struct outcome {
+        bool answered;
+        std::chrono::milliseconds after;
+    };
+    auto const ask = [](std::size_t bytes_a_second) {
+        scene s; // answers are due after 10 s
+        s.open("127.0.0.1");
+        REQUIRE(s.until([&] { return s.tested->ready(); }));
+        s.cluster.on_request = [&](auto const&) {
+            return std::optional{scripted_fault{
+                .sent_instead = large_answer(1'000'000, 2), .piece = bytes_a_second, .pause = 1s}};
+        };
+        s.ask();
+        auto time = 0ms;
+        while (s.answers.empty() && !s.tested->closed() && time < 1000s) {
+            s.step();
+            s.context.restart();
+            s.context.run_one_for(200us); // the kernel's own time
+            kgroup::testing::advance(s.context, 100ms);
+            time += 100ms;
+        }
+        return outcome{!s.answers.empty(), time};
+    };
+    auto const slow = ask(30'000);
+    CHECK(slow.answered);
+    CHECK(slow.after >= 30s);
+    auto const trickling = ask(100);
+    CHECK_FALSE(trickling.answered);
+    CHECK(trickling.after <= 25s);
 }
 
 TEST_CASE("connection: a broker that says nothing is given up after the time for the set-up") {

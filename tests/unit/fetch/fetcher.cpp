@@ -315,6 +315,25 @@ TEST_CASE("fetcher: the errors of one partition neither spin nor hold up others"
     }
 }
 
+TEST_CASE("fetcher: a partition with an error is asked as often as fetch.error.backoff.ms says") {
+    auto const fetches = [](std::chrono::milliseconds backoff) {
+        fetcher_scene scene;
+        scene.settings.error_backoff = backoff;
+        scene.cluster.make_topic("t", 1);
+        scene.cluster.partition("t", 0).error = 56; // KAFKA_STORAGE_ERROR
+        scene.start("t");
+        scene.pass(10s);
+        return scene.cluster.count(api::fetch);
+    };
+    // Pauses begin with 100 ms or less, and grow to twice the property.
+    auto const often = fetches(50ms);
+    CHECK(often >= 50);
+    CHECK(often <= 110);
+    auto const rarely = fetches(2s);
+    CHECK(rarely >= 4);
+    CHECK(rarely <= 8);
+}
+
 TEST_CASE("fetcher: all idle, a broker is asked as often as polls end") {
     fetcher_scene scene{2};
     scene.cluster.make_topic("t", 8);

@@ -385,17 +385,13 @@ private:
                      "the connection ended");
                 return;
             }
-            late = false;
             if (answer_) {
                 answer_->buffer().grow(count);
             } else {
                 head_size_ += count;
             }
-            if (!expected_.empty()) { // who sends is alive
-                auto& limit = expected_.front().deadline;
-                limit = (std::max)(limit, now + answer_time());
-            }
-            take_answers(memory, on_answer);
+            heed(count, std::exchange(late, false), now);
+            take_answers(now, memory, on_answer);
             if (!talks()) {
                 return;
             }
@@ -406,6 +402,22 @@ private:
         }
         event_->notify();
     }
+    /// Who sends is alive, and gets more time for a large answer; but not one who sends so slowly
+    /// that it would never be whole. An answer may also be late because the executor was busy.
+    void heed(std::size_t count, bool late, time_point now) noexcept {
+        constexpr std::size_t least_progress = std::size_t{64} << 10;
+        progress_ += count;
+        if (progress_ >= least_progress || (late && !std::exchange(spared_, true))) {
+            prolong(now);
+        }
+    }
+    void prolong(time_point now) noexcept {
+        progress_ = 0;
+        if (!expected_.empty()) {
+            auto& limit = expected_.front().deadline;
+            limit = (std::max)(limit, now + answer_time());
+        }
+    }
     void wait_for_bytes() {
         if (!is_pending(reading_)) {
             begin(&connection::reading_, [&](auto done) {
@@ -415,8 +427,8 @@ private:
     }
 
     template <typename OnAnswer>
-    void take_answers(answer_memory& memory, OnAnswer& on_answer) {
-        if (answer_ && !finish_answer(on_answer)) {
+    void take_answers(time_point now, answer_memory& memory, OnAnswer& on_answer) {
+        if (answer_ && !finish_answer(now, on_answer)) {
             return;
         }
         std::size_t begin = 0;
@@ -452,7 +464,7 @@ private:
             std::memcpy(answer_->buffer().free_begin(), head.data() + 4, here);
             answer_->buffer().grow(here);
             begin += 4 + here;
-            finish_answer(on_answer);
+            finish_answer(now, on_answer);
         }
         if (begin != 0 && talks()) {
             head_size_ -= begin;
@@ -461,7 +473,7 @@ private:
     }
     /// false: it is not whole yet.
     template <typename OnAnswer>
-    bool finish_answer(OnAnswer& on_answer) {
+    bool finish_answer(time_point now, OnAnswer& on_answer) {
         if (answer_->buffer().size() != answer_size_) {
             return false;
         }
@@ -473,6 +485,8 @@ private:
             return true;
         }
         expected_.pop_front();
+        spared_ = false;
+        prolong(now); // the next one has waited for this one
         if (question.key == api::api_versions) {
             on_versions(question, answer->view());
         } else {
@@ -503,6 +517,8 @@ private:
     std::size_t head_size_ = 0;
     std::shared_ptr<answer_bytes> answer_; // that is being read
     std::size_t answer_size_ = 0;
+    std::size_t progress_ = 0; // bytes that came since the deadline was set
+    bool spared_ = false;      // the answer was late, and was given more time for that
     ending ending_;
 };
 
