@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <kgroup/detail/group/error_table.hpp>
+#include <kgroup/detail/events/error_table.hpp>
 #include <kgroup/error_effect.hpp>
 #include <kgroup/kafka_errc.hpp>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <kgroup/config.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/duration_histogram.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/topic_partition.hpp>

@@ -2,9 +2,9 @@
 
 // A claim that is handed over to librdkafka, as the client does it.
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/fetch/direct_client.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/message_channel.hpp>
@@ -70,10 +70,10 @@ struct scene {
     }
     void poll() {
         while (auto next = client->poll()) {
-            if (auto* const rebalance = std::get_if<kgroup::client_rebalance>(&*next)) {
+            if (auto* const rebalance = std::get_if<kgroup::detail::client_rebalance>(&*next)) {
                 owned = std::holds_alternative<session_machine::assigned>(rebalance->change);
             }
-            auto* const notice = std::get_if<kgroup::client_notice>(&*next);
+            auto* const notice = std::get_if<kgroup::detail::client_notice>(&*next);
             handed_over += notice && notice->event.kind == event_kind::handed_over;
         }
     }

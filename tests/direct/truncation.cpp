@@ -3,8 +3,8 @@
 // A group whose log is cut off by an election and written anew. Membership and commits are those of
 // an embedded cluster, which elects no such leader; records come from scripted brokers.
 
-#include <kgroup/client.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/fetch/direct_client.hpp>
 #include <kgroup/detail/group/group_driver.hpp>
 #include <kgroup/error.hpp>
@@ -50,13 +50,14 @@ using texts = std::vector<std::string>;
 class scripted_client : public kgroup::detail::fetch::direct_client {
 public:
     static inline std::string fetch_from;
-    static inline std::vector<kgroup::offset_commit> commits;
+    static inline std::vector<kgroup::detail::offset_commit> commits;
 
     explicit scripted_client(kgroup::config const& given) : direct_client(given, fetch_from) {}
 
-    std::optional<kgroup::client_event> poll() {
+    std::optional<kgroup::detail::client_event> poll() {
         auto next = direct_client::poll();
-        if (auto* const found = next ? std::get_if<kgroup::client_offsets>(&*next) : nullptr) {
+        if (auto* const found =
+                next ? std::get_if<kgroup::detail::client_offsets>(&*next) : nullptr) {
             for (auto& each : found->offsets) {
                 if (!commits.empty() && commits.back().offset == each.offset) {
                     each.leader_epoch = commits.back().leader_epoch;
@@ -65,7 +66,7 @@ public:
         }
         return next;
     }
-    void commit(std::uint64_t id, std::vector<kgroup::offset_commit> const& offsets) {
+    void commit(std::uint64_t id, std::vector<kgroup::detail::offset_commit> const& offsets) {
         commits.insert(commits.end(), offsets.begin(), offsets.end());
         direct_client::commit(id, offsets);
     }

@@ -100,18 +100,18 @@ public:
     void start(std::function<void()> const& notify) {
         with_memory([&] { client_.start(notify); });
     }
-    std::optional<kgroup::client_event> poll() {
+    std::optional<kgroup::detail::client_event> poll() {
         return with_memory([&] { return client_.poll(); });
     }
     void look_up(std::uint64_t id, std::vector<topic_partition> const& of, bool lower,
                  std::chrono::milliseconds limit) {
         with_memory([&] { client_.look_up(id, of, lower, limit); });
     }
-    void find_in_logs(std::uint64_t id, std::vector<kgroup::log_place> const& places,
+    void find_in_logs(std::uint64_t id, std::vector<kgroup::detail::log_place> const& places,
                       std::vector<std::string> const& topics, std::chrono::milliseconds limit) {
         with_memory([&] { client_.find_in_logs(id, places, topics, limit); });
     }
-    void assign(std::vector<kgroup::start_position> const& to, bool cooperative) {
+    void assign(std::vector<kgroup::detail::start_position> const& to, bool cooperative) {
         with_memory([&] { client_.assign(to, cooperative); });
     }
     void unassign(std::vector<topic_partition> const& of, bool cooperative) {
@@ -121,10 +121,10 @@ public:
     open(std::shared_ptr<kgroup::detail::partition_state> const& state) {
         return with_memory([&] { return std::make_shared<source>(client_.open(state)); });
     }
-    void seek(std::vector<kgroup::start_position> const& to) {
+    void seek(std::vector<kgroup::detail::start_position> const& to) {
         with_memory([&] { client_.seek(to); });
     }
-    void commit(std::uint64_t id, std::vector<kgroup::offset_commit> const& offsets) {
+    void commit(std::uint64_t id, std::vector<kgroup::detail::offset_commit> const& offsets) {
         with_memory([&] { client_.commit(id, offsets); });
     }
     void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/print.hpp>
 

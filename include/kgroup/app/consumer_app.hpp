@@ -4,11 +4,11 @@
 
 #include <kgroup/app/app_config.hpp>
 #include <kgroup/consumer_group.hpp>
+#include <kgroup/detail/asio/backoff.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/config/config_check.hpp>
-#include <kgroup/detail/group/backoff.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>

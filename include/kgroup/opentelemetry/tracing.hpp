@@ -4,7 +4,7 @@
 
 #include <kgroup/attempt.hpp>
 #include <kgroup/detail/config/utf8.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/metrics/error_type.hpp>
 #include <kgroup/detail/opentelemetry/messaging_attributes.hpp>
 #include <kgroup/message.hpp>

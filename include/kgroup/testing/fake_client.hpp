@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/consumer_group.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
 #include <kgroup/message.hpp>
@@ -67,16 +67,16 @@ public:
                         topics_);
         started_ = true;
     }
-    std::optional<client_event> poll() { return cluster().poll(); }
+    std::optional<detail::client_event> poll() { return cluster().poll(); }
     void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
                  std::chrono::milliseconds) {
         cluster().look_up(id, partitions, lower);
     }
-    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places,
+    void find_in_logs(std::uint64_t id, std::vector<detail::log_place> const& places,
                       std::vector<std::string> const& topics, std::chrono::milliseconds) {
         cluster().find_in_logs(id, places, topics);
     }
-    void assign(std::vector<start_position> const& positions, bool cooperative) {
+    void assign(std::vector<detail::start_position> const& positions, bool cooperative) {
         cluster().assign(positions, cooperative);
     }
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
@@ -86,8 +86,8 @@ public:
     open(std::shared_ptr<detail::partition_state> const& state) {
         return std::make_shared<source>(connection_, cluster().open(state));
     }
-    void seek(std::vector<start_position> const& positions) { cluster().seek(positions); }
-    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+    void seek(std::vector<detail::start_position> const& positions) { cluster().seek(positions); }
+    void commit(std::uint64_t id, std::vector<detail::offset_commit> const& offsets) {
         cluster().commit(id, offsets);
     }
     void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& partitions,
@@ -227,7 +227,7 @@ private:
     std::chrono::milliseconds rebalance_deadline_;
 };
 
-static_assert(client<fake_client>);
+static_assert(detail::client<fake_client>);
 
 /// A member of a `fake_cluster`: `basic_consumer_group`, with all that it does, over a script
 /// instead of a broker.

@@ -2,12 +2,12 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/claim/record_writer.hpp>
-#include <kgroup/detail/group/event_line.hpp>
-#include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/client/rebalance.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -118,9 +118,10 @@ public:
 
     void set_committed(topic_partition const& where, std::int64_t next, std::string_view metadata) {
         std::lock_guard const lock{mutex_};
-        committed_.insert_or_assign(where, offset_commit{where, next, std::string{metadata}});
+        committed_.insert_or_assign(where,
+                                    detail::offset_commit{where, next, std::string{metadata}});
     }
-    std::optional<offset_commit> committed(topic_partition const& where) const {
+    std::optional<detail::offset_commit> committed(topic_partition const& where) const {
         std::lock_guard const lock{mutex_};
         auto const found = committed_.find(where);
         return found == committed_.end() ? std::nullopt : std::optional{found->second};
@@ -167,13 +168,13 @@ public:
             expelled_ = true;
             unassign_all();
             granted_.clear();
-            push(client_fatal{error, text});
+            push(detail::client_fatal{error, text});
         });
     }
 
     void want_token() {
         change const now{*this};
-        script([this] { push(client_token_wanted{}); });
+        script([this] { push(detail::client_token_wanted{}); });
     }
     std::optional<oauth_token> token() const {
         std::lock_guard const lock{mutex_};
@@ -188,7 +189,7 @@ public:
         change const now{*this};
         script([this, event = std::move(event)] {
             away_ = away_ || event.kind == event_kind::brokers_unreachable;
-            client_notice notice{event};
+            detail::client_notice notice{event};
             if (event.kind == event_kind::topic_missing && event.where) {
                 missing_topics_.insert(event.where->topic);
                 for (auto const& partition : positions_) {
@@ -354,7 +355,7 @@ public:
         }
     }
 
-    std::optional<client_event> poll() {
+    std::optional<detail::client_event> poll() {
         std::lock_guard const lock{mutex_};
         ++polls_;
         if (events_.empty()) {
@@ -365,7 +366,7 @@ public:
         if (auto const* const arrived = std::get_if<membership_change>(&first)) {
             return see(*arrived);
         }
-        auto const& other = std::get<client_event>(first);
+        auto const& other = std::get<detail::client_event>(first);
         note(other);
         return other;
     }
@@ -377,10 +378,10 @@ public:
                   [this, id, partitions, lower] { push(find_offsets(id, partitions, lower)); });
     }
 
-    void find_in_logs(std::uint64_t id, std::vector<log_place> const& places,
+    void find_in_logs(std::uint64_t id, std::vector<detail::log_place> const& places,
                       std::vector<std::string> const& topics) {
         change const now{*this};
-        client_log_offsets found{id, {}, {}};
+        detail::client_log_offsets found{id, {}, {}};
         for (auto const& place : places) {
             if (auto const error = next_of(log_faults_[place.where])) {
                 found.offsets.push_back({place.where, -1, *error});
@@ -394,7 +395,7 @@ public:
         push(std::move(found));
     }
 
-    void assign(std::vector<start_position> const& positions, bool cooperative) {
+    void assign(std::vector<detail::start_position> const& positions, bool cooperative) {
         change const now{*this};
         std::string line = cooperative ? "add" : "assign";
         detail::partition_set partitions;
@@ -443,7 +444,7 @@ public:
         return queue;
     }
 
-    void seek(std::vector<start_position> const& positions) {
+    void seek(std::vector<detail::start_position> const& positions) {
         change const now{*this};
         for (auto const& start : positions) {
             note("seek " + detail::name(start.where) + "@" + text_of(start.start));
@@ -457,7 +458,7 @@ public:
         }
     }
 
-    void commit(std::uint64_t id, std::vector<offset_commit> const& offsets) {
+    void commit(std::uint64_t id, std::vector<detail::offset_commit> const& offsets) {
         change const now{*this};
         std::string line = "commit";
         for (auto const& commit : offsets) {
@@ -485,7 +486,7 @@ public:
         change const now{*this};
         note("offsets for times" + list(partitions));
         carry_out(request::offsets_for_times, [this, id, partitions, time] {
-            client_times found{id, {}};
+            detail::client_times found{id, {}};
             auto const error = next_fault(request::offsets_for_times).value_or(std::error_code{});
             for (auto const& partition : partitions) {
                 found.results.push_back(
@@ -499,7 +500,7 @@ public:
         change const now{*this};
         ++end_requests_;
         carry_out(request::find_ends, [this, id, partitions] {
-            client_ends found{id, {}};
+            detail::client_ends found{id, {}};
             auto const refused = next_fault(request::find_ends).value_or(unreachable());
             for (auto const& where : partitions) {
                 auto const missing = missing_topics_.contains(where.topic);
@@ -517,7 +518,7 @@ public:
         ++coordinator_requests_;
         carry_out(request::ask_coordinator, [this, id] {
             auto const error = next_fault(request::ask_coordinator).value_or(unreachable());
-            push(client_coordinator{id, error, !away_});
+            push(detail::client_coordinator{id, error, !away_});
         });
     }
 
@@ -780,7 +781,7 @@ private:
     }
     bool rebalancing() const noexcept { return arriving_ != 0 || unanswered_; }
 
-    client_event see(membership_change const& membership) {
+    detail::client_event see(membership_change const& membership) {
         --arriving_;
         unanswered_ = membership;
         auto const* const how = membership.assignment ? (cooperative_ ? "added" : "assigned")
@@ -789,11 +790,11 @@ private:
                                                       : "revoked";
         note(std::string{"> "} + how + list(membership.partitions));
         if (membership.assignment) {
-            return client_rebalance{
-                detail::session_machine::assigned{membership.partitions, cooperative_}};
+            return detail::client_rebalance{
+                detail::partitions_assigned{membership.partitions, cooperative_}};
         }
-        return client_rebalance{
-            detail::session_machine::revoked{membership.partitions, cooperative_, membership.lost}};
+        return detail::client_rebalance{
+            detail::partitions_revoked{membership.partitions, cooperative_, membership.lost}};
     }
 
     // Eager answers are wholes and must fit the newest rebalance. Cooperative ones are differences,
@@ -870,14 +871,14 @@ private:
 
     // Events for the member.
 
-    using member_event = std::variant<membership_change, client_event>;
+    using member_event = std::variant<membership_change, detail::client_event>;
 
     template <typename Event>
     void push(Event event) {
         if constexpr (std::same_as<Event, membership_change>) {
             events_.push_back(std::move(event));
         } else {
-            events_.push_back(client_event{std::move(event)});
+            events_.push_back(detail::client_event{std::move(event)});
         }
         if (events_.size() == 1) {
             wake_member();
@@ -904,16 +905,16 @@ private:
         return first;
     }
 
-    client_event find_offsets(std::uint64_t id, std::vector<topic_partition> const& partitions,
-                              bool lower) {
+    detail::client_event find_offsets(std::uint64_t id,
+                                      std::vector<topic_partition> const& partitions, bool lower) {
         if (auto const error = next_fault(request::look_up)) {
-            return client_offsets{id, *error, {}, {}};
+            return detail::client_offsets{id, *error, {}, {}};
         }
-        client_offsets found{id, {}, {}, {}};
+        detail::client_offsets found{id, {}, {}, {}};
         std::map<std::string, std::int32_t> highest;
         for (auto const& where : partitions) {
             auto const error = next_of(look_up_faults_[where]).value_or(std::error_code{});
-            found.offsets.push_back(error ? committed_offset{where, -1, {}, error}
+            found.offsets.push_back(error ? detail::committed_offset{where, -1, {}, error}
                                           : committed_of(where));
             auto& last = highest.try_emplace(where.topic, where.partition).first->second;
             last = (std::max)(last, where.partition);
@@ -928,14 +929,15 @@ private:
         }
         return found;
     }
-    committed_offset committed_of(topic_partition const& where) const {
+    detail::committed_offset committed_of(topic_partition const& where) const {
         auto const found = committed_.find(where);
         return found == committed_.end()
-                   ? committed_offset{where}
-                   : committed_offset{where, found->second.offset, found->second.metadata, {}};
+                   ? detail::committed_offset{where}
+                   : detail::committed_offset{
+                         where, found->second.offset, found->second.metadata, {}};
     }
 
-    std::int64_t find_in_log(log_place const& place) const {
+    std::int64_t find_in_log(detail::log_place const& place) const {
         using namespace std::chrono;
         if (place.at >= 0) {
             return first_since(place.where, system_clock::time_point{} + milliseconds{place.at})
@@ -963,8 +965,9 @@ private:
         return count;
     }
 
-    client_event store_offsets(std::uint64_t id, std::vector<offset_commit> const& offsets) {
-        client_commit answer{id, {}, {}};
+    detail::client_event store_offsets(std::uint64_t id,
+                                       std::vector<detail::offset_commit> const& offsets) {
+        detail::client_commit answer{id, {}, {}};
         if (expelled_) {
             answer.error = make_error_code(kafka_errc::local_fatal);
         } else if (auto const error = next_fault(request::commit)) {
@@ -1015,14 +1018,15 @@ private:
         }
         return std::nullopt;
     }
-    void place(start_position const& at) {
-        auto const start = resolve(at.where, (std::max)(at.start, start_position::log_beginning));
-        positions_[at.where] = {start, start, at.start == start_position::unknown};
+    void place(detail::start_position const& at) {
+        auto const start =
+            resolve(at.where, (std::max)(at.start, detail::start_position::log_beginning));
+        positions_[at.where] = {start, start, at.start == detail::start_position::unknown};
     }
     std::int64_t resolve(topic_partition const& where, std::int64_t start) const {
-        return start == start_position::log_end         ? end_of(where)
-               : start == start_position::log_beginning ? begin_of(where)
-                                                        : start;
+        return start == detail::start_position::log_end         ? end_of(where)
+               : start == detail::start_position::log_beginning ? begin_of(where)
+                                                                : start;
     }
 
     // Everything that is in the log goes into the queue; what limits a real fetch shows nowhere
@@ -1052,7 +1056,7 @@ private:
             auto const from = std::exchange(
                 next, initial_offset_ == offset_reset::latest ? end_of(where) : begin_of(where));
             at->second.consumed = next;
-            push(client_position_reset{where, from, next});
+            push(detail::client_position_reset{where, from, next});
         }
         auto const& partition_log = logs_[where];
         away_ = away_ && partition_log.records.lower_bound(next) ==
@@ -1126,35 +1130,35 @@ private:
     // The trace.
 
     void note(std::string line) { trace_.push_back(std::move(line)); }
-    void note(client_event const& event) {
-        if (auto const* const offsets = std::get_if<client_offsets>(&event)) {
+    void note(detail::client_event const& event) {
+        if (auto const* const offsets = std::get_if<detail::client_offsets>(&event)) {
             auto const fails = initial_offset_ == offset_reset::none && !initial_time_;
-            auto const lacks = [&](committed_offset const& offset) {
+            auto const lacks = [&](detail::committed_offset const& offset) {
                 return offset.error || (fails && offset.offset < 0);
             };
             note(offsets->error || std::ranges::any_of(offsets->offsets, lacks) ? "> no offsets"
                                                                                 : "> offsets");
-        } else if (auto const* const commit = std::get_if<client_commit>(&event)) {
+        } else if (auto const* const commit = std::get_if<detail::client_commit>(&event)) {
             auto const all =
                 !commit->error && std::ranges::none_of(commit->results, [](auto const& result) {
                     return bool{result.error};
                 });
             note(all ? "> committed" : "> not committed");
-        } else if (std::holds_alternative<client_times>(event)) {
+        } else if (std::holds_alternative<detail::client_times>(event)) {
             note("> offsets for times");
-        } else if (std::holds_alternative<client_token_wanted>(event)) {
+        } else if (std::holds_alternative<detail::client_token_wanted>(event)) {
             note("> token wanted");
-        } else if (std::holds_alternative<client_fatal>(event)) {
+        } else if (std::holds_alternative<detail::client_fatal>(event)) {
             note("> expelled");
         }
     }
     void complain(std::string complaint) { complaints_.push_back(std::move(complaint)); }
 
     static std::string text_of(std::int64_t start) {
-        return start == start_position::log_end         ? "end"
-               : start == start_position::log_beginning ? "beginning"
-               : start == start_position::unknown       ? "later"
-                                                        : std::to_string(start);
+        return start == detail::start_position::log_end         ? "end"
+               : start == detail::start_position::log_beginning ? "beginning"
+               : start == detail::start_position::unknown       ? "later"
+                                                                : std::to_string(start);
     }
     template <typename Partitions>
     static std::string list(Partitions const& partitions) {
@@ -1168,7 +1172,7 @@ private:
     mutable std::mutex mutex_; // of everything
 
     std::map<topic_partition, log> logs_;
-    std::map<topic_partition, offset_commit> committed_;
+    std::map<topic_partition, detail::offset_commit> committed_;
     std::map<void const*, std::unique_ptr<record const>> lent_; // taken and not freed
     std::uint64_t records_taken_ = 0;
 

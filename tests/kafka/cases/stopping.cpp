@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/client.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/rdkafka/client.hpp>
 #include <kgroup/error.hpp>
 
@@ -67,7 +67,7 @@ void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
         client.start([&] { told = true; });
         auto const arrives = [&](bool assignment) {
             while (auto const event = client.poll()) {
-                auto const* const found = std::get_if<kgroup::client_rebalance>(&*event);
+                auto const* const found = std::get_if<kgroup::detail::client_rebalance>(&*event);
                 if (found && std::holds_alternative<kgroup::detail::session_machine::assigned>(
                                  found->change) == assignment) {
                     return true;
@@ -85,8 +85,9 @@ void give_up(kafka& brokers, kgroup::config given, bool cooperative) {
             REQUIRE(eventually([&] { return arrives(true); }));
         }
         if (at == "a revocation") {
-            client.assign({{{given.topics.front(), 0}, kgroup::start_position::log_end, -1, {}}},
-                          cooperative);
+            client.assign(
+                {{{given.topics.front(), 0}, kgroup::detail::start_position::log_end, -1, {}}},
+                cooperative);
             client.subscribe({other});
             REQUIRE(eventually([&] { return arrives(false); }));
         }

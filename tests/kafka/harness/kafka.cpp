@@ -324,8 +324,8 @@ std::int32_t kafka::committed_epoch(std::string const& group, std::string const&
     return look_up(group, topic, partition).leader_epoch;
 }
 
-committed_offset kafka::look_up(std::string const& group, std::string const& topic,
-                                std::int32_t partition) {
+detail::committed_offset kafka::look_up(std::string const& group, std::string const& topic,
+                                        std::int32_t partition) {
     auto const asked = detail::make_partitions(1);
     rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
     auto* wanted = rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), asked.get());

@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/testing/embedded_cluster.hpp>
 #include <kgroup/topic_partition.hpp>
 
@@ -131,8 +131,8 @@ private:
     using producer = std::unique_ptr<rd_kafka_t, producer_deleter>;
 
     producer make_producer(std::map<std::string, std::string> const& settings) const;
-    committed_offset look_up(std::string const& group, std::string const& topic,
-                             std::int32_t partition);
+    detail::committed_offset look_up(std::string const& group, std::string const& topic,
+                                     std::int32_t partition);
     void append(rd_kafka_t* with, std::string const& topic, std::int32_t partition,
                 kafka_record const& record);
     rd_kafka_resp_err_t try_to_create(std::string const& name, std::int32_t partitions,

@@ -26,9 +26,9 @@ namespace {
 
 using namespace kgroup::detail;
 using namespace kgroup::detail::fetch;
-using kgroup::client_notice;
 using kgroup::event_kind;
 using kgroup::topic_partition;
+using kgroup::detail::client_notice;
 using kgroup::tests::failing_allocation;
 
 /// A client whose broker does not answer, and a claim of t[0] that begins at offset 10. Nothing

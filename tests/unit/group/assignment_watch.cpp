@@ -40,7 +40,7 @@ TEST_CASE("assignment_watch: it asks after five seconds, tells after ten and the
 }
 
 TEST_CASE("assignment_watch: why a member waits is said in words") {
-    using kgroup::client_coordinator;
+    using kgroup::detail::client_coordinator;
     using kgroup::detail::reason_of_wait;
     std::error_code const own_error{-195, kgroup::kafka_category()};
     std::error_code const loading{14, kgroup::kafka_category()};

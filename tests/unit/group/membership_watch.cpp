@@ -64,8 +64,8 @@ public:
     }
 };
 
-kgroup::client_coordinator coordinator(std::uint64_t id, std::error_code error,
-                                       bool broker_known = true) {
+kgroup::detail::client_coordinator coordinator(std::uint64_t id, std::error_code error,
+                                               bool broker_known = true) {
     return {id, error, broker_known};
 }
 
@@ -169,9 +169,9 @@ TEST_CASE_FIXTURE(watched_membership, "membership_watch: the ends of quiet claim
     REQUIRE(topics.size() == 1);
     CHECK(topics[0].kind == question::topics);
     CHECK(topics[0].partitions == std::vector{topic_partition{"gone", 0}});
-    CHECK(watch.take(kgroup::client_ends{ends[0].id, {}}));
-    CHECK(watch.take(kgroup::client_ends{topics[0].id, {}}));
-    CHECK_FALSE(watch.take(kgroup::client_ends{topics[0].id, {}}));
+    CHECK(watch.take(kgroup::detail::client_ends{ends[0].id, {}}));
+    CHECK(watch.take(kgroup::detail::client_ends{topics[0].id, {}}));
+    CHECK_FALSE(watch.take(kgroup::detail::client_ends{topics[0].id, {}}));
 }
 
 TEST_CASE_FIXTURE(watched_membership, "membership_watch: an outage lasts until a broker answers, "

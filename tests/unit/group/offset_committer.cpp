@@ -126,7 +126,7 @@ public:
 
     // The answer to a request: the same for all of its partitions, as librdkafka has it.
     void answer(std::uint64_t id, std::error_code error = {}) {
-        kgroup::client_commit result{id, error, {}};
+        kgroup::detail::client_commit result{id, error, {}};
         for (auto const& offset : offsets.at(id)) {
             result.results.push_back({offset.where, error});
         }
@@ -153,7 +153,7 @@ public:
     kgroup::detail::clock::time_point now{24h};
     std::vector<int> finishing;
     std::uint64_t last_id = 0;
-    std::map<std::uint64_t, std::vector<kgroup::offset_commit>> offsets;
+    std::map<std::uint64_t, std::vector<kgroup::detail::offset_commit>> offsets;
 };
 
 TEST_CASE(

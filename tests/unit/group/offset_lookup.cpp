@@ -17,16 +17,16 @@ namespace offset_lookup_tests {
 namespace {
 
 using namespace std::chrono_literals;
-using kgroup::client_log_offsets;
-using kgroup::client_offsets;
-using kgroup::committed_offset;
 using kgroup::event_kind;
-using kgroup::log_place;
 using kgroup::offset_reset;
-using kgroup::start_position;
 using kgroup::topic_partition;
+using kgroup::detail::client_log_offsets;
+using kgroup::detail::client_offsets;
+using kgroup::detail::committed_offset;
+using kgroup::detail::log_place;
 using kgroup::detail::offset_lookup;
 using kgroup::detail::partition_set;
+using kgroup::detail::start_position;
 
 std::error_code const unstable = kgroup::make_error_code(RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT);
 std::error_code const no_leader = kgroup::make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);

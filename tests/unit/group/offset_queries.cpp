@@ -21,8 +21,8 @@ namespace offset_queries_tests {
 
 namespace {
 
-using kgroup::client_times;
 using kgroup::offset_for_time;
+using kgroup::detail::client_times;
 using kgroup::detail::offset_queries;
 
 class caller {

@@ -24,13 +24,13 @@ namespace {
 using kgroup::end_reason;
 using kgroup::event;
 using kgroup::event_kind;
-using kgroup::start_position;
 using kgroup::topic_partition;
 using kgroup::detail::clock;
 using kgroup::detail::hook_task;
 using kgroup::detail::manual_reset_event;
 using kgroup::detail::partition_set;
 using kgroup::detail::session_scope;
+using kgroup::detail::start_position;
 
 topic_partition const t0{"t", 0};
 topic_partition const t1{"t", 1};

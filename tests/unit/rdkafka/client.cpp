@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/rdkafka/broker_enquiry.hpp>
 #include <kgroup/detail/rdkafka/client.hpp>
 #include <kgroup/detail/rdkafka/group_deletion.hpp>
@@ -107,7 +107,7 @@ TEST_CASE("client: a look-up whose thread has no memory is answered with an erro
     auto const ask = [](rdkafka_client& client, std::uint64_t id) {
         client.look_up(id, {{"t", 1}}, true, 10s);
     };
-    auto const count = allocations_of<kgroup::client_offsets>(
+    auto const count = allocations_of<kgroup::detail::client_offsets>(
         ask,
         [](auto const& answer) {
             return !answer.error && answer.offsets.size() == 1 && answer.lower.size() == 1;
@@ -121,7 +121,7 @@ TEST_CASE("client: a look into logs whose thread has no memory has found nothing
     auto const ask = [](rdkafka_client& client, std::uint64_t id) {
         client.find_in_logs(id, {{{"t", 0}}, {{"t", 1}}}, {"t"}, 10s);
     };
-    auto const count = allocations_of<kgroup::client_log_offsets>(
+    auto const count = allocations_of<kgroup::detail::client_log_offsets>(
         ask,
         [](auto const& answer) {
             return answer.offsets.size() == 2 && answer.offsets[0].offset == 3 &&
@@ -139,7 +139,7 @@ TEST_CASE("client: a look at the ends of logs whose thread has no memory says so
     auto const ask = [](rdkafka_client& client, std::uint64_t id) {
         client.find_ends(id, {{"t", 0}, {"t", 1}}, 10s);
     };
-    auto const count = allocations_of<kgroup::client_ends>(
+    auto const count = allocations_of<kgroup::detail::client_ends>(
         ask,
         [](auto const& answer) { return answer.ends.size() == 2 && answer.ends[0].offset == 3; },
         [](auto const& answer) {
@@ -151,7 +151,7 @@ TEST_CASE("client: a look at the ends of logs whose thread has no memory says so
 }
 
 TEST_CASE("client: offsets of a time and a look for the coordinator need no memory on the thread") {
-    CHECK(allocations_of<kgroup::client_times>(
+    CHECK(allocations_of<kgroup::detail::client_times>(
               [](rdkafka_client& client, std::uint64_t id) {
                   client.offsets_for_times(id, {{"t", 0}}, {}, 10s);
               },
@@ -159,7 +159,7 @@ TEST_CASE("client: offsets of a time and a look for the coordinator need no memo
                   return answer.results.size() == 1 && !answer.results[0].error;
               },
               [](auto const&) { return false; }) == 0);
-    CHECK(allocations_of<kgroup::client_coordinator>(
+    CHECK(allocations_of<kgroup::detail::client_coordinator>(
               [](rdkafka_client& client, std::uint64_t id) {
                   client.ask_coordinator(id, {"t", 0}, 10s);
               },
@@ -185,7 +185,7 @@ TEST_CASE("client: a question that finds no memory when it is asked is refused, 
             failed = failing.has_failed();
         }
         if (answered) {
-            auto const answer = asking.answer<kgroup::client_offsets>();
+            auto const answer = asking.answer<kgroup::detail::client_offsets>();
             REQUIRE(answer);
             CHECK(answer->id == which);
             CHECK((failed ? is_lack_of_memory(answer->error) : !answer->error));

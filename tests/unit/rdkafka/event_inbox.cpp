@@ -14,8 +14,8 @@ namespace event_inbox_tests {
 
 namespace {
 
-using kgroup::client_commit;
-using kgroup::client_token_wanted;
+using kgroup::detail::client_commit;
+using kgroup::detail::client_token_wanted;
 using kgroup::detail::event_inbox;
 
 client_commit commit(std::uint64_t id) { return {id, {}, {}}; }

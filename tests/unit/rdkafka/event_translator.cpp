@@ -12,11 +12,11 @@ namespace event_translator_tests {
 
 namespace {
 
-using kgroup::client_fatal;
-using kgroup::client_notice;
 using kgroup::event_kind;
 using kgroup::severity;
 using kgroup::topic_partition;
+using kgroup::detail::client_fatal;
+using kgroup::detail::client_notice;
 using kgroup::detail::consumer_error;
 using kgroup::detail::log_line;
 using kgroup::detail::missing_topic;

@@ -13,7 +13,7 @@ namespace reset_line_tests {
 
 namespace {
 
-using kgroup::start_position;
+using kgroup::detail::start_position;
 
 /// "topic[partition] from -> to", or empty: it is another line.
 std::string read(std::string_view line) {

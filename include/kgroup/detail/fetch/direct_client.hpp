@@ -2,9 +2,9 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/fetch/claim_requests.hpp>
 #include <kgroup/detail/fetch/direct_properties.hpp>
 #include <kgroup/detail/fetch/direct_source.hpp>

@@ -2,9 +2,9 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/group/lasting_conditions.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/events/lasting_conditions.hpp>
 #include <kgroup/detail/group/outage_watch.hpp>
 
 #include <chrono>

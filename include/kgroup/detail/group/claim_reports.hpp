@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/event_reporter.hpp>
 #include <kgroup/detail/group/group_counters.hpp>
 #include <kgroup/detail/group/group_mail.hpp>

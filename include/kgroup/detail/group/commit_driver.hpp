@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/group_parts.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 

@@ -3,14 +3,14 @@
 #pragma once
 
 #include <kgroup/claim.hpp>
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/client/token_schedule.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/group/claim_watch.hpp>
-#include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/group/event_sink.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
-#include <kgroup/detail/group/token_schedule.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>

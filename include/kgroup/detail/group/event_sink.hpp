@@ -3,10 +3,10 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/group/event_filter.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_filter.hpp>
+#include <kgroup/detail/events/event_line.hpp>
+#include <kgroup/detail/events/lasting_conditions.hpp>
 #include <kgroup/detail/group/group_counters.hpp>
-#include <kgroup/detail/group/lasting_conditions.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/print.hpp>
 #include <kgroup/topic_partition.hpp>

@@ -2,13 +2,13 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/claim_reports.hpp>
 #include <kgroup/detail/group/commit_driver.hpp>
 #include <kgroup/detail/group/deadline_table.hpp>

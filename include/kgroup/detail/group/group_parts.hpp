@@ -5,13 +5,13 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/events/error_table.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/group/claim_reports.hpp>
 #include <kgroup/detail/group/claim_watchdog.hpp>
 #include <kgroup/detail/group/commit_reports.hpp>
 #include <kgroup/detail/group/deadline_table.hpp>
 #include <kgroup/detail/group/ending_times.hpp>
-#include <kgroup/detail/group/error_table.hpp>
-#include <kgroup/detail/group/event_line.hpp>
 #include <kgroup/detail/group/event_reporter.hpp>
 #include <kgroup/detail/group/group_counters.hpp>
 #include <kgroup/detail/group/group_mail.hpp>

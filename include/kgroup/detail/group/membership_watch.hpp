@@ -2,9 +2,9 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/assignment_watch.hpp>
 #include <kgroup/detail/group/broker_watch.hpp>
 #include <kgroup/detail/group/event_reporter.hpp>

@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/session_state.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/session.hpp>

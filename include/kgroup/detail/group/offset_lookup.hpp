@@ -2,9 +2,9 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>

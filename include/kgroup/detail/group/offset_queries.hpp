@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/pending_answer.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/offset_for_time.hpp>
 
 #include <cstdint>

@@ -2,11 +2,11 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
+#include <kgroup/detail/asio/backoff.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
-#include <kgroup/detail/group/backoff.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/claim_task.hpp>
 #include <kgroup/detail/group/deadline_table.hpp>
 #include <kgroup/detail/group/group_parts.hpp>

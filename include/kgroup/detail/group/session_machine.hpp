@@ -2,19 +2,17 @@
 
 #pragma once
 
+#include <kgroup/detail/client/rebalance.hpp>
 #include <kgroup/end_reason.hpp>
 #include <kgroup/topic_partition.hpp>
 
 #include <algorithm>
 #include <optional>
-#include <set>
 #include <utility>
 #include <variant>
 #include <vector>
 
 namespace kgroup::detail {
-
-using partition_set = std::set<topic_partition>;
 
 /// Decides what a group does when partitions are assigned, revoked or lost, a handler ends, or the
 /// run is stopped. Events go in, actions come out. It knows no executor, no clock and no Kafka
@@ -50,15 +48,8 @@ public:
 
     // Events.
 
-    struct assigned {
-        partition_set partitions;
-        bool cooperative = false;
-    };
-    struct revoked {
-        partition_set partitions;
-        bool cooperative = false;
-        bool lost = false;
-    };
+    using assigned = partitions_assigned;
+    using revoked = partitions_revoked;
     /// `look_up` has found where the claims start, but for these: their handlers start when it is
     /// known.
     struct looked_up {

@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/group/claim_task.hpp>
 #include <kgroup/detail/group/event_reporter.hpp>
 #include <kgroup/detail/group/group_counters.hpp>

@@ -5,8 +5,8 @@
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/events/lasting_conditions.hpp>
 #include <kgroup/detail/group/claim_progress.hpp>
-#include <kgroup/detail/group/lasting_conditions.hpp>
 #include <kgroup/detail/group/session_machine.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/group_state.hpp>

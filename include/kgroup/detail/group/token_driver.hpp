@@ -2,11 +2,11 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/detail/asio/clock.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/client/token_schedule.hpp>
 #include <kgroup/detail/group/group_parts.hpp>
 #include <kgroup/detail/group/token_refresher.hpp>
-#include <kgroup/detail/group/token_schedule.hpp>
 
 namespace kgroup::detail {
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/group/token_schedule.hpp>
+#include <kgroup/detail/client/token_schedule.hpp>
 #include <kgroup/detail/group/user_task.hpp>
 #include <kgroup/oauth_token.hpp>
 

@@ -2,11 +2,11 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/backoff.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/manual_reset_event.hpp>
 #include <kgroup/detail/asio/timer.hpp>
 #include <kgroup/detail/config/config_check.hpp>
-#include <kgroup/detail/group/backoff.hpp>
 #include <kgroup/detail/produce/dead_letter.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>

@@ -7,9 +7,9 @@
 #include <kgroup/detail/asio/process_of_birth.hpp>
 #include <kgroup/detail/asio/timer.hpp>
 #include <kgroup/detail/asio/typed_strand.hpp>
-#include <kgroup/detail/group/event_filter.hpp>
-#include <kgroup/detail/group/lasting_conditions.hpp>
-#include <kgroup/detail/group/token_schedule.hpp>
+#include <kgroup/detail/client/token_schedule.hpp>
+#include <kgroup/detail/events/event_filter.hpp>
+#include <kgroup/detail/events/lasting_conditions.hpp>
 #include <kgroup/detail/produce/broker_conditions.hpp>
 #include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/failed_deliveries.hpp>

@@ -5,7 +5,7 @@
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/asio/scope_exit.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/produce/producer_engine.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/print.hpp>

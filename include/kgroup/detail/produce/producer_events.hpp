@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/topic_partition.hpp>

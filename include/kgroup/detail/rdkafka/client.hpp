@@ -2,13 +2,13 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
 #include <kgroup/config.hpp>
 #include <kgroup/detail/asio/clock.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/config/internal_topics.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/rdkafka/blocking_calls.hpp>
 #include <kgroup/detail/rdkafka/committed.hpp>
 #include <kgroup/detail/rdkafka/debug_lines.hpp>
@@ -654,11 +654,10 @@ private:
         owed_ = owed_to(event);
         auto partitions = partitions_of(event);
         if (owed_ == owed::assignment) {
-            return client_rebalance{
-                session_machine::assigned{std::move(partitions), cooperative()}};
+            return client_rebalance{partitions_assigned{std::move(partitions), cooperative()}};
         }
-        return client_rebalance{session_machine::revoked{
-            std::move(partitions), cooperative(), rd_kafka_assignment_lost(handle_->get()) != 0}};
+        return client_rebalance{partitions_revoked{std::move(partitions), cooperative(),
+                                                   rd_kafka_assignment_lost(handle_->get()) != 0}};
     }
 
     std::optional<client_event> error(rd_kafka_event_t* event) const {

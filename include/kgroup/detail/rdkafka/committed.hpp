@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
-#include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/client/rebalance.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/detail/rdkafka/leader_epoch.hpp>

@@ -2,10 +2,10 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
+#include <kgroup/detail/client/client.hpp>
+#include <kgroup/detail/client/rebalance.hpp>
 #include <kgroup/detail/config/config_check.hpp>
-#include <kgroup/detail/group/event_line.hpp>
-#include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>

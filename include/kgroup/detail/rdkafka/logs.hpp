@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/error.hpp>

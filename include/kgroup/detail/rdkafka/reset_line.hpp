@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include <kgroup/client.hpp>
+#include <kgroup/detail/client/client.hpp>
 #include <kgroup/detail/config/config_check.hpp>
 
 #include <charconv>

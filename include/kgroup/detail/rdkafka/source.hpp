@@ -4,7 +4,7 @@
 
 #include <kgroup/detail/claim/partition_state.hpp>
 #include <kgroup/detail/claim/record_writer.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/detail/rdkafka/error.hpp>
 #include <kgroup/detail/rdkafka/handle.hpp>
 #include <kgroup/error.hpp>

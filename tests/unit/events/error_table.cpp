@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/error_table.hpp>
+#include <kgroup/detail/events/error_table.hpp>
 #include <kgroup/error.hpp>
 
 #include <doctest/doctest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/lasting_conditions.hpp>
+#include <kgroup/detail/events/lasting_conditions.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/backoff.hpp>
+#include <kgroup/detail/asio/backoff.hpp>
 
 #include <doctest/doctest.h>
 

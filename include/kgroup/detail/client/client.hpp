@@ -4,7 +4,7 @@
 
 #include <kgroup/config.hpp>
 #include <kgroup/detail/claim/partition_state.hpp>
-#include <kgroup/detail/group/session_machine.hpp>
+#include <kgroup/detail/client/rebalance.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/offset_for_time.hpp>
@@ -23,7 +23,7 @@
 #include <variant>
 #include <vector>
 
-namespace kgroup {
+namespace kgroup::detail {
 
 /// An offset to commit: the next one to read, and what is kept beside it.
 struct offset_commit {
@@ -50,7 +50,7 @@ struct start_position {
 
 /// What a client has to tell, in the order in which it happened.
 struct client_rebalance {
-    std::variant<detail::session_machine::assigned, detail::session_machine::revoked> change;
+    std::variant<partitions_assigned, partitions_revoked> change;
 };
 /// What the group has committed for a partition.
 struct committed_offset {
@@ -128,12 +128,13 @@ using client_event =
                  client_ends, client_coordinator, client_token_wanted, client_position_reset,
                  client_notice, client_fatal>;
 
-/// The seam between a group and Kafka. Modelled by `detail::rdkafka_client` and by
-/// `testing::fake_client`.
+/// The seam between a group and Kafka. Modelled by `rdkafka_client` and by `testing::fake_client`.
 ///
 /// A group makes one from its configuration (which may throw `std::system_error`), calls `start`
 /// once and then the other operations from its strand, one at a time; none of them blocks for
-/// longer than a round trip inside the process. | operation | meaning |
+/// longer than a round trip inside the process.
+///
+/// | operation | meaning |
 /// |---|---|
 /// | `check_topics(topics)` | throws `std::system_error` when they cannot be subscribed to; any thread |
 /// | `subscribe(topics)` | these instead of the configuration's: from now on, or from `start` on |
@@ -154,13 +155,14 @@ using client_event =
 /// | `set_token(token)` | for connections from now on; an error: it cannot be used |
 /// | `close()` | leaves the group; revocations may come meanwhile |
 /// | `closed()` | whether it has |
-/// | `shut_down(done)` | ends the client when nothing of it is held any more, then calls `done`, on any thread; false: something is |
+/// | `shut_down(done)` | ends the client and calls `done`, on any thread, and returns true; or returns false: messages are still held |
 /// | `member_id()`, `generation_id()` | as the group knows this member; empty, -1: not known |
 /// | `max_poll_interval()` | for how long the group tolerates that `poll` is not called |
 /// | `rebalance_deadline()` | `config::rebalance_deadline`, or what it is if unset |
 /// | `block_bytes()` | how much of a queue a claim takes at a time |
 ///
 /// A client may have some besides:
+///
 /// | operation | meaning |
 /// |---|---|
 /// | `run_on(executor)` | before `start`: where it works itself, if it does |
@@ -171,7 +173,7 @@ concept client = std::constructible_from<T, config const&> &&
     requires(T& self, std::function<void()> notify, std::uint64_t id,
              std::vector<topic_partition> partitions, std::vector<start_position> positions,
              std::vector<log_place> places, std::vector<offset_commit> offsets, bool cooperative,
-             std::chrono::milliseconds timeout, std::shared_ptr<detail::partition_state> state,
+             std::chrono::milliseconds timeout, std::shared_ptr<partition_state> state,
              std::vector<std::string> topics, std::chrono::system_clock::time_point time,
              oauth_token token) {
     std::as_const(self).check_topics(topics);
@@ -182,7 +184,7 @@ concept client = std::constructible_from<T, config const&> &&
     self.find_in_logs(id, places, topics, timeout);
     self.assign(positions, cooperative);
     self.unassign(partitions, cooperative);
-    { self.open(state) } -> std::convertible_to<std::shared_ptr<detail::record_source>>;
+    { self.open(state) } -> std::convertible_to<std::shared_ptr<record_source>>;
     self.seek(positions);
     self.commit(id, offsets);
     self.offsets_for_times(id, partitions, time, timeout);
@@ -203,4 +205,4 @@ concept client = std::constructible_from<T, config const&> &&
     { self.block_bytes() } -> std::convertible_to<std::size_t>;
 };
 
-} // namespace kgroup
+} // namespace kgroup::detail

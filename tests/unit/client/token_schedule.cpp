@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/token_schedule.hpp>
+#include <kgroup/detail/client/token_schedule.hpp>
 
 #include <doctest/doctest.h>
 

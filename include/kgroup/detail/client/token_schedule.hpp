@@ -2,9 +2,9 @@
 
 #pragma once
 
+#include <kgroup/detail/asio/backoff.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/group/backoff.hpp>
-#include <kgroup/detail/group/event_line.hpp>
+#include <kgroup/detail/events/event_line.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/oauth_token.hpp>
 

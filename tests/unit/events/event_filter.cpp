@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-#include <kgroup/detail/group/event_filter.hpp>
+#include <kgroup/detail/events/event_filter.hpp>
 
 #include <doctest/doctest.h>
 
