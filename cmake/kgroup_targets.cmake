@@ -23,8 +23,8 @@ file(GLOB_RECURSE kgroup_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup
 # The application layer is a target of its own, because it needs nlohmann-json.
 file(GLOB kgroup_app_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/app.hpp" "${kgroup_include_dir}/kgroup/app/*.hpp")
 # So is what reads records without librdkafka, because it needs the libraries that they are compressed with.
-file(GLOB kgroup_direct_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/direct.hpp" "${kgroup_include_dir}/kgroup/app/direct_consumer_app.hpp"
-    "${kgroup_include_dir}/kgroup/detail/fetch/*.hpp")
+file(GLOB kgroup_direct_headers CONFIGURE_DEPENDS "${kgroup_include_dir}/kgroup/direct.hpp" "${kgroup_include_dir}/kgroup/direct_src.hpp"
+    "${kgroup_include_dir}/kgroup/app/direct_consumer_app.hpp" "${kgroup_include_dir}/kgroup/detail/fetch/*.hpp")
 list(REMOVE_ITEM kgroup_app_headers ${kgroup_direct_headers})
 # And what gives its metrics and spans to a library for these.
 set(kgroup_prometheus_headers "${kgroup_include_dir}/kgroup/prometheus.hpp")

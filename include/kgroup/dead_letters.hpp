@@ -7,7 +7,7 @@
 #include <kgroup/detail/produce/dead_letter.hpp>
 #include <kgroup/detail/produce/dead_letter_headers.hpp>
 #include <kgroup/detail/produce/letter_trouble.hpp>
-#include <kgroup/detail/produce/producer_engine.hpp>
+#include <kgroup/detail/produce/producer_engine_base.hpp>
 #include <kgroup/message.hpp>
 #include <kgroup/producer.hpp>
 
@@ -127,7 +127,7 @@ private:
         return detail::deliver(engine_, std::move(letter), then);
     }
 
-    std::shared_ptr<detail::producer_engine> engine_;
+    std::shared_ptr<detail::producer_engine_base> engine_;
     std::shared_ptr<dead_letters_options const> options_;
 };
 

@@ -3,8 +3,28 @@
 #pragma once
 
 #include <kgroup/consumer_group.hpp>
+
+#ifdef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/group/group_driver_base.hpp>
+
+#include <asio/any_io_executor.hpp>
+
+#include <memory>
+
+namespace kgroup::detail {
+
+namespace fetch {
+class direct_client;
+}
+
+extern template std::shared_ptr<group_driver_base>
+make_group_driver<fetch::direct_client>(asio::any_io_executor executor, config given);
+
+} // namespace kgroup::detail
+#else
 #include <kgroup/detail/fetch/direct_client.hpp>
 #include <kgroup/detail/group/group_driver.hpp>
+#endif
 
 namespace kgroup {
 
@@ -32,7 +52,7 @@ namespace kgroup {
 /// `group_stats::records_direct` and `records_handed_over` count what came by either way.
 ///
 /// Needs the target `kgroup::direct`, which brings lz4, zstd, snappy and zlib, and pointers of 64
-/// bits.
+/// bits. A program that is compiled separately has `<kgroup/direct_src.hpp>` in one of its files.
 using direct_consumer_group = basic_consumer_group<detail::fetch::direct_client>;
 
 } // namespace kgroup

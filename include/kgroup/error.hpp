@@ -220,7 +220,8 @@ inline std::string_view remedy_of(std::error_code const& ec) noexcept {
 }
 
 /// What an exception says, and its code if it is a `std::system_error`.
-inline std::pair<std::string, std::error_code> words_of(std::exception_ptr const& failure) {
+inline std::pair<std::string, std::error_code>
+describe_exception(std::exception_ptr const& failure) {
     try {
         std::rethrow_exception(failure);
     } catch (std::system_error const& e) {

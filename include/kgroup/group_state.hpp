@@ -241,7 +241,7 @@ inline void print(std::ostream& out, lasting_condition const& condition,
                   std::chrono::system_clock::time_point at) {
     out << "  " << to_string(condition.kind);
     if (condition.where) {
-        out << ' ' << name(*condition.where);
+        out << ' ' << to_string(*condition.where);
     }
     out << " for " << seconds_text(at - condition.since);
     if (!condition.text.empty()) {
@@ -285,7 +285,7 @@ inline std::ostream& operator<<(std::ostream& out, group_state const& state) {
         out << '\n';
     }
     for (auto const& claim : state.claims) {
-        out << "  " << detail::name(claim.where) << ": position " << claim.position
+        out << "  " << detail::to_string(claim.where) << ": position " << claim.position
             << ", committed " << claim.committed << ", marked " << claim.marked << ", log end "
             << claim.log_end << ", lag " << claim.lag << ", waiting " << claim.records_waiting
             << ", in flight " << claim.records_in_flight;

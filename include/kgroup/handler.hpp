@@ -42,17 +42,17 @@ struct has_cleanup {
     int cleanup;
 };
 template <typename H, typename Name>
-struct both : H, Name {};
+struct name_probe : H, Name {};
 
 template <typename H>
 concept names_consume_claim = fitting_consume_claim<H> ||
-    (!std::is_final_v<H> && !requires(both<H, has_consume_claim> & h) { h.consume_claim; });
+    (!std::is_final_v<H> && !requires(name_probe<H, has_consume_claim> & h) { h.consume_claim; });
 template <typename H>
 concept names_setup = fitting_setup<H> ||
-    (!std::is_final_v<H> && !requires(both<H, has_setup> & h) { h.setup; });
+    (!std::is_final_v<H> && !requires(name_probe<H, has_setup> & h) { h.setup; });
 template <typename H>
 concept names_cleanup = fitting_cleanup<H> ||
-    (!std::is_final_v<H> && !requires(both<H, has_cleanup> & h) { h.cleanup; });
+    (!std::is_final_v<H> && !requires(name_probe<H, has_cleanup> & h) { h.cleanup; });
 
 } // namespace detail
 

@@ -41,10 +41,10 @@ struct liveness_options {
 
 namespace detail {
 
-inline std::string words_of(lasting_condition const& condition) {
+inline std::string describe_exception(lasting_condition const& condition) {
     auto words = std::string{to_string(condition.kind)};
     if (condition.where) {
-        words += " " + name(*condition.where);
+        words += " " + to_string(*condition.where);
     }
     if (!condition.text.empty()) {
         words += ": " + condition.text;
@@ -79,7 +79,7 @@ inline health readiness(group_state const& state, readiness_options const& optio
     }
     for (auto const& condition : state.conditions) {
         if (std::ranges::find(options.tolerated, condition.kind) == options.tolerated.end()) {
-            result.deny(detail::words_of(condition));
+            result.deny(detail::describe_exception(condition));
         }
     }
     return result;
@@ -116,7 +116,7 @@ inline health liveness(group_state const& state, liveness_options const& options
     for (auto const& claim : state.claims) {
         auto const still = state.at - claim.no_progress_since.value_or(state.at);
         if (still > options.no_progress) {
-            result.deny(detail::name(claim.where) + ": no progress for " +
+            result.deny(detail::to_string(claim.where) + ": no progress for " +
                         detail::seconds_text(still) + " at offset " +
                         std::to_string(claim.position) + ", " +
                         std::to_string(claim.records_waiting) + " records wait and " +

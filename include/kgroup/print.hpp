@@ -16,7 +16,7 @@ namespace kgroup {
 inline std::string line_of(event const& event) {
     std::string line{to_string(event.kind)};
     if (event.where) {
-        line += " " + detail::name(*event.where);
+        line += " " + detail::to_string(*event.where);
     }
     if (auto const text = detail::words_beside(event.error, event.text); !text.empty()) {
         line += ": " + text;

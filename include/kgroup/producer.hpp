@@ -6,7 +6,7 @@
 #include <kgroup/detail/asio/process_of_birth.hpp>
 #include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/operation.hpp>
-#include <kgroup/detail/produce/producer_engine.hpp>
+#include <kgroup/detail/produce/producer_engine_base.hpp>
 #include <kgroup/outgoing_record.hpp>
 #include <kgroup/producer_config.hpp>
 #include <kgroup/producer_state.hpp>
@@ -70,7 +70,7 @@ public:
     /// @throws std::system_error `errc::invalid_config`; its `what()` names the field or the
     /// property, and shows no secret.
     producer(asio::any_io_executor executor, producer_config given)
-        : engine_(detail::producer_engine::make(std::move(executor), std::move(given))) {}
+        : engine_(detail::make_producer_engine(std::move(executor), std::move(given))) {}
     template <typename Context>
     requires std::is_convertible_v<Context&, asio::execution_context&>
     producer(Context& context, producer_config given)
@@ -123,7 +123,7 @@ public:
     template <asio::completion_token_for<void(std::error_code)> CompletionToken>
     auto async_enqueue(outgoing_record record, CompletionToken&& token) {
         return asio::async_initiate<CompletionToken, void(std::error_code)>(
-            [](auto handler, std::shared_ptr<detail::producer_engine> engine,
+            [](auto handler, std::shared_ptr<detail::producer_engine_base> engine,
                outgoing_record const& given) {
                 engine->begin_record<detail::call_with_error>(std::move(handler),
                                                               detail::produce_kind::enqueue, given);
@@ -152,7 +152,7 @@ public:
     template <asio::completion_token_for<void(std::error_code, delivery)> CompletionToken>
     auto async_send(outgoing_record record, CompletionToken&& token) {
         return asio::async_initiate<CompletionToken, void(std::error_code, delivery)>(
-            [](auto handler, std::shared_ptr<detail::producer_engine> engine,
+            [](auto handler, std::shared_ptr<detail::producer_engine_base> engine,
                outgoing_record const& given) {
                 engine->begin_record<detail::call_with_delivery>(std::move(handler),
                                                                  detail::produce_kind::send, given);
@@ -186,7 +186,7 @@ public:
     template <asio::completion_token_for<void(std::error_code, std::size_t)> CompletionToken>
     auto async_flush(CompletionToken&& token) {
         return asio::async_initiate<CompletionToken, void(std::error_code, std::size_t)>(
-            [](auto handler, std::shared_ptr<detail::producer_engine> engine) {
+            [](auto handler, std::shared_ptr<detail::producer_engine_base> engine) {
                 engine->begin_wait<detail::call_with_count>(std::move(handler),
                                                             detail::produce_kind::flush);
             },
@@ -217,7 +217,7 @@ public:
     template <asio::completion_token_for<void(std::error_code, std::size_t)> CompletionToken>
     auto async_stop(CompletionToken&& token) {
         return asio::async_initiate<CompletionToken, void(std::error_code, std::size_t)>(
-            [](auto handler, std::shared_ptr<detail::producer_engine> engine) {
+            [](auto handler, std::shared_ptr<detail::producer_engine_base> engine) {
                 engine->begin_wait<detail::call_with_count>(std::move(handler),
                                                             detail::produce_kind::stop);
             },
@@ -240,7 +240,13 @@ private:
         }
     }
 
-    std::shared_ptr<detail::producer_engine> engine_;
+    std::shared_ptr<detail::producer_engine_base> engine_;
 };
 
 } // namespace kgroup
+
+#ifndef KGROUP_SEPARATE_COMPILATION
+#include <kgroup/detail/produce/producer_engine.ipp>
+#include <kgroup/detail/produce/producer_engine_client.ipp>
+#include <kgroup/detail/produce/producer_engine_rounds.ipp>
+#endif

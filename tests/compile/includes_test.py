@@ -55,6 +55,38 @@ class Includes(unittest.TestCase):
             visit(name, [])
         self.assertEqual([], cycles)
 
+    def test_compiled_separately_no_header_of_users_brings_librdkafkas(self):
+        def included(name):
+            lines, skipped = [], []
+            for line in (TOP / "include" / name).read_text().splitlines():
+                if condition := re.match(r"#if(n?)def KGROUP_SEPARATE_COMPILATION", line):
+                    skipped.append(bool(condition.group(1)))
+                elif line.startswith("#if"):
+                    skipped.append(None)
+                elif line.startswith("#else") and skipped[-1] is not None:
+                    skipped[-1] = not skipped[-1]
+                elif line.startswith("#endif"):
+                    skipped.pop()
+                elif not any(skipped):
+                    lines.append(line)
+            return re.findall(r"#include <([^>]+)>", "\n".join(lines))
+
+        def way_to_librdkafka(name, seen):
+            if name.startswith("librdkafka/"):
+                return [name]
+            if name in seen or not name.startswith("kgroup/"):
+                return None
+            seen.add(name)
+            ways = (way_to_librdkafka(other, seen) for other in included(name))
+            return next(([name, *way] for way in ways if way), None)
+
+        # What is for the one file that compiles the rest, and a cluster of librdkafka's own.
+        allowed = re.compile(r"src\.hpp$|^testing/embedded_cluster\.hpp$|^detail/")
+        for path in sorted((TOP / "include/kgroup").rglob("*.hpp")):
+            if not allowed.search(path.relative_to(TOP / "include/kgroup").as_posix()):
+                with self.subTest(path.name):
+                    self.assertIsNone(way_to_librdkafka(path.relative_to(TOP / "include").as_posix(), set()))
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv)

@@ -43,8 +43,8 @@ struct failing_group : kept_letters, scripted_group {
     }
 };
 
-std::string words_of(std::exception_ptr const& failure) {
-    return kgroup::detail::words_of(failure).first;
+std::string describe_exception(std::exception_ptr const& failure) {
+    return kgroup::detail::describe_exception(failure).first;
 }
 
 TEST_CASE_FIXTURE(failing_group, "fake_dead_letters keeps the record, both failures, and how many "
@@ -58,8 +58,8 @@ TEST_CASE_FIXTURE(failing_group, "fake_dead_letters keeps the record, both failu
     CHECK(letter.record.key == "k");
     CHECK(letter.record.value == "a");
     CHECK(letter.attempts == 2);
-    CHECK(words_of(letter.failure) == "call 2");
-    CHECK(words_of(letter.first_failure) == "call 1");
+    CHECK(describe_exception(letter.failure) == "call 2");
+    CHECK(describe_exception(letter.first_failure) == "call 1");
     stop();
     CHECK(cluster.committed(t0) == 1);
 }

@@ -125,7 +125,7 @@ TEST_CASE("an attempt knows its number, whether it is the last, and the first fa
                 line += " last";
             }
             if (auto const first = current.first_failure()) {
-                line += " after " + kgroup::detail::words_of(first).first;
+                line += " after " + kgroup::detail::describe_exception(first).first;
             }
             said.push_back(line);
             throw std::runtime_error{"failure " + std::to_string(current.number())};

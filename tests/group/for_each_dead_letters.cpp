@@ -53,8 +53,8 @@ public:
                                std::uint32_t attempts, std::exception_ptr first_failure) override {
         std::string const value{record.value()};
         auto const sent = std::make_shared<letter>(co_await asio::this_coro::executor);
-        sent->why = kgroup::detail::words_of(failure).first;
-        sent->why_first = kgroup::detail::words_of(first_failure).first;
+        sent->why = kgroup::detail::describe_exception(failure).first;
+        sent->why_first = kgroup::detail::describe_exception(first_failure).first;
         sent->attempts = attempts;
         under_way[value] = sent;
         said.push_back("+" + value);

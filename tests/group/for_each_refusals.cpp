@@ -90,8 +90,8 @@ struct refusing_group : scripted_group {
     }
 };
 
-std::string words_of(std::exception_ptr const& failure) {
-    return failure ? kgroup::detail::words_of(failure).first : std::string{};
+std::string describe_exception(std::exception_ptr const& failure) {
+    return failure ? kgroup::detail::describe_exception(failure).first : std::string{};
 }
 
 /// Runs `for_each` with a function that fails, and expects it to refuse before it has called that.
@@ -155,7 +155,7 @@ TEST_CASE("for_each: a second one at the same time is refused, and the first goe
                    second_in_batches ? group.batches_of(*group.owned) : group.each_of(*group.owned),
                    [&](std::exception_ptr failure) { second = failure; });
     group.settle();
-    CHECK(words_of(second).find("another receive") != std::string::npos);
+    CHECK(describe_exception(second).find("another receive") != std::string::npos);
     group.finish();
     group.finish();
     CHECK(group.begun == lines{"a", "b"});
@@ -174,7 +174,7 @@ TEST_CASE("for_each: while somebody receives it is refused") {
         } catch (...) {
             failure = std::current_exception();
         }
-        CHECK(words_of(failure).find("another receive") != std::string::npos);
+        CHECK(describe_exception(failure).find("another receive") != std::string::npos);
         co_await owned.async_wait_ended();
         CHECK(received);
     }};

@@ -350,7 +350,7 @@ private:
                 backoff.reset();
             }
             auto const pause = jittered(backoff.next());
-            auto const [words, error] = detail::words_of(failure);
+            auto const [words, error] = detail::describe_exception(failure);
             auto const why = detail::words_beside(error, words);
             auto const told = (why.empty() ? "the run has failed" : why) +
                               "; the next run begins in " + std::to_string(pause.count()) + " ms";

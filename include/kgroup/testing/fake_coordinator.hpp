@@ -13,8 +13,6 @@
 #include <kgroup/oauth_token.hpp>
 #include <kgroup/topic_partition.hpp>
 
-#include <librdkafka/rdkafka.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -400,7 +398,7 @@ public:
         std::string line = cooperative ? "add" : "assign";
         detail::partition_set partitions;
         for (auto const& start : positions) {
-            line += " " + detail::name(start.where) + "@" + text_of(start.start);
+            line += " " + detail::to_string(start.where) + "@" + text_of(start.start);
             partitions.insert(start.where);
         }
         note(std::move(line));
@@ -447,9 +445,9 @@ public:
     void seek(std::vector<detail::start_position> const& positions) {
         change const now{*this};
         for (auto const& start : positions) {
-            note("seek " + detail::name(start.where) + "@" + text_of(start.start));
+            note("seek " + detail::to_string(start.where) + "@" + text_of(start.start));
             if (!positions_.contains(start.where)) {
-                complain("a seek in " + detail::name(start.where) + ", which is not assigned");
+                complain("a seek in " + detail::to_string(start.where) + ", which is not assigned");
                 continue;
             }
             outdate(start.where);
@@ -462,7 +460,7 @@ public:
         change const now{*this};
         std::string line = "commit";
         for (auto const& commit : offsets) {
-            line += " " + detail::name(commit.where) + "=" + std::to_string(commit.offset);
+            line += " " + detail::to_string(commit.where) + "=" + std::to_string(commit.offset);
             if (!commit.metadata.empty()) {
                 line += " \"" + commit.metadata + "\"";
             }
@@ -1164,7 +1162,7 @@ private:
     static std::string list(Partitions const& partitions) {
         std::string text;
         for (auto const& partition : partitions) {
-            text += " " + detail::name(partition);
+            text += " " + detail::to_string(partition);
         }
         return text;
     }

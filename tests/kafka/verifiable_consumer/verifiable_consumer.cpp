@@ -10,6 +10,7 @@
 #ifdef KGROUP_TESTS_WITH_DIRECT
 #include <kgroup/app/direct_consumer_app.hpp>
 #include <kgroup/direct.hpp>
+#include <kgroup/direct_src.hpp> // what is compiled apart has no direct group
 #endif
 
 #include <asio/any_io_executor.hpp>

@@ -68,7 +68,7 @@ struct token_flaw {
 inline std::optional<token_flaw> flaw_of_call(std::exception_ptr const& failure,
                                               oauth_token const& token) {
     if (failure) {
-        auto [text, error] = words_of(failure);
+        auto [text, error] = describe_exception(failure);
         auto reason = words_beside(error, std::move(text));
         return token_flaw{error, reason.empty() ? "oauth_token_provider has failed" : reason};
     }

@@ -12,7 +12,7 @@
 namespace kgroup::detail {
 
 /// A negative partition: of the topic as a whole.
-inline std::string name(topic_partition const& where) {
+inline std::string to_string(topic_partition const& where) {
     return where.partition < 0 ? where.topic
                                : where.topic + "[" + std::to_string(where.partition) + "]";
 }

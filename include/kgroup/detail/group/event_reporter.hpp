@@ -247,7 +247,7 @@ public:
     static std::string list(partition_set const& partitions) {
         std::string text;
         for (auto const& partition : partitions) {
-            text += (text.empty() ? "" : " ") + name(partition);
+            text += (text.empty() ? "" : " ") + to_string(partition);
         }
         return text.empty() ? "none" : text;
     }
@@ -269,7 +269,7 @@ private:
     }
     void user_failed(std::optional<topic_partition> partition, std::exception_ptr const& failure,
                      std::string otherwise) {
-        auto const [text, code] = words_of(failure);
+        auto const [text, code] = describe_exception(failure);
         auto words = words_beside(code, text);
         report({event_kind::handler_failed, severity::error, std::move(partition), code,
                 words.empty() ? std::move(otherwise) : std::move(words)});

@@ -183,7 +183,7 @@ struct group_parts {
         auto const ends_run = effect_of(error) == error_effect::ends_application;
         reporter.partition_error(partition, error, text, ends_run);
         if (ends_run) {
-            fail(error, name(partition) + ": " + text, session_machine::failed{});
+            fail(error, to_string(partition) + ": " + text, session_machine::failed{});
         }
     }
 

@@ -82,7 +82,7 @@ private:
             return group_.fail_fatally(outcome.failure, "committed offsets");
         }
         // The membership is intact and is given back in order.
-        group_.fail(outcome.failure, name(*outcome.where), session_machine::failed{});
+        group_.fail(outcome.failure, to_string(*outcome.where), session_machine::failed{});
         group_.reporter.client_error(outcome.failure, "the run ends", outcome.where);
     }
 

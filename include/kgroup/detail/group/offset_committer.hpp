@@ -545,7 +545,7 @@ private:
                 outcome.error = found->second;
             }
         }
-        satisfy(ended.waiters, ended.claims, ended.results, whole);
+        complete(ended.waiters, ended.claims, ended.results, whole);
         if (ended.owed) {
             settle_owed(now, ended, whole);
         }
@@ -694,9 +694,9 @@ private:
         return is_stale(ec) && ec != make_error_code(kafka_errc::unknown_member_id);
     }
 
-    static void satisfy(std::vector<std::shared_ptr<commit_waiter>> const& waiters,
-                        claim_list const& claims, commit_errors const& results,
-                        std::error_code whole) {
+    static void complete(std::vector<std::shared_ptr<commit_waiter>> const& waiters,
+                         claim_list const& claims, commit_errors const& results,
+                         std::error_code whole) {
         for (auto const& waiter : waiters) {
             if (whole && results.empty()) {
                 waiter->fail(whole);

@@ -48,7 +48,7 @@ public:
     std::string words(bool abandoned) const noexcept {
         try {
             if (failure_) {
-                return words_of(failure_).first;
+                return describe_exception(failure_).first;
             }
             return abandoned ? make_error_code(errc::handler_abandoned).message() : std::string{};
         } catch (...) {

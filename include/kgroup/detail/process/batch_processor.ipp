@@ -370,7 +370,7 @@ KGROUP_INLINE void batch_processor::failed(std::exception_ptr failure, std::size
 }
 
 KGROUP_INLINE void batch_processor::hold_off(std::exception_ptr const& failure) {
-    auto [reason, code] = words_of(failure);
+    auto [reason, code] = describe_exception(failure);
     if (++held_off_ == 1 || held_off_reason_ != reason) {
         report(event_kind::processing_held, severity::warning, code,
                held_off_text(batch_[0].offset(), reason));
@@ -390,7 +390,7 @@ KGROUP_INLINE void batch_processor::give_up_on(std::size_t concerned, std::excep
         failure_ = std::move(failure);
         return;
     }
-    auto const [text, code] = words_of(failure);
+    auto const [text, code] = describe_exception(failure);
     for (std::size_t i = 0; i != concerned; ++i) {
         report(event_kind::record_skipped, severity::error, code,
                "offset " + std::to_string(batch_[i].offset()) + " is given up after " +

@@ -655,7 +655,7 @@ KGROUP_INLINE void record_processor::failed(task& ended, std::exception_ptr fail
 KGROUP_INLINE void record_processor::hold_off_after(task& ended,
                                                     std::exception_ptr const& failure) {
     auto const now = clock::now();
-    auto [reason, code] = words_of(failure);
+    auto [reason, code] = describe_exception(failure);
     if (!hold_off_ || hold_off_->reason != reason) {
         report(event_kind::processing_held, severity::warning, code,
                held_off_text(ended.record->offset(), reason));
@@ -677,7 +677,7 @@ KGROUP_INLINE void record_processor::give_up_on(task& ended, std::exception_ptr 
         return copy(ended); // for as long as it takes
     }
     if (options_.retry.give_up == give_up::skip) {
-        auto const [text, code] = words_of(failure);
+        auto const [text, code] = describe_exception(failure);
         report(event_kind::record_skipped, severity::error, code,
                "offset " + std::to_string(ended.record->offset()) + " is given up after " +
                    std::to_string(ended.attempts) + " attempts: " + text);
@@ -699,7 +699,7 @@ KGROUP_INLINE void record_processor::end_with(task& ended, std::exception_ptr fa
 KGROUP_INLINE void record_processor::tell_failure(task const& undone,
                                                   std::exception_ptr const& failure) {
     if (ending_ == ending::failure && !cancelled_running_) {
-        auto const [text, code] = words_of(failure);
+        auto const [text, code] = describe_exception(failure);
         report(event_kind::handler_failed, severity::warning, code,
                "offset " + std::to_string(undone.record->offset()) +
                    " failed while for_each was ending, and is undone: " + text);

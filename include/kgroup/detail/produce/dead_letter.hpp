@@ -3,7 +3,7 @@
 #pragma once
 
 #include <kgroup/detail/produce/dead_letter_headers.hpp>
-#include <kgroup/detail/produce/producer_engine.hpp>
+#include <kgroup/detail/produce/producer_engine_base.hpp>
 #include <kgroup/detail/produce/record_storage.hpp>
 #include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/message.hpp>
@@ -56,7 +56,7 @@ bool is_permanent(std::error_code const& error) noexcept;
 enum class when_undeliverable { fail, skip, wait };
 
 /// Until it is acknowledged, or counts as done without. Throws otherwise.
-asio::awaitable<void> deliver(std::shared_ptr<producer_engine> through,
+asio::awaitable<void> deliver(std::shared_ptr<producer_engine_base> through,
                               std::unique_ptr<dead_letter> letter, when_undeliverable then);
 
 } // namespace kgroup::detail

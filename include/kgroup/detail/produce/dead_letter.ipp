@@ -60,9 +60,10 @@ KGROUP_INLINE dead_letter::dead_letter(message const& record, std::string topic,
     : source_(record.topic(), record.partition()),
       offset_(record.offset()) {
     auto const type = type_of(why.failure);
-    auto const text = why.failure ? words_of(why.failure).first : std::string{};
-    auto const first =
-        why.first_failure && why.attempts > 1 ? words_of(why.first_failure).first : std::string{};
+    auto const text = why.failure ? describe_exception(why.failure).first : std::string{};
+    auto const first = why.first_failure && why.attempts > 1
+                           ? describe_exception(why.first_failure).first
+                           : std::string{};
     dead_letter_reason reason{source_.topic, source_.partition, offset_};
     if (auto const time = record.timestamp()) {
         reason.timestamp =
@@ -124,7 +125,7 @@ KGROUP_INLINE bool is_permanent(std::error_code const& error) noexcept {
 /// Says that a letter cannot be delivered, now and then, and once that this is over.
 class held_letter {
 public:
-    held_letter(producer_engine& through, dead_letter const& letter)
+    held_letter(producer_engine_base& through, dead_letter const& letter)
         : through_(through),
           letter_(letter) {}
     held_letter(held_letter const&) = delete;
@@ -163,7 +164,7 @@ public:
     }
 
 private:
-    producer_engine& through_;
+    producer_engine_base& through_;
     dead_letter const& letter_;
     clock::time_point next_ = clock::now() + std::chrono::seconds{10};
     std::error_code error_;
@@ -177,8 +178,9 @@ struct letter_delivery {
     asio::cancellation_signal signal;
 };
 
-KGROUP_INLINE asio::awaitable<std::error_code>
-deliver_once(producer_engine& through, dead_letter const& letter, bool whole, held_letter& held) {
+KGROUP_INLINE asio::awaitable<std::error_code> deliver_once(producer_engine_base& through,
+                                                            dead_letter const& letter, bool whole,
+                                                            held_letter& held) {
     auto const under_way = std::make_shared<letter_delivery>();
     through.begin_record<call_with_outcome>(
         asio::bind_cancellation_slot(under_way->signal.slot(),
@@ -206,7 +208,7 @@ deliver_once(producer_engine& through, dead_letter const& letter, bool whole, he
     co_return under_way->outcome.error;
 }
 
-KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine> through,
+KGROUP_INLINE asio::awaitable<void> deliver(std::shared_ptr<producer_engine_base> through,
                                             std::unique_ptr<dead_letter> letter,
                                             when_undeliverable then) {
     using namespace std::chrono_literals;

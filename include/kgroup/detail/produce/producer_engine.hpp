@@ -4,23 +4,21 @@
 
 #include <kgroup/detail/asio/auto_reset_event.hpp>
 #include <kgroup/detail/asio/clock.hpp>
-#include <kgroup/detail/asio/process_of_birth.hpp>
 #include <kgroup/detail/asio/timer.hpp>
 #include <kgroup/detail/asio/typed_strand.hpp>
 #include <kgroup/detail/client/token_schedule.hpp>
 #include <kgroup/detail/events/event_filter.hpp>
 #include <kgroup/detail/events/lasting_conditions.hpp>
 #include <kgroup/detail/produce/broker_conditions.hpp>
-#include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/failed_deliveries.hpp>
 #include <kgroup/detail/produce/native_producer.hpp>
 #include <kgroup/detail/produce/operation.hpp>
 #include <kgroup/detail/produce/pending_operations.hpp>
+#include <kgroup/detail/produce/producer_engine_base.hpp>
 #include <kgroup/detail/produce/producer_events.hpp>
 #include <kgroup/detail/produce/replacement_schedule.hpp>
 #include <kgroup/detail/produce/stop_schedule.hpp>
 #include <kgroup/detail/rdkafka/broker_enquiry.hpp>
-#include <kgroup/detail/separate_compilation.hpp>
 #include <kgroup/error.hpp>
 #include <kgroup/event.hpp>
 #include <kgroup/oauth_token.hpp>
@@ -29,9 +27,6 @@
 #include <kgroup/producer_state.hpp>
 
 #include <asio/any_io_executor.hpp>
-#include <asio/associated_cancellation_slot.hpp>
-#include <asio/awaitable.hpp>
-#include <asio/cancellation_type.hpp>
 
 #include <librdkafka/rdkafka.h>
 
@@ -40,6 +35,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -56,61 +52,21 @@ namespace kgroup::detail {
 /// Its members stand in three files: what any thread calls, in `producer_engine.ipp`; what the
 /// strand does whenever it is woken, in `producer_engine_rounds.ipp`; what librdkafka tells it, in
 /// `producer_engine_client.ipp`.
-class producer_engine : public std::enable_shared_from_this<producer_engine> {
+class producer_engine final : public producer_engine_base {
 public:
-    /// Throws `std::system_error` `errc::invalid_config`.
+    /// @throws std::system_error `errc::invalid_config`
     static std::shared_ptr<producer_engine> make(asio::any_io_executor executor,
                                                  producer_config given);
 
     producer_engine(asio::any_io_executor executor, producer_config given);
-    producer_engine(producer_engine const&) = delete;
-    producer_engine& operator=(producer_engine const&) = delete;
-    ~producer_engine();
+    ~producer_engine() override;
 
-    // Any thread.
-
-    struct enqueued {
-        std::error_code error;
-        bool turn_is_over = false; // who enqueues in a loop lets others on his executor run
-    };
-    /// Enqueues a record if that need not wait. nullopt: it must wait.
-    std::optional<enqueued> try_enqueue(outgoing_record const& record);
-
-    /// `source_partition`: of a dead letter; for it no time is too long.
-    asio::awaitable<produce_outcome> record(produce_kind kind, outgoing_record given,
-                                            std::optional<std::int32_t> source_partition);
-    asio::awaitable<produce_outcome> wait(produce_kind kind);
-
-    // The same for any handler.
-
-    template <typename Call, typename Handler>
-    void begin_record(Handler handler, produce_kind kind, outgoing_record const& record,
-                      std::optional<std::int32_t> source_partition = std::nullopt) {
-        if (!process_.is_this_one()) {
-            return refuse<Call>(std::move(handler));
-        }
-        auto& begun = take<Call>(std::move(handler), kind);
-        begun.source_partition = source_partition;
-        begin(begun, &record);
-    }
-    /// A flush or a stop.
-    template <typename Call, typename Handler>
-    void begin_wait(Handler handler, produce_kind kind) {
-        if (!process_.is_this_one()) {
-            return refuse<Call>(std::move(handler));
-        }
-        begin(take<Call>(std::move(handler), kind), nullptr);
-    }
-
-    void stop();
-    /// Nothing is waited for any more. `drop`: the context goes, handlers are destroyed uncalled.
-    void abandon(bool drop) noexcept;
-
-    producer_stats stats() const;
-    producer_state state() const;
-    /// Tells something as an event of the producer's.
-    void report(event told);
-    asio::any_io_executor const& executor() const noexcept { return executor_; }
+    std::optional<enqueued> try_enqueue(outgoing_record const& record) override;
+    void stop() override;
+    void abandon(bool drop) noexcept override;
+    producer_stats stats() const override;
+    producer_state state() const override;
+    void report(event told) override;
 
 private:
     class all_of_context;
@@ -124,40 +80,19 @@ private:
         void wake() noexcept;
     };
 
-    // In a process that was forked since, whose locks may be held for ever.
-    template <typename Call, typename Handler>
-    void refuse(Handler handler) {
-        completion refused;
-        refused.keep<Call>(std::move(handler), executor_);
-        refused.complete({errc::producer_stopped, {}, 0});
+    std::shared_ptr<producer_engine> self() {
+        return std::static_pointer_cast<producer_engine>(shared_from_this());
     }
-
-    template <typename Call, typename Handler>
-    produce_operation& take(Handler handler, produce_kind kind) {
-        auto slot = asio::get_associated_cancellation_slot(handler);
-        std::lock_guard const lock{mutex_};
-        auto& taken = pending_.take();
-        try {
-            if (slot.is_connected()) {
-                slot.assign(
-                    [self = weak_from_this(), &taken, use = taken.use](asio::cancellation_type) {
-                        if (auto const engine = self.lock()) {
-                            engine->cancel(taken, use);
-                        }
-                    });
-            }
-            taken.kind = kind;
-            taken.done.template keep<Call>(std::move(handler), executor_);
-        } catch (...) {
-            pending_.release(taken);
-            throw;
-        }
-        return taken;
+    /// Null: it is being destroyed.
+    static std::shared_ptr<producer_engine>
+    engine_of(std::weak_ptr<producer_engine_base> const& engine) noexcept {
+        return std::static_pointer_cast<producer_engine>(engine.lock());
     }
 
     // Any thread.
-    void begin(produce_operation& begun, outgoing_record const* record);
-    void cancel(produce_operation& cancelled, std::uint64_t use);
+    produce_operation& take(std::function<void(produce_operation&)> const& prepare) override;
+    void begin(produce_operation& begun, outgoing_record const* record) override;
+    void cancel(produce_operation& cancelled, std::uint64_t use) override;
     void notify() noexcept;
 
     // Under the lock.
@@ -190,10 +125,8 @@ private:
     void ask_for_token();
     void take_token(std::exception_ptr failure, oauth_token const& token);
 
-    asio::any_io_executor executor_;
     producer_config config_;
     typed_strand strand_;
-    process_of_birth process_;
     std::shared_ptr<wakeup> wakeup_ = std::make_shared<wakeup>();
     std::atomic<bool> notified_{false};
 
@@ -226,9 +159,3 @@ private:
 };
 
 } // namespace kgroup::detail
-
-#ifndef KGROUP_SEPARATE_COMPILATION
-#include <kgroup/detail/produce/producer_engine.ipp>
-#include <kgroup/detail/produce/producer_engine_client.ipp>
-#include <kgroup/detail/produce/producer_engine_rounds.ipp>
-#endif

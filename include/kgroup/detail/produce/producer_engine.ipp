@@ -60,11 +60,35 @@ private:
     process_of_birth process_;
 };
 
+KGROUP_INLINE asio::awaitable<produce_outcome>
+producer_engine_base::record(produce_kind kind, outgoing_record given,
+                             std::optional<std::int32_t> source_partition) {
+    return asio::async_initiate<decltype(asio::use_awaitable), void(produce_outcome)>(
+        [self = shared_from_this(), kind, given, source_partition](auto handler) {
+            self->begin_record<call_with_outcome>(std::move(handler), kind, given,
+                                                  source_partition);
+        },
+        asio::use_awaitable);
+}
+
+KGROUP_INLINE asio::awaitable<produce_outcome> producer_engine_base::wait(produce_kind kind) {
+    return asio::async_initiate<decltype(asio::use_awaitable), void(produce_outcome)>(
+        [self = shared_from_this(), kind](auto handler) {
+            self->begin_wait<call_with_outcome>(std::move(handler), kind);
+        },
+        asio::use_awaitable);
+}
+
+KGROUP_INLINE std::shared_ptr<producer_engine_base>
+make_producer_engine(asio::any_io_executor executor, producer_config given) {
+    return producer_engine::make(std::move(executor), std::move(given));
+}
+
 KGROUP_INLINE std::shared_ptr<producer_engine> producer_engine::make(asio::any_io_executor executor,
                                                                      producer_config given) {
     auto made = std::make_shared<producer_engine>(std::move(executor), std::move(given));
     made->wakeup_->engine = made.get();
-    asio::use_service<all_of_context>(asio::query(made->executor_, asio::execution::context))
+    asio::use_service<all_of_context>(asio::query(made->executor(), asio::execution::context))
         .add(made);
     auto first = made->make_native();
     std::lock_guard const lock{made->mutex_};
@@ -74,13 +98,13 @@ KGROUP_INLINE std::shared_ptr<producer_engine> producer_engine::make(asio::any_i
 
 KGROUP_INLINE producer_engine::producer_engine(asio::any_io_executor executor,
                                                producer_config given)
-    : executor_(std::move(executor)),
+    : producer_engine_base(std::move(executor)),
       config_(std::move(given)),
-      strand_(executor_),
-      timer_(executor_) {}
+      strand_(this->executor()),
+      timer_(this->executor()) {}
 
 KGROUP_INLINE producer_engine::~producer_engine() {
-    if (process_.is_this_one()) {
+    if (process().is_this_one()) {
         std::lock_guard const lock{wakeup_->mutex}; // who wakes it may be about to
         wakeup_->engine = nullptr;
     }
@@ -98,7 +122,7 @@ KGROUP_INLINE void producer_engine::wakeup::wake() noexcept {
 KGROUP_INLINE std::optional<producer_engine::enqueued>
 producer_engine::try_enqueue(outgoing_record const& record) {
     constexpr std::uint32_t turn = 256;
-    if (!process_.is_this_one()) {
+    if (!process().is_this_one()) {
         return enqueued{errc::producer_stopped};
     }
     std::lock_guard const lock{mutex_};
@@ -112,23 +136,17 @@ producer_engine::try_enqueue(outgoing_record const& record) {
     return std::nullopt;
 }
 
-KGROUP_INLINE asio::awaitable<produce_outcome>
-producer_engine::record(produce_kind kind, outgoing_record given,
-                        std::optional<std::int32_t> source_partition) {
-    return asio::async_initiate<decltype(asio::use_awaitable), void(produce_outcome)>(
-        [self = shared_from_this(), kind, given, source_partition](auto handler) {
-            self->begin_record<call_with_outcome>(std::move(handler), kind, given,
-                                                  source_partition);
-        },
-        asio::use_awaitable);
-}
-
-KGROUP_INLINE asio::awaitable<produce_outcome> producer_engine::wait(produce_kind kind) {
-    return asio::async_initiate<decltype(asio::use_awaitable), void(produce_outcome)>(
-        [self = shared_from_this(), kind](auto handler) {
-            self->begin_wait<call_with_outcome>(std::move(handler), kind);
-        },
-        asio::use_awaitable);
+KGROUP_INLINE produce_operation&
+producer_engine::take(std::function<void(produce_operation&)> const& prepare) {
+    std::lock_guard const lock{mutex_};
+    auto& taken = pending_.take();
+    try {
+        prepare(taken);
+    } catch (...) {
+        pending_.release(taken);
+        throw;
+    }
+    return taken;
 }
 
 KGROUP_INLINE void producer_engine::begin(produce_operation& begun, outgoing_record const* record) {
@@ -162,7 +180,7 @@ KGROUP_INLINE void producer_engine::cancel(produce_operation& cancelled, std::ui
 }
 
 KGROUP_INLINE void producer_engine::stop() {
-    if (!process_.is_this_one()) {
+    if (!process().is_this_one()) {
         return;
     }
     {
@@ -176,7 +194,7 @@ KGROUP_INLINE void producer_engine::stop() {
 }
 
 KGROUP_INLINE void producer_engine::abandon(bool drop) noexcept {
-    if (!process_.is_this_one()) {
+    if (!process().is_this_one()) {
         return;
     }
     native_producers ended; // destroyed without the lock
@@ -253,7 +271,7 @@ KGROUP_INLINE producer_state producer_engine::state() const {
 }
 
 KGROUP_INLINE void producer_engine::report(event told) {
-    strand_.post_outside([self = shared_from_this(), told = std::move(told)]() mutable {
+    strand_.post_outside([self = self(), told = std::move(told)]() mutable {
         auto& engine = *self;
         engine.strand_.dispatch([self = std::move(self), told = std::move(told)]() mutable {
             producer_events one;
@@ -268,7 +286,7 @@ KGROUP_INLINE void producer_engine::notify() noexcept {
         return;
     }
     try {
-        if (auto self = weak_from_this().lock()) {
+        if (auto self = engine_of(weak_from_this())) {
             strand_.post_outside([self = std::move(self)]() mutable {
                 auto& engine = *self;
                 engine.strand_.dispatch([self = std::move(self)] { self->serve(); });

@@ -208,7 +208,7 @@ KGROUP_INLINE void producer_engine::ask_for_token() {
             co_return co_await provider();
         }
     };
-    auto place = auto_reset_event::make(executor_);
+    auto place = auto_reset_event::make(executor());
     {
         std::lock_guard const lock{mutex_};
         token_place_ = place;
@@ -219,7 +219,7 @@ KGROUP_INLINE void producer_engine::ask_for_token() {
             place->slot(),
             // Asio looks at the slot once more when the coroutine has ended.
             [weak = weak_from_this(), place](std::exception_ptr failure, oauth_token token) {
-                if (auto const self = weak.lock()) {
+                if (auto const self = engine_of(weak)) {
                     self->strand_.dispatch([self, failure, token = std::move(token)] {
                         self->take_token(failure, token);
                     });

@@ -26,7 +26,7 @@ namespace kgroup::detail {
 // What the strand does whenever it is woken, and when a deadline is over.
 
 KGROUP_INLINE void producer_engine::serve() {
-    if (!process_.is_this_one()) {
+    if (!process().is_this_one()) {
         return;
     }
     // Before the look: what comes from here on is told again.
@@ -174,7 +174,7 @@ KGROUP_INLINE void producer_engine::arm(std::optional<clock::time_point> deadlin
     armed_ = deadline;
     timer_.expires_at(*deadline);
     timer_.async_wait([weak = weak_from_this()](std::error_code ec) {
-        auto self = weak.lock();
+        auto self = engine_of(weak);
         if (ec || !self) {
             return;
         }

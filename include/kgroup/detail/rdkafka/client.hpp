@@ -192,7 +192,7 @@ public:
     }
 
     void assign(std::vector<start_position> const& positions, bool cooperative) {
-        owed_ = owed::nothing;
+        pending_answer_ = pending_answer_kind::nothing;
         auto const list = make_partitions(positions.size());
         std::vector<topic_partition> held;
         for (auto const& position : positions) {
@@ -219,9 +219,9 @@ public:
     }
 
     void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
-        if (owed_ ==
-            owed::revocation) { // it may also make up for one that a newer assignment has overtaken
-            owed_ = owed::nothing;
+        // It may also make up for one that a newer assignment has overtaken.
+        if (pending_answer_ == pending_answer_kind::revocation) {
+            pending_answer_ = pending_answer_kind::nothing;
         }
         if (cooperative) {
             auto const list = make_partitions(partitions.size());
@@ -572,25 +572,25 @@ private:
             while (rdkafka_event const event{queue_ ? rd_kafka_queue_poll(queue_->get(), 0)
                                                     : nullptr}) {
                 if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
-                    owed_ = owed_to(event.get());
+                    pending_answer_ = answer_to(event.get());
                 }
             }
-            auto const answer = std::exchange(owed_, owed::nothing);
-            if (answer == owed::nothing) {
+            auto const answer = std::exchange(pending_answer_, pending_answer_kind::nothing);
+            if (answer == pending_answer_kind::nothing) {
                 break;
             }
             rdkafka_error const ignored{
-                answer == owed::assignment
+                answer == pending_answer_kind::assignment
                     ? rd_kafka_incremental_assign(handle_->get(), none.get())
                     : rd_kafka_incremental_unassign(handle_->get(), none.get())};
         }
     }
 
-    enum class owed { nothing, assignment, revocation };
-    static owed owed_to(rd_kafka_event_t* rebalance) {
+    enum class pending_answer_kind { nothing, assignment, revocation };
+    static pending_answer_kind answer_to(rd_kafka_event_t* rebalance) {
         return rd_kafka_event_error(rebalance) == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS
-                   ? owed::assignment
-                   : owed::revocation;
+                   ? pending_answer_kind::assignment
+                   : pending_answer_kind::revocation;
     }
     bool cooperative() const {
         auto const* const protocol = rd_kafka_rebalance_protocol(handle_->get());
@@ -651,9 +651,9 @@ private:
     }
 
     std::optional<client_event> rebalance(rd_kafka_event_t* event) {
-        owed_ = owed_to(event);
+        pending_answer_ = answer_to(event);
         auto partitions = partitions_of(event);
-        if (owed_ == owed::assignment) {
+        if (pending_answer_ == pending_answer_kind::assignment) {
             return client_rebalance{partitions_assigned{std::move(partitions), cooperative()}};
         }
         return client_rebalance{partitions_revoked{std::move(partitions), cooperative(),
@@ -807,7 +807,7 @@ private:
     debug_lines heard_;
     bool listening_ = false;
     bool commits_epochs_ = true; // no coordinator has refused one
-    owed owed_ = owed::nothing;
+    pending_answer_kind pending_answer_ = pending_answer_kind::nothing;
     bool closing_ = false;
     bool closing_failed_ = false;
 };

@@ -180,7 +180,7 @@ public:
             return;
         }
         if (err) {
-            throw std::system_error{make_error_code(err), "headers of " + name(where_)};
+            throw std::system_error{make_error_code(err), "headers of " + to_string(where_)};
         }
         char const* name = nullptr;
         void const* value = nullptr;

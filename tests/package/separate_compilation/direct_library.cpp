@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+
+#include <kgroup/direct_src.hpp>
