@@ -3,7 +3,7 @@
 #pragma once
 
 #include <kgroup/delivery.hpp>
-#include <kgroup/detail/asio/process_of_birth.hpp>
+#include <kgroup/detail/config/config_check.hpp>
 #include <kgroup/detail/produce/completion.hpp>
 #include <kgroup/detail/produce/operation.hpp>
 #include <kgroup/detail/produce/producer_engine_base.hpp>
