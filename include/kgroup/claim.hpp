@@ -102,10 +102,10 @@ public:
                             : mark_result::refused_ended);
     }
 
-    /// This message is done, whatever of the others is. Lock-free, unless it is refused or the
-    /// channel waits for it; allocates only when more records are in flight than ever before. A
-    /// second one for the same message: no effect. When 65,536 delivered records are not
-    /// acknowledged, the channel waits until one is; where they stand does not matter.
+    /// Marks only this record as done; earlier ones may still be open. Lock-free, unless it is
+    /// refused or the channel waits for it; allocates only when more records are in flight than
+    /// ever before. A second one for the same message: no effect. When 65,536 delivered records are
+    /// not acknowledged, the channel waits until one is; where they stand does not matter.
     ///
     /// @throws std::bad_alloc; then nothing was acknowledged.
     void ack(message const& done) {

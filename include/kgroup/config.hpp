@@ -98,8 +98,8 @@ struct config {
     /// is 0. Not in a topic that is missing by then: another under its name must not begin there.
     bool commit_at_end = true;
     /// How long handlers may take to finish what they hold when partitions are revoked; then they
-    /// are cancelled and the group goes on without them. `cleanup` has what they leave of it, a
-    /// quarter at least. Unset: min(10 s, max.poll.interval.ms / 3). A value above
+    /// are cancelled and the group goes on without them. `cleanup` gets the remaining time, at
+    /// least a quarter of the deadline. Unset: min(10 s, max.poll.interval.ms / 3). A value above
     /// max.poll.interval.ms / 2 is refused: the broker evicts a member that has not answered a
     /// rebalance for that interval.
     std::optional<std::chrono::milliseconds> rebalance_deadline{};
@@ -134,9 +134,9 @@ struct config {
     std::map<std::string, std::string> properties{};
     /// Where tokens come from, for brokers that demand SASL/OAUTHBEARER; needs `security.protocol`
     /// `sasl_ssl` or `sasl_plaintext` among the properties. Called on the group's executor, on a
-    /// strand of its own, one call at a time: before the first connection, when four fifths of a
-    /// token's time are over, and, when it threw or its token cannot be used, again after a second,
-    /// and then after twice as long each time, up to 30 seconds; each failure is an
+    /// strand of its own, one call at a time: before the first connection, and when four fifths of
+    /// a token's time are over. It fails when it throws or its token cannot be used. On failure it
+    /// is called again with exponential backoff, 1 s to 30 s; each failure is an
     /// `event_kind::authentication_failed`. It is called until the group has been left; a call that
     /// is under way then is cancelled (terminal) and must end soon, as a handler must
     /// (`errc::handler_abandoned`). A copy of the function lives as long as a call of it. Unset:

@@ -68,15 +68,14 @@ concept names_cleanup = fitting_cleanup<H> ||
 /// | call | when | on | beside it |
 /// |---|---|---|---|
 /// | `setup` | once a session, before any claim of it; `session::start_at` moves the starts | a strand of the session's | nothing of this session |
-/// | `consume_claim` | once a claim: for each partition that is assigned, also later in the session | a strand of the claim's, over the group's executor | the other claims': what they share needs care when the executor has several threads |
+/// | `consume_claim` | once a claim: for each partition that is assigned, also later in the session | a strand of the claim's, over the group's executor | other claims, concurrently: protect state that they share on a multi-threaded executor |
 /// | `cleanup` | once a session, after its claims' handlers have ended (or were abandoned), before the last commit | the session's strand | nothing of this session but abandoned handlers |
 ///
 /// *`setup` takes its time.* Nothing of the session is read before it has ended, and it is not
-/// cancelled for taking long: librdkafka tells of no newer rebalance until the assignment is
-/// answered, which happens then. It should end well within `max.poll.interval.ms`: in a rebalance
-/// the group waits for the member so long, and then goes on without it. After 30 seconds, and each
-/// 30 more, there is an event
-/// (`event_kind::setup_stalled`).
+/// cancelled for taking long. kgroup acknowledges the assignment after `setup`; until then
+/// librdkafka reports no further rebalance. It should end well within `max.poll.interval.ms`: in a
+/// rebalance the group waits for the member so long, and then goes on without it. After 30 seconds,
+/// and each 30 more, there is an event (`event_kind::setup_stalled`).
 ///
 /// *Endings.* `consume_claim` returns when its channel has ended (`async_receive` gives nullopt).
 /// Returning earlier while the claim is live is an event, and ends the session or not as

@@ -34,9 +34,8 @@ struct batch_access;
 ///
 /// A move-only range of `message&`, with random access. A message may be moved out of it or into
 /// it, or swapped with any other, of this claim or another: it stays the message of its record
-/// wherever it stands. What stands in the batch at its end is destroyed with it; messages in the
-/// places in which they were delivered are released together, at the cost of one. The storage
-/// belongs to the claim and is used again.
+/// wherever it stands. The destructor releases the remaining messages in one operation; those that
+/// were moved in, one by one. The storage belongs to the claim and is used again.
 ///
 /// *Lifetime* and *thread safety*: as `message`. A batch pins its records also when all its
 /// messages were moved out.

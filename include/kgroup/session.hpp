@@ -128,13 +128,13 @@ public:
     ///
     /// Completion signature: `void(std::error_code, std::vector<commit_result>)`: one result for
     /// each claim in which something is or was marked. Errors: `errc::commit_timed_out` when the
-    /// broker has not answered the request within `config::commit_timeout` (which begins when it is
-    /// sent, behind one that is under way; once some partitions have their answer it is the result
-    /// of the others), `errc::session_ended`, and the category `kafka` when the request failed as a
-    /// whole. What was not committed stays marked. A request that timed out may still take effect.
-    /// Nothing newer is sent for its partitions until it is answered, and a call waits for that
-    /// within its own time; what is newest is committed once more then. Cancellation: terminal and
-    /// partial; the request may have been sent and take effect.
+    /// broker has not answered the request within `config::commit_timeout`, `errc::session_ended`,
+    /// and the category `kafka` when the request failed as a whole. The timeout starts when the
+    /// request is sent, after any commit in flight. If some partitions were answered, only the rest
+    /// report the error. What was not committed stays marked. A request that timed out may still
+    /// take effect. Nothing newer is sent for its partitions until it is answered, and a call waits
+    /// for that within its own time; what is newest is committed once more then. Cancellation:
+    /// terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();
 
     /// The same with a completion token.

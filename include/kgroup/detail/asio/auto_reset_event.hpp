@@ -275,9 +275,8 @@ private:
         try {
             strand_.dispatch(operation{
                 shared_from_this(), [](auto_reset_event& self, std::uint64_t) {
-                    // Before the look at who waits: what comes from here on is told again. An
-                    // exchange, because what was told by then must be seen: a store could be
-                    // overtaken by the reads that follow.
+                    // Clear the flag first, so that later notifications are delivered. Exchange,
+                    // not store: the reads below must not move above it.
                     self.notified_.exchange(false, std::memory_order_acq_rel);
                     auto const asked = self.cancel_asked_.exchange(0, std::memory_order_acquire);
                     self.resume(true); // first: whoever waits learns by that what a cancellation of

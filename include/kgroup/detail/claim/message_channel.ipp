@@ -37,8 +37,7 @@ KGROUP_INLINE message_channel::outstanding_receive::outstanding_receive(message_
 }
 
 // Up to `max` of what is at hand, in the form in which it is received; for `async_wait`, nothing.
-// Without a look at the gate: it may close at any moment, and whoever has seen it open has his
-// record.
+// Does not recheck the gate: a receive that saw it open completes.
 template <typename Result>
 Result message_channel::take([[maybe_unused]] std::size_t max) {
     if constexpr (std::is_same_v<Result, message_batch>) {
@@ -53,9 +52,9 @@ Result message_channel::take([[maybe_unused]] std::size_t max) {
     }
 }
 
-// Every form of receiving, in one frame: that one and the wait's are as many as Asio keeps for the
-// next time, so that neither is allocated. What is taken is taken before anything else can happen
-// on the strand, whatever other threads do to the gate.
+// All receives share one frame size. With the wait's frame that makes two, which is what Asio
+// caches, so neither is allocated. What is taken is taken before anything else can happen on the
+// strand, whatever other threads do to the gate.
 template <typename Result>
 asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadline,
                                                  std::size_t max) {

@@ -11,8 +11,8 @@
 
 namespace kgroup::detail {
 
-/// Fills a block. What it counts is the block's when it goes: counted in the block itself, each
-/// record would wait for the one before.
+/// Fills a block. Counts in members of its own and stores them in the destructor. Updates of the
+/// block for each record would serialise.
 class record_block::writer {
 public:
     explicit writer(record_block& into) noexcept
