@@ -51,7 +51,9 @@ public:
     claim(claim const&) = delete;
     claim& operator=(claim const&) = delete;
 
+    /// The topic's name; valid for as long as the claim.
     std::string_view topic() const noexcept { return state_->topic(); }
+    /// The partition's number in its topic.
     std::int32_t partition() const noexcept { return state_->partition(); }
 
     /// The offset at which this claim began to read: the committed one, or what `setup` made of it,
@@ -153,7 +155,10 @@ public:
     /// is left.
     ///
     /// Completes on the executor of the coroutine that awaits it.
-    /// Cancellation: total; it fails with `asio::error::operation_aborted`.
+    ///
+    /// Errors: `asio::error::operation_aborted` when it is cancelled; otherwise only lack of
+    /// memory.
+    /// Cancellation: total.
     /// Thread safety: any number of coroutines may wait, on any executors and threads.
     /// Lifetime: begun while the claim lives, it may outlast it, and completes when the ownership
     /// ends.

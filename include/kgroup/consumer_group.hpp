@@ -73,12 +73,13 @@ class basic_consumer_group {
 public:
     using executor_type = asio::any_io_executor;
 
-    /// A group on an executor, or on that of an execution context. Connects to nothing.
+    /// A group on an executor. Connects to nothing.
     ///
     /// @throws std::system_error `errc::invalid_config` or `errc::unsupported_by_librdkafka`; its
     /// `what()` names the field or the property, and shows no secret.
     basic_consumer_group(asio::any_io_executor executor, config given)
         : driver_(detail::make_group_driver<Client>(std::move(executor), std::move(given))) {}
+    /// The same on the executor of an execution context.
     template <typename Context>
     requires std::is_convertible_v<Context&, asio::execution_context&>
     basic_consumer_group(Context& context, config given)
@@ -112,7 +113,13 @@ public:
     /// cancelled), `cleanup`, what is marked is committed, the group is left, and the operation
     /// completes: `config::close_timeout` after `stop()` at the latest, by a second or so.
     ///
-    /// Completion signature: `void(std::exception_ptr)`: null when it was stopped; otherwise
+    /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where
+    /// `errc::handler_abandoned` is possible, the abandoned frame; a `std::shared_ptr` or an rvalue
+    /// is kept alive by the library for as long as a frame of it lives.
+    ///
+    /// Completion signature: `void(std::exception_ptr)`: null when it was stopped.
+    ///
+    /// Errors:
     /// - what a handler (or `config::on_event`) threw,
     /// - `std::system_error` with `errc::handler_abandoned`: a handler, or
     ///   `config::oauth_token_provider`, did not end in time; its frame lives on and owns what it
@@ -124,10 +131,6 @@ public:
     /// - `asio::error::operation_aborted`: it was cancelled.
     ///
     /// Cancellation: any type stops it in order, as `stop()` does (partial).
-    ///
-    /// @param handler models `kgroup::handler`; by reference, it outlives the operation, and where
-    /// `errc::handler_abandoned` is possible, the abandoned frame; a `std::shared_ptr` or an rvalue
-    /// is kept alive by the library for as long as a frame of it lives.
     template <typename Handler, asio::completion_token_for<void(std::exception_ptr)>
                                     CompletionToken = asio::use_awaitable_t<>>
     auto async_run(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
@@ -147,8 +150,10 @@ public:
     /// handler has returned. Then the group is left.
     ///
     /// Completion signature: `void(std::exception_ptr, kgroup::end_reason)`: as `async_run`'s, and,
-    /// where that is null, why the session ended; `stopped` if there was none. Errors, cancellation
-    /// and the handler's lifetime: as for `async_run`.
+    /// where that is null, why the session ended; `stopped` if there was none.
+    /// Errors: as for `async_run`.
+    /// Cancellation: as for `async_run`.
+    /// Lifetime: of the handler, as for `async_run`.
     template <typename Handler, asio::completion_token_for<void(std::exception_ptr, end_reason)>
                                     CompletionToken = asio::use_awaitable_t<>>
     auto async_consume(Handler&& handler, CompletionToken&& token = CompletionToken{}) {
@@ -214,10 +219,11 @@ public:
     /// earlier than `time`. They need not be owned. Timestamps are what producers or brokers wrote,
     /// in milliseconds; times before 1970 are taken for 1970.
     ///
-    /// Completion signature: `void(std::error_code, std::vector<offset_for_time>)`: one result
-    /// for each, in this order; a partition that does not exist, or whose leader did not answer
-    /// within 10 seconds, has its error there. Errors: `errc::not_running` before the run and when
-    /// it is over. Cancellation: total; the answer is not waited for any more.
+    /// Completion signature: `void(std::error_code, std::vector<offset_for_time>)`: one result for
+    /// each, in this order; a partition that does not exist, or whose leader did not answer within
+    /// 10 seconds, has its error there.
+    /// Errors: `errc::not_running` before the run and when it is over.
+    /// Cancellation: total; the answer is not waited for any more.
     asio::awaitable<std::vector<offset_for_time>>
     async_offsets_for_times(std::span<topic_partition const> partitions,
                             std::chrono::system_clock::time_point time) {

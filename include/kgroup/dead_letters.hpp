@@ -71,6 +71,11 @@ struct dead_letters_options {
 /// topic decides how partitions are chosen in it.
 class dead_letters : public detail::dead_letter_sender {
 public:
+    /// Letters go through this producer, on its executor.
+    ///
+    /// @param through need not outlive it.
+    /// @param options kept.
+    /// @throws std::bad_alloc.
     explicit dead_letters(producer& through, dead_letters_options options = {})
         : engine_(through.engine_),
           options_(std::make_shared<dead_letters_options const>(std::move(options))) {}
@@ -78,11 +83,11 @@ public:
     /// Sends the letter of a record, by hand. The record is done when this has completed; it need
     /// not live until then.
     ///
-    /// Cancellation (any type): it completes soon; the letter may be delivered.
-    ///
     /// @param failure why; null: no exception.
-    /// @throws std::system_error when it is not sent, and what `dead_letters_options::topic`
-    /// throws.
+    /// @throws std::system_error when the letter is not sent, and what
+    /// `dead_letters_options::topic` throws.
+    ///
+    /// Cancellation (any type): it completes soon; the letter may be delivered.
     asio::awaitable<void> async_send(message const& record, std::exception_ptr const& failure) {
         return send_letter(make(record, failure, 1, nullptr));
     }

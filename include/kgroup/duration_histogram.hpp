@@ -46,10 +46,12 @@ struct duration_histogram {
                                         bounds.begin());
     }
 
+    /// Counts a duration.
     void add(std::chrono::nanoseconds length) noexcept {
         ++counts[bucket_of(length)];
         sum += length;
     }
+    /// Counts all durations of another histogram.
     void add(duration_histogram const& other) noexcept {
         for (std::size_t i = 0; i != buckets; ++i) {
             counts[i] += other.counts[i];

@@ -31,6 +31,9 @@ public:
         detail::check(options_);
     }
 
+    /// What a group calls: `for_each` over the claim.
+    ///
+    /// @throws what `for_each` throws.
     asio::awaitable<void> consume_claim(session&, claim& claim) {
         return for_each(claim, options_, function_);
     }

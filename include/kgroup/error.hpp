@@ -103,6 +103,7 @@ inline std::error_category const& error_category() noexcept {
     return instance;
 }
 
+/// So that an `errc` is a `std::error_code`.
 inline std::error_code make_error_code(errc value) noexcept {
     return {static_cast<int>(value), error_category()};
 }
@@ -125,6 +126,7 @@ inline std::error_category const& kafka_category() noexcept {
     return instance;
 }
 
+/// So that a `kafka_errc` is a `std::error_code`.
 inline std::error_code make_error_code(kafka_errc value) noexcept {
     return {static_cast<int>(value), kafka_category()};
 }

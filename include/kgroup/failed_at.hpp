@@ -26,8 +26,11 @@ public:
         : index_(index),
           cause_(std::move(cause)) {}
 
+    /// The index that it was made with.
     std::size_t index() const noexcept { return index_; }
+    /// The cause that it was made with; null: none.
     std::exception_ptr const& cause() const noexcept { return cause_; }
+    /// A sentence for logs. The cause says more.
     char const* what() const noexcept override { return "a record of the batch has failed"; }
 
 private:

@@ -19,6 +19,7 @@ struct health {
     bool ok = true;
     std::vector<std::string> reasons{}; ///< why it is not ok, each in one line; empty: it is
 
+    /// Makes the answer no, for one more reason.
     void deny(std::string reason) {
         ok = false;
         reasons.push_back(std::move(reason));

@@ -106,6 +106,7 @@ enum class kafka_errc {
     invalid_regular_expression = 128,
 };
 
+/// So that a `kafka_errc` is a `std::error_code`, in `kafka_category`.
 std::error_code make_error_code(kafka_errc value) noexcept;
 
 } // namespace kgroup

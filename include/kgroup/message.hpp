@@ -57,6 +57,7 @@ struct owned_message {
 /// use them from one thread at a time.
 class message {
 public:
+    /// Takes another's record; the other may only be destroyed or assigned to then.
     message(message&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
     message& operator=(message&& other) noexcept {
         if (this != &other) {
@@ -71,6 +72,7 @@ public:
 
     /// The topic's name; valid for as long as the message.
     std::string_view topic() const noexcept { return record_->block->state().topic(); }
+    /// The partition that the record was read from.
     std::int32_t partition() const noexcept { return record_->block->state().partition(); }
     /// The record's offset in its partition. Offsets ascend within a claim and may have gaps.
     std::int64_t offset() const noexcept { return record_->offset; }

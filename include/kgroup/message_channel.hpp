@@ -86,6 +86,7 @@ public:
 
     /// An empty batch.
     message_batch() noexcept = default;
+    /// Takes another's messages; the other is empty then.
     message_batch(message_batch&& other) noexcept
         : first_(std::exchange(other.first_, nullptr)),
           size_(std::exchange(other.size_, 0)) {}
@@ -104,8 +105,11 @@ public:
     message& operator[](std::size_t index) const noexcept {
         return detail::record_access::lent(first_[index]);
     }
+    /// The first message's place.
     iterator begin() const noexcept { return iterator{first_}; }
+    /// The place behind the last message.
     iterator end() const noexcept { return iterator{first_ + size_}; }
+    /// How many messages it has.
     std::size_t size() const noexcept { return size_; }
     /// Whether there is no message in it. A batch that was received is empty only when its claim
     /// has ended.
@@ -166,6 +170,9 @@ struct batch_access {
 /// the partition's queue; not asking is the backpressure, and no message is ever shed. It ends
 /// (`std::nullopt`, an empty batch) when the partition is revoked or lost, when the session ends
 /// and when the group is stopped; then the handler finishes what it holds, and returns.
+///
+/// *Errors.* `errc::receive_in_progress`: another operation of this channel is under way. Lack of
+/// memory: no message has been taken.
 ///
 /// *Cancellation.* Every asynchronous operation here is total: cancelled with any type, it fails
 /// with `asio::error::operation_aborted` and no message has been taken; when the claim has ended by

@@ -65,12 +65,13 @@ class producer {
 public:
     using executor_type = asio::any_io_executor;
 
-    /// A producer on an executor, or on that of an execution context. It begins to connect.
+    /// A producer on an executor. It begins to connect.
     ///
     /// @throws std::system_error `errc::invalid_config`; its `what()` names the field or the
     /// property, and shows no secret.
     producer(asio::any_io_executor executor, producer_config given)
         : engine_(detail::make_producer_engine(std::move(executor), std::move(given))) {}
+    /// The same on the executor of an execution context.
     template <typename Context>
     requires std::is_convertible_v<Context&, asio::execution_context&>
     producer(Context& context, producer_config given)
@@ -95,11 +96,11 @@ public:
     /// without going through the executor, when there is room; every 256 records others on the
     /// executor get a turn.
     ///
-    /// What becomes of the record, `async_flush` tells, or an `event_kind::delivery_failed`.
-    ///
-    /// Cancellation: total; the record is not taken.
+    /// `async_flush`, or an `event_kind::delivery_failed`, tells what becomes of the record.
     ///
     /// @throws std::system_error as above; its `what()` names the topic.
+    ///
+    /// Cancellation: total; the record is not taken.
     asio::awaitable<void> async_enqueue(outgoing_record record) {
         std::error_code error;
         if (auto const taken = engine_->try_enqueue(record)) {
@@ -134,11 +135,11 @@ public:
     /// Sends a record, and waits until it is acknowledged. While the queue is full it waits for
     /// room, as `async_enqueue`.
     ///
-    /// Cancellation (any type): it completes soon; the record may be delivered, unless it waited
-    /// for room.
-    ///
     /// @return where it stands.
     /// @throws std::system_error as above; its `what()` names the topic.
+    ///
+    /// Cancellation (any type): it completes soon; the record may be delivered, unless it waited
+    /// for room.
     asio::awaitable<delivery> async_send(outgoing_record record) {
         auto const engine = engine_;
         auto const outcome =
@@ -162,13 +163,13 @@ public:
 
     /// Waits until everything that was given in before is acknowledged or has failed.
     ///
-    /// Failures are told to those flushes that wait for the records, or else to the next one; those
-    /// of `async_send`, to who awaits it alone. Who shares the producer and has to know of his own
-    /// record uses that.
-    ///
-    /// Cancellation: total.
+    /// A failure is told to the flushes that wait for its record, or else to the next one. The
+    /// failure of a record of `async_send` is told only there: await `async_send` to learn of one
+    /// record where others use the producer, too.
     ///
     /// @throws std::system_error the first failure; its `what()` says how many there were.
+    ///
+    /// Cancellation: total.
     asio::awaitable<void> async_flush() {
         auto const engine = engine_;
         auto const outcome = co_await engine->wait(detail::produce_kind::flush);
@@ -200,9 +201,11 @@ public:
 
     /// The same, and waits for it: for `close_timeout` and two seconds at most.
     ///
-    /// Cancellation: total; it is stopped all the same.
-    ///
     /// @return how many records were not acknowledged; they may have been delivered.
+    /// @throws std::system_error `asio::error::operation_aborted` when it is cancelled; as above in
+    /// a child that is forked.
+    ///
+    /// Cancellation: total; it is stopped all the same.
     asio::awaitable<std::size_t> async_stop() {
         auto const engine = engine_;
         auto const outcome = co_await engine->wait(detail::produce_kind::stop);
@@ -224,11 +227,13 @@ public:
             token, engine_);
     }
 
+    /// Counters and gauges, a snapshot. Any thread.
     producer_stats stats() const { return engine_->stats(); }
     /// What it does and has to do, what lasts, and the last error: a snapshot. Any thread.
     ///
     /// @throws std::bad_alloc.
     producer_state state() const { return engine_->state(); }
+    /// The executor that it was made with.
     executor_type get_executor() const noexcept { return engine_->executor(); }
 
 private:

@@ -24,6 +24,7 @@ enum class producer_phase {
     stopped,
 };
 
+/// The phase's name, as in the code.
 constexpr std::string_view to_string(producer_phase phase) noexcept {
     switch (phase) {
     case producer_phase::running:

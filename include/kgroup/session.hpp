@@ -127,14 +127,17 @@ public:
     /// overlap: callers that come while one is under way share the next.
     ///
     /// Completion signature: `void(std::error_code, std::vector<commit_result>)`: one result for
-    /// each claim in which something is or was marked. Errors: `errc::commit_timed_out` when the
-    /// broker has not answered the request within `config::commit_timeout`, `errc::session_ended`,
-    /// and the category `kafka` when the request failed as a whole. The timeout starts when the
-    /// request is sent, after any commit in flight. If some partitions were answered, only the rest
-    /// report the error. What was not committed stays marked. A request that timed out may still
-    /// take effect. Nothing newer is sent for its partitions until it is answered, and a call waits
-    /// for that within its own time; what is newest is committed once more then. Cancellation:
-    /// terminal and partial; the request may have been sent and take effect.
+    /// each claim in which something is or was marked.
+    ///
+    /// Errors: `errc::commit_timed_out` when the broker has not answered the request within
+    /// `config::commit_timeout`, `errc::session_ended`, and the category `kafka` when the request
+    /// failed as a whole. The timeout starts when the request is sent, after any commit in flight.
+    /// If some partitions were answered, only the rest report the error. What was not committed
+    /// stays marked. A request that timed out may still take effect. Nothing newer is sent for its
+    /// partitions until it is answered, and a call waits for that within its own time; what is
+    /// newest is committed once more then.
+    ///
+    /// Cancellation: terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();
 
     /// The same with a completion token.
@@ -156,7 +159,8 @@ public:
     /// in a handler that must not outlast a rebalance. (A single claim may be taken away while the
     /// session lives: `claim::async_wait_ended`.)
     ///
-    /// Cancellation: total.
+    /// Errors: `asio::error::operation_aborted` when it is cancelled; otherwise only lack of
+    /// memory. Cancellation: total.
     asio::awaitable<void> async_wait_stopping();
 
     /// The same with a completion token. Completion signature: `void(std::error_code)`.

@@ -23,6 +23,7 @@ struct trace_context {
     std::uint8_t flags = 0;   ///< as given
     std::string tracestate{}; ///< as given; empty: there is none, or it breaks the rules
 
+    /// The producer's span may have been recorded.
     bool sampled() const noexcept { return (flags & 0x01) != 0; }
     /// The trace's id is random in its last 56 bits.
     bool random() const noexcept { return (flags & 0x02) != 0; }

@@ -147,10 +147,14 @@ public:
         return 1;
     }
 
-    /// The same on the executor of the coroutine that awaits it. Completes when it was stopped, or
-    /// throws what ended it. Once.
+    /// Does the same on the executor of the coroutine that awaits it. To be called once.
     ///
+    /// Completion signature: an `asio::awaitable<void>`; there is no form with a completion token.
+    /// Errors: the failure of a run that another run cannot repair
+    /// (`error_effect::ends_application`: docs/errors.md) or that came after `stop`, and what
+    /// `config::on_event` throws between two runs.
     /// Cancellation: terminal; stops it in order, then fails with `asio::error::operation_aborted`.
+    /// Lifetime: the application outlives the operation.
     asio::awaitable<void> async_run() {
         auto const strand = asio::make_strand(co_await asio::this_coro::executor);
         co_await asio::co_spawn(strand, runs(strand), asio::use_awaitable);
@@ -189,29 +193,36 @@ public:
         return state;
     }
 
-    /// As those of `consumer_group`, of the group that runs now. A pause lasts as long as the claim
-    /// is owned, so between two runs these do nothing.
+    /// As that of `consumer_group`, of the group that runs now. A pause lasts as long as the claim
+    /// is owned, so between two runs it does nothing.
     void pause(std::span<topic_partition const> partitions) {
         with_group([&](group& running) { running.pause(partitions); });
     }
+    /// The same for partitions that are written where it is called.
     void pause(std::initializer_list<topic_partition> partitions) {
         pause(std::span{partitions.begin(), partitions.size()});
     }
+    /// The same for the partitions of a topic that are owned now.
     void pause(std::string_view topic) {
         with_group([&](group& running) { running.pause(topic); });
     }
+    /// The same for everything that is owned now.
     void pause_all() {
         with_group([](group& running) { running.pause_all(); });
     }
+    /// As that of `consumer_group`, of the group that runs now; between two runs it does nothing.
     void resume(std::span<topic_partition const> partitions) {
         with_group([&](group& running) { running.resume(partitions); });
     }
+    /// The same for partitions that are written where it is called.
     void resume(std::initializer_list<topic_partition> partitions) {
         resume(std::span{partitions.begin(), partitions.size()});
     }
+    /// The same for the partitions of a topic that are owned now.
     void resume(std::string_view topic) {
         with_group([&](group& running) { running.resume(topic); });
     }
+    /// The same for everything that is owned now.
     void resume_all() {
         with_group([](group& running) { running.resume_all(); });
     }

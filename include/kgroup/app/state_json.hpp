@@ -131,6 +131,7 @@ inline void to_json(nlohmann::json& json, lasting_condition const& condition) {
 inline void to_json(nlohmann::json& json, health const& judged) {
     json = {{"ok", judged.ok}, {"reasons", judged.reasons}};
 }
+/// A group's counters, by the names of their members.
 inline void to_json(nlohmann::json& json, group_stats const& stats) {
     json = {{"sessions", stats.sessions},
             {"rebalances", stats.rebalances},
@@ -149,11 +150,13 @@ inline void to_json(nlohmann::json& json, group_stats const& stats) {
             {"late_failures", stats.late_failures},
             {"events_dropped", stats.events_dropped}};
 }
+/// A producer's counters, by the names of their members.
 inline void to_json(nlohmann::json& json, producer_stats const& stats) {
     json = {{"unacknowledged", stats.unacknowledged}, {"waiting", stats.waiting},
             {"acknowledged", stats.acknowledged},     {"failed", stats.failed},
             {"replacements", stats.replacements},     {"events_dropped", stats.events_dropped}};
 }
+/// A producer's state, with its counters as `stats`.
 inline void to_json(nlohmann::json& json, producer_state const& state) {
     json = {{"at", detail::json_time(state.at)},
             {"phase", to_string(state.phase)},
@@ -164,6 +167,7 @@ inline void to_json(nlohmann::json& json, producer_state const& state) {
             {"conditions", state.conditions},
             {"stats", state.stats}};
 }
+/// A group's state, with its claims, their `lag` in all, and its counters as `stats`.
 inline void to_json(nlohmann::json& json, group_state const& state) {
     json = {{"group_id", state.group_id},
             {"protocol", state.protocol == group_protocol::consumer ? "consumer" : "classic"},

@@ -60,11 +60,13 @@ public:
             "From when a rebalance was heard of until it was answered.", "s");
     }
 
+    /// Counts delivered records. What a group calls, as the next ones: see `observer`.
     void delivered(delivered_records const& told) noexcept {
         auto const partition = std::to_string(told.where.partition);
         auto const attributes = attributes_of("receive", "receive", told.where.topic, partition);
         consumed_->Add(told.records, attributes.get());
     }
+    /// Records an attempt of `for_each` or `for_each_batch`.
     void handled(handled_records const& told) noexcept {
         auto const partition = std::to_string(told.first.partition());
         auto attributes = attributes_of("process", "process", told.first.topic(), partition);
@@ -72,12 +74,14 @@ public:
         attributes.add_text("error.type", error);
         processing_->Record(seconds(told.duration), attributes.get(), {});
     }
+    /// Records a commit.
     void committed(commit_observation const& told) noexcept {
         auto attributes = attributes_of("commit", "settle", {}, {}); // of several topics
         auto const error = told.error ? type_of(told.error) : std::string{};
         attributes.add_text("error.type", error);
         operations_->Record(seconds(told.duration), attributes.get(), {});
     }
+    /// Records a rebalance.
     void rebalance(rebalance_observation const& told) noexcept {
         using kind = rebalance_observation::kind;
         auto attributes = attributes_of("rebalance", {}, {}, {});

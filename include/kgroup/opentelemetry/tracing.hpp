@@ -68,7 +68,9 @@ public:
         : options_(std::move(options)),
           tracer_(from->GetTracer("kgroup", KGROUP_VERSION_STRING)) {}
 
+    /// The options that it was made with.
     tracing_options const& options() const noexcept { return options_; }
+    /// The tracer whose spans they are; valid for as long as this object.
     ::opentelemetry::trace::Tracer& tracer() const noexcept { return *tracer_; }
 
 private:

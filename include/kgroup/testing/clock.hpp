@@ -20,9 +20,9 @@ namespace kgroup::testing {
 ///
 /// A coroutine that never suspends keeps it for ever.
 ///
-/// *Thread safety.* Only where nobody else runs the context.
-///
 /// @return how many handlers were run.
+///
+/// *Thread safety.* Only where nobody else runs the context.
 inline std::size_t run_ready(asio::io_context& context) {
     context.restart();
     return context.poll();
@@ -57,11 +57,11 @@ inline void advance(asio::io_context& context, std::chrono::nanoseconds how_far)
 /// A step is a thousandth of `at_most`, and a millisecond at least: two things that are less apart
 /// may happen in the same step.
 ///
-/// *Thread safety.* As `run_ready`.
-///
 /// @param condition called after each step: `bool()`.
 /// @param at_most how far the clock is moved, in all.
 /// @return whether the condition holds. false: `at_most` has passed without it.
+///
+/// *Thread safety.* As `run_ready`.
 template <typename Condition>
 [[nodiscard]] bool advance_until(asio::io_context& context, Condition condition,
                                  std::chrono::nanoseconds at_most) {

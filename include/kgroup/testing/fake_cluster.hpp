@@ -75,6 +75,7 @@ public:
     /// there). Leaving and ending cannot be refused.
     using request = fake_coordinator::request;
 
+    /// A cluster without records and without a member, under a name of its own (`brokers`).
     fake_cluster() : coordinator_(std::make_shared<fake_coordinator>()) {
         auto& all = known();
         std::lock_guard const lock{all.mutex};
@@ -316,9 +317,10 @@ public:
     std::uint64_t polls() const { return coordinator_->polls(); }
     /// How many records are in the member's queue of this partition: fetched, and not taken out.
     std::size_t fetched(topic_partition const& where) const { return coordinator_->fetched(where); }
-    /// How often members have asked for the ends of logs, and whether the coordinator is there: not
-    /// in the trace, since their own watches do that.
+    /// How often members have asked for the ends of logs: not in the trace, since their own watches
+    /// do that.
     std::uint64_t end_requests() const { return coordinator_->end_requests(); }
+    /// How often members have asked whether the coordinator is there: not in the trace either.
     std::uint64_t coordinator_requests() const { return coordinator_->coordinator_requests(); }
     /// How many records members have taken out of queues.
     std::uint64_t records_taken() const { return coordinator_->records_taken(); }
