@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Finds standalone Asio and gives it the name asio::asio, which is the one vcpkg and Conan use.
 #
 # Looked for in this order: a target that exists already (asio::asio, or a plain asio of the same build), a CMake package

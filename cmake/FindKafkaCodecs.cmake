@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Finds the libraries that Kafka's records are compressed with, and gives them one name together:
 # KafkaCodecs::KafkaCodecs.
 #

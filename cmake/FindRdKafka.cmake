@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Finds librdkafka and gives it the name RdKafka::rdkafka, which is the one its own CMake package uses.
 #
 # Looked for in this order: a target that exists already (RdKafka::rdkafka, or the plain rdkafka of librdkafka's own build when it

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # For the project's commands (bash): `require_packages NAME...` sees to it that these packages of Debian or Ubuntu are installed.
 # When they are it costs one look and needs no root. Where there is no apt it names them and ends the command.
 # With KGROUP_NO_APT=1 it believes that what is needed is there.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Headers, CMake package (with the finders it needs) and pkg-config files. Nothing here depends on the architecture.
 
 include(CMakePackageConfigHelpers)

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # The targets kgroup::kgroup and, where what they need is there, kgroup::app (nlohmann-json), kgroup::direct (the
 # compression libraries), kgroup::prometheus (prometheus-cpp) and kgroup::opentelemetry (opentelemetry-cpp): the same names as
 # in the installed package.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Prints the name of each Python unittest case in the *_test.py files of a folder, one a line.
 
 The folder comes first; those behind it hold modules that its files import. A file that cannot be imported is printed by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which lines and branches of a folder's files the tests have run: coverage.py BUILD_FOLDER SOURCE_FOLDER
 
 Reads what programs compiled with `--coverage` have left in BUILD_FOLDER, by gcov. Prints the ten files of SOURCE_FOLDER that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Adds up what ctest wrote in its lanes: tally.py FOLDER [FAILURE...]
 
 FOLDER holds one LANE.xml (JUnit) for each lane; every FAILURE names something that failed outside of a test, and counts.

@@ -1,12 +1,15 @@
-// What every C and C++ arm does around its consumer: read the command line, take records, print the result. See README.md for the protocol.
-#pragma once
+// SPDX-License-Identifier: MIT
 
-#include "record.h"
+// What every C and C++ arm does around its consumer: read the command line, take records, print the
+// result. See README.md for the protocol.
+#pragma once
 
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "record.h"
 
 enum { arm_property_limit = 32, arm_stamp_interval = 256 };
 
@@ -41,7 +44,8 @@ struct arm_sample {
     int64_t place; // partition << 40 | offset
 };
 
-// What was read, in one claim or in all of them. `finish` is the count at which the time of the last record is taken exactly.
+// What was read, in one claim or in all of them. `finish` is the count at which the time of the
+// last record is taken exactly.
 struct arm_tally {
     int64_t messages;
     int64_t bytes;
@@ -59,20 +63,17 @@ struct arm_tally {
 
 static volatile sig_atomic_t arm_interrupted = 0;
 
-static inline void arm_on_signal(int signal_number)
-{
+static inline void arm_on_signal(int signal_number) {
     (void)signal_number;
     arm_interrupted = 1;
 }
 
-static inline void arm_fail(char const* what, char const* detail)
-{
+static inline void arm_fail(char const* what, char const* detail) {
     fprintf(stderr, "%s: %s\n", what, detail);
     exit(1);
 }
 
-static inline struct arm_options arm_parse(int argc, char** argv)
-{
+static inline struct arm_options arm_parse(int argc, char** argv) {
     struct arm_options options;
     memset(&options, 0, sizeof options);
     options.mode = "";
@@ -131,27 +132,29 @@ static inline struct arm_options arm_parse(int argc, char** argv)
     return options;
 }
 
-// A tally for one claim (`claims` of them share the work evenly) or, with `claims` = 1, for the whole member.
-static inline struct arm_tally arm_tally_for(struct arm_options const* options, int64_t claims)
-{
+// A tally for one claim (`claims` of them share the work evenly) or, with `claims` = 1, for the
+// whole member.
+static inline struct arm_tally arm_tally_for(struct arm_options const* options, int64_t claims) {
     struct arm_tally tally;
     memset(&tally, 0, sizeof tally);
     tally.finish = options->messages / claims;
     tally.spin_rounds = options->spin_rounds;
     if (options->samples_path != NULL) {
         tally.sample_interval = options->sample_interval;
-        tally.sample_capacity = (size_t)(options->messages > 0 ? tally.finish / tally.sample_interval : 1 << 20);
-        tally.samples = (struct arm_sample*)malloc((tally.sample_capacity + 1) * sizeof *tally.samples);
+        tally.sample_capacity =
+            (size_t)(options->messages > 0 ? tally.finish / tally.sample_interval : 1 << 20);
+        tally.samples =
+            (struct arm_sample*)malloc((tally.sample_capacity + 1) * sizeof *tally.samples);
     }
     return tally;
 }
 
-static inline void arm_take_sample(struct arm_tally* tally, void const* value, int32_t partition, int64_t offset)
-{
+static inline void arm_take_sample(struct arm_tally* tally, void const* value, int32_t partition,
+                                   int64_t offset) {
     if (tally->sample_count == tally->sample_capacity) {
         tally->sample_capacity = tally->sample_capacity * 2 + 1024;
-        tally->samples =
-            (struct arm_sample*)realloc(tally->samples, tally->sample_capacity * sizeof *tally->samples);
+        tally->samples = (struct arm_sample*)realloc(tally->samples, tally->sample_capacity *
+                                                                         sizeof *tally->samples);
     }
     struct arm_sample* const sample = &tally->samples[tally->sample_count++];
     sample->received_ns = wall_clock_ns();
@@ -160,8 +163,8 @@ static inline void arm_take_sample(struct arm_tally* tally, void const* value, i
 }
 
 // The work on one record, the same in every arm.
-static inline void arm_take(struct arm_tally* tally, void const* value, size_t size, int32_t partition, int64_t offset)
-{
+static inline void arm_take(struct arm_tally* tally, void const* value, size_t size,
+                            int32_t partition, int64_t offset) {
     if (tally->messages == 0)
         tally->first_ns = wall_clock_ns();
     tally->checksum += record_checksum(value, size);
@@ -175,48 +178,47 @@ static inline void arm_take(struct arm_tally* tally, void const* value, size_t s
         tally->spun += spin((uint64_t)offset, tally->spin_rounds);
 }
 
-static inline void arm_write_samples(struct arm_options const* options, struct arm_tally const* tallies, size_t count)
-{
+static inline void arm_write_samples(struct arm_options const* options,
+                                     struct arm_tally const* tallies, size_t count) {
     if (options->samples_path == NULL)
         return;
     FILE* const file = fopen(options->samples_path, "wb");
     if (file == NULL)
         arm_fail("cannot write", options->samples_path);
     for (size_t index = 0; index < count; ++index)
-        fwrite(tallies[index].samples, sizeof(struct arm_sample), tallies[index].sample_count, file);
+        fwrite(tallies[index].samples, sizeof(struct arm_sample), tallies[index].sample_count,
+               file);
     if (fclose(file) != 0)
         arm_fail("cannot write", options->samples_path);
 }
 
 // A value to produce, all of it text.
-static inline char* arm_value_of(struct arm_options const* options)
-{
+static inline char* arm_value_of(struct arm_options const* options) {
     char* const value = (char*)malloc(options->value_size);
     for (size_t index = 0; index < options->value_size; ++index)
         value[index] = (char)('a' + index % 23);
     return value;
 }
 
-// Makes it the value of a record: as little as tells records apart, because the client is what is measured.
-static inline void arm_number_value(char* value, int64_t number)
-{
+// Makes it the value of a record: as little as tells records apart, because the client is what is
+// measured.
+static inline void arm_number_value(char* value, int64_t number) {
     memcpy(value + sizeof number, &number, sizeof number);
 }
 
-static inline void arm_print_assigned(size_t partitions)
-{
-    printf("{\"event\":\"assigned\",\"partitions\":%zu,\"unix_ns\":%lld}\n", partitions, (long long)wall_clock_ns());
+static inline void arm_print_assigned(size_t partitions) {
+    printf("{\"event\":\"assigned\",\"partitions\":%zu,\"unix_ns\":%lld}\n", partitions,
+           (long long)wall_clock_ns());
     fflush(stdout);
 }
 
-static inline void arm_print_progress(int64_t messages)
-{
+static inline void arm_print_progress(int64_t messages) {
     printf("{\"event\":\"progress\",\"msgs\":%lld}\n", (long long)messages);
     fflush(stdout);
 }
 
-static inline void arm_print_result(char const* client, struct arm_tally const* tallies, size_t count)
-{
+static inline void arm_print_result(char const* client, struct arm_tally const* tallies,
+                                    size_t count) {
     struct arm_tally total;
     memset(&total, 0, sizeof total);
     for (size_t index = 0; index < count; ++index) {
@@ -232,9 +234,11 @@ static inline void arm_print_result(char const* client, struct arm_tally const* 
         if (tally->last_ns > total.last_ns)
             total.last_ns = tally->last_ns;
     }
-    printf("{\"event\":\"result\",\"client\":\"%s\",\"msgs\":%lld,\"bytes\":%lld,\"checksum\":\"%016llx\","
+    printf("{\"event\":\"result\",\"client\":\"%s\",\"msgs\":%lld,\"bytes\":%lld,\"checksum\":\"%"
+           "016llx\","
            "\"first_unix_ns\":%lld,\"last_unix_ns\":%lld,\"spun\":\"%llx\"}\n",
-           client, (long long)total.messages, (long long)total.bytes, (unsigned long long)total.checksum,
-           (long long)total.first_ns, (long long)total.last_ns, (unsigned long long)total.spun);
+           client, (long long)total.messages, (long long)total.bytes,
+           (unsigned long long)total.checksum, (long long)total.first_ns, (long long)total.last_ns,
+           (unsigned long long)total.spun);
     fflush(stdout);
 }

@@ -1,21 +1,33 @@
+// SPDX-License-Identifier: MIT
+
 // The floor: librdkafka's C interface with nothing around it. --mode poll | split | batch.
 //
 // poll   one rd_kafka_consumer_poll() a record.
-// split  a queue a partition, emptied in turn with rd_kafka_consume_queue(queue, 0); sleeps on an eventfd that the queues' callbacks write.
-// batch  the same with rd_kafka_consume_batch_queue(queue, 0, 1000). Not safe beside a rebalance before librdkafka 2.1: a floor, not advice.
-#include "arm.h"
-
+//
+// split  a queue a partition, emptied in turn with rd_kafka_consume_queue(queue, 0); sleeps on an
+//        eventfd that the queues' callbacks write.
+//
+// batch  the same with rd_kafka_consume_batch_queue(queue, 0, 1000). Not safe beside a rebalance
+//        before librdkafka 2.1: a floor, not advice.
 #include <librdkafka/rdkafka.h>
+#include <sys/eventfd.h>
 
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { visit_limit = 1000, idle_wait_ms = 100, commit_interval_ns = 1000000000, clock_interval = 1024 };
+#include "arm.h"
 
-// One bell for all queues. Rung from librdkafka's threads under a queue's lock, so it may only set flags and write.
+enum {
+    visit_limit = 1000,
+    idle_wait_ms = 100,
+    commit_interval_ns = 1000000000,
+    clock_interval = 1024
+};
+
+// One bell for all queues. Rung from librdkafka's threads under a queue's lock, so it may only set
+// flags and write.
 struct bell {
     int descriptor;
     atomic_bool rung;
@@ -40,8 +52,7 @@ struct member {
     bool split;
 };
 
-static void ring(struct bell* bell)
-{
+static void ring(struct bell* bell) {
     if (atomic_exchange(&bell->rung, true))
         return;
     uint64_t const one = 1;
@@ -49,28 +60,27 @@ static void ring(struct bell* bell)
         abort();
 }
 
-static void on_claim_ready(rd_kafka_t* client, void* opaque)
-{
+static void on_claim_ready(rd_kafka_t* client, void* opaque) {
     (void)client;
     struct claim* const claim = opaque;
     atomic_store(&claim->ready, true);
     ring(claim->bell);
 }
 
-static void on_member_ready(rd_kafka_t* client, void* opaque)
-{
+static void on_member_ready(rd_kafka_t* client, void* opaque) {
     (void)client;
     ring(opaque);
 }
 
-static void commit_marks(struct member* member, int async)
-{
-    rd_kafka_topic_partition_list_t* const offsets = rd_kafka_topic_partition_list_new(member->options.partitions);
+static void commit_marks(struct member* member, int async) {
+    rd_kafka_topic_partition_list_t* const offsets =
+        rd_kafka_topic_partition_list_new(member->options.partitions);
     for (int32_t partition = 0; partition < member->options.partitions; ++partition) {
         struct claim* const claim = &member->claims[partition];
         if (!claim->owned || claim->next_offset < 0)
             continue;
-        rd_kafka_topic_partition_list_add(offsets, member->options.topic, partition)->offset = claim->next_offset;
+        rd_kafka_topic_partition_list_add(offsets, member->options.topic, partition)->offset =
+            claim->next_offset;
         claim->next_offset = -1;
     }
     if (offsets->cnt > 0) {
@@ -81,8 +91,7 @@ static void commit_marks(struct member* member, int async)
     rd_kafka_topic_partition_list_destroy(offsets);
 }
 
-static void commit_when_due(struct member* member)
-{
+static void commit_when_due(struct member* member) {
     int64_t const now = wall_clock_ns();
     if (now - member->last_commit_ns < commit_interval_ns)
         return;
@@ -91,8 +100,7 @@ static void commit_when_due(struct member* member)
     arm_print_progress(member->tally.messages);
 }
 
-static void take(struct member* member, rd_kafka_message_t* message)
-{
+static void take(struct member* member, rd_kafka_message_t* message) {
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         fprintf(stderr, "consume: %s\n", rd_kafka_message_errstr(message));
         rd_kafka_message_destroy(message);
@@ -105,8 +113,7 @@ static void take(struct member* member, rd_kafka_message_t* message)
         commit_when_due(member);
 }
 
-static void begin_claim(struct member* member, int32_t partition)
-{
+static void begin_claim(struct member* member, int32_t partition) {
     struct claim* const claim = &member->claims[partition];
     claim->owned = true;
     if (!member->split)
@@ -117,8 +124,7 @@ static void begin_claim(struct member* member, int32_t partition)
     atomic_store(&claim->ready, true);
 }
 
-static void end_claim(struct member* member, int32_t partition)
-{
+static void end_claim(struct member* member, int32_t partition) {
     struct claim* const claim = &member->claims[partition];
     claim->owned = false;
     if (claim->queue == NULL)
@@ -128,9 +134,8 @@ static void end_claim(struct member* member, int32_t partition)
     claim->queue = NULL;
 }
 
-static void on_rebalance(rd_kafka_t* client, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* partitions,
-                         void* opaque)
-{
+static void on_rebalance(rd_kafka_t* client, rd_kafka_resp_err_t error,
+                         rd_kafka_topic_partition_list_t* partitions, void* opaque) {
     struct member* const member = opaque;
     if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         for (int index = 0; index < partitions->cnt; ++index)
@@ -145,14 +150,12 @@ static void on_rebalance(rd_kafka_t* client, rd_kafka_resp_err_t error, rd_kafka
         end_claim(member, partitions->elems[index].partition);
 }
 
-static bool finished(struct member const* member)
-{
+static bool finished(struct member const* member) {
     return arm_interrupted != 0 ||
            (member->options.messages > 0 && member->tally.messages >= member->options.messages);
 }
 
-static void drain_by_poll(struct member* member)
-{
+static void drain_by_poll(struct member* member) {
     while (!finished(member)) {
         rd_kafka_message_t* const message = rd_kafka_consumer_poll(member->client, idle_wait_ms);
         if (message != NULL)
@@ -162,8 +165,7 @@ static void drain_by_poll(struct member* member)
     }
 }
 
-static size_t visit_each(struct member* member, struct claim* claim)
-{
+static size_t visit_each(struct member* member, struct claim* claim) {
     size_t taken = 0;
     for (; taken < visit_limit; ++taken) {
         rd_kafka_message_t* const message = rd_kafka_consume_queue(claim->queue, 0);
@@ -174,8 +176,7 @@ static size_t visit_each(struct member* member, struct claim* claim)
     return taken;
 }
 
-static size_t visit_batch(struct member* member, struct claim* claim)
-{
+static size_t visit_batch(struct member* member, struct claim* claim) {
     rd_kafka_message_t* messages[visit_limit];
     ssize_t const count = rd_kafka_consume_batch_queue(claim->queue, 0, messages, visit_limit);
     for (ssize_t index = 0; index < count; ++index)
@@ -183,8 +184,7 @@ static size_t visit_batch(struct member* member, struct claim* claim)
     return count > 0 ? (size_t)count : 0;
 }
 
-static void wait_for_bell(struct member* member)
-{
+static void wait_for_bell(struct member* member) {
     struct pollfd descriptor = {.fd = member->bell.descriptor, .events = POLLIN};
     if (poll(&descriptor, 1, idle_wait_ms) > 0) {
         uint64_t count;
@@ -194,8 +194,7 @@ static void wait_for_bell(struct member* member)
     atomic_store(&member->bell.rung, false);
 }
 
-static void drain_by_claim(struct member* member, size_t (*visit)(struct member*, struct claim*))
-{
+static void drain_by_claim(struct member* member, size_t (*visit)(struct member*, struct claim*)) {
     while (!finished(member)) {
         rd_kafka_message_t* const message = rd_kafka_consumer_poll(member->client, 0);
         if (message != NULL)
@@ -208,7 +207,8 @@ static void drain_by_claim(struct member* member, size_t (*visit)(struct member*
             atomic_store(&claim->ready, false);
             size_t const count = visit(member, claim);
             if (count > 0)
-                atomic_store(&claim->ready, true); // it may hold more: only an empty visit lets the claim rest
+                atomic_store(&claim->ready,
+                             true); // it may hold more: only an empty visit lets the claim rest
             taken += count;
         }
         if (taken == 0) {
@@ -218,15 +218,13 @@ static void drain_by_claim(struct member* member, size_t (*visit)(struct member*
     }
 }
 
-static void set(rd_kafka_conf_t* conf, char const* name, char const* value)
-{
+static void set(rd_kafka_conf_t* conf, char const* name, char const* value) {
     char error[512];
     if (rd_kafka_conf_set(conf, name, value, error, sizeof error) != RD_KAFKA_CONF_OK)
         arm_fail(name, error);
 }
 
-static rd_kafka_t* make_client(struct member* member)
-{
+static rd_kafka_t* make_client(struct member* member) {
     rd_kafka_conf_t* const conf = rd_kafka_conf_new();
     set(conf, "bootstrap.servers", member->options.brokers);
     set(conf, "group.id", member->options.group);
@@ -245,8 +243,7 @@ static rd_kafka_t* make_client(struct member* member)
     return client;
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     struct member member = {.options = arm_parse(argc, argv), .last_commit_ns = wall_clock_ns()};
     member.tally = arm_tally_for(&member.options, 1);
     member.split = strcmp(member.options.mode, "poll") != 0;

@@ -1,27 +1,27 @@
-// The floor of producing: librdkafka's C interface with nothing around it. Delivery reports are counted by a callback.
-#include "arm.h"
+// SPDX-License-Identifier: MIT
 
+// The floor of producing: librdkafka's C interface with nothing around it. Delivery reports are
+// counted by a callback.
 #include <librdkafka/rdkafka.h>
+
+#include "arm.h"
 
 enum { poll_interval = 1000, full_wait_ms = 10, flush_ms = 120000 };
 
-static void on_delivery(rd_kafka_t* client, rd_kafka_message_t const* message, void* opaque)
-{
+static void on_delivery(rd_kafka_t* client, rd_kafka_message_t const* message, void* opaque) {
     (void)client;
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
         arm_fail("delivery", rd_kafka_err2str(message->err));
     ++*(int64_t*)opaque;
 }
 
-static void set(rd_kafka_conf_t* conf, char const* name, char const* value)
-{
+static void set(rd_kafka_conf_t* conf, char const* name, char const* value) {
     char error[512];
     if (rd_kafka_conf_set(conf, name, value, error, sizeof error) != RD_KAFKA_CONF_OK)
         arm_fail(name, error);
 }
 
-static rd_kafka_t* make_client(struct arm_options const* options, int64_t* acknowledged)
-{
+static rd_kafka_t* make_client(struct arm_options const* options, int64_t* acknowledged) {
     rd_kafka_conf_t* const conf = rd_kafka_conf_new();
     set(conf, "bootstrap.servers", options->brokers);
     set(conf, "enable.idempotence", "true");
@@ -36,8 +36,7 @@ static rd_kafka_t* make_client(struct arm_options const* options, int64_t* ackno
     return client;
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     struct arm_options const options = arm_parse(argc, argv);
     int64_t acknowledged = 0;
     rd_kafka_t* const client = make_client(&options, &acknowledged);
@@ -49,8 +48,8 @@ int main(int argc, char** argv)
     tally.first_ns = wall_clock_ns();
     for (int64_t number = 0; number < options.messages; ++number) {
         arm_number_value(value, number);
-        while (rd_kafka_produce(topic, (int32_t)(number % options.partitions), RD_KAFKA_MSG_F_COPY, value,
-                                options.value_size, NULL, 0, NULL) != 0) {
+        while (rd_kafka_produce(topic, (int32_t)(number % options.partitions), RD_KAFKA_MSG_F_COPY,
+                                value, options.value_size, NULL, 0, NULL) != 0) {
             if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
                 arm_fail("produce", rd_kafka_err2str(rd_kafka_last_error()));
             rd_kafka_poll(client, full_wait_ms);

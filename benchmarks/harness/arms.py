@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is compared: the arms, how each is built and started."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Arithmetic on results: percentiles, medians, and ratios inside a round. No I/O."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The broker side: a Kafka of our own or one that is given, its topics, and where groups stand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The machine: what it is, and how busy it is with other things."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """benchmarks/run --micro: what kgroup's own steps cost, and what its headers cost to include."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Draws the results of a run as SVG: plots.py FOLDER [--environment FOLDER].
 
 Runs by itself, because Matplotlib need not be where benchmarks/run runs: without it here it goes on in a virtual environment of its own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An arm as a process: started, listened to, ended, and what it used."""
 
 from __future__ import annotations

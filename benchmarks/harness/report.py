@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tables of medians with spread, and of ratios inside a round, as Markdown."""
 
 from __future__ import annotations

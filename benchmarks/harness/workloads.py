@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is measured: each workload runs one variant once and returns the figures of one JSON line."""
 
 from __future__ import annotations

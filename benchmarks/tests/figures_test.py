@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The arithmetic of benchmarks/run."""
 
 import unittest

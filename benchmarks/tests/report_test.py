@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The tables of one run, and of several together."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An arm that does not do the work is caught: scripted arms, run by the real launcher through the real workloads, with no Kafka."""
 
 import subprocess

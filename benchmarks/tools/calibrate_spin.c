@@ -1,10 +1,12 @@
-// Prints how many rounds of spin() this machine does in a microsecond: the best of several tries, so that a busy moment does not count.
-#include "../arms/record.h"
+// SPDX-License-Identifier: MIT
 
+// Prints how many rounds of spin() this machine does in a microsecond: the best of several tries,
+// so that a busy moment does not count.
 #include <stdio.h>
 
-int main(void)
-{
+#include "../arms/record.h"
+
+int main(void) {
     int64_t const rounds = 2000000;
     int64_t best_ns = INT64_MAX;
     uint64_t state = 1;

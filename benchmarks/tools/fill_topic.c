@@ -1,22 +1,29 @@
+// SPDX-License-Identifier: MIT
+
 // Creates a topic and fills it:
-// fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--filled F] [--compression none|lz4|zstd] [--replication R]
-//            [--topic-config name=value,…] [--keys K]
-// Prints what was written: {"records":…,"bytes":…,"checksum":"…","key_counts":[…]}. Record n goes to partition n mod F (P by default), so that these hold the
-// same number. With --keys a record has one of K keys, the numbers from 0, as often as Zipf's law says (exponent 1), and a key's records go to one partition.
+//
+//     fill_topic --brokers B --topic T --partitions P --records N --size BYTES [--filled F]
+//                [--compression none|lz4|zstd] [--replication R] [--topic-config name=value,…]
+//                [--keys K]
+//
+// Prints what was written: {"records":…,"bytes":…,"checksum":"…","key_counts":[…]}. Record n goes
+// to partition n mod F (P by default), so that these hold the same number. With --keys a record has
+// one of K keys, the numbers from 0, as often as Zipf's law says (exponent 1), and a key's records
+// go to one partition.
 #include "produced.h"
 
-static void on_delivery(rd_kafka_t* producer, rd_kafka_message_t const* message, void* opaque)
-{
+static void on_delivery(rd_kafka_t* producer, rd_kafka_message_t const* message, void* opaque) {
     (void)producer;
     (void)opaque;
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
         fail("delivery", rd_kafka_err2str(message->err));
 }
 
-static void create_topic(rd_kafka_t* producer, char const* name, int partitions, int replication, char const* config)
-{
+static void create_topic(rd_kafka_t* producer, char const* name, int partitions, int replication,
+                         char const* config) {
     char error[512];
-    rd_kafka_NewTopic_t* const topic = rd_kafka_NewTopic_new(name, partitions, replication, error, sizeof error);
+    rd_kafka_NewTopic_t* const topic =
+        rd_kafka_NewTopic_new(name, partitions, replication, error, sizeof error);
     if (topic == NULL)
         fail("NewTopic", error);
     char* const settings = strdup(config);
@@ -54,19 +61,19 @@ struct keys {
     uint64_t state;
 };
 
-static struct keys make_keys(int count)
-{
-    struct keys keys = {count, malloc((size_t)count * sizeof(double)), calloc((size_t)count, sizeof(long long)), 88172645463325252u};
+static struct keys make_keys(int count) {
+    struct keys keys = {count, malloc((size_t)count * sizeof(double)),
+                        calloc((size_t)count, sizeof(long long)), 88172645463325252u};
     double sum = 0;
     for (int key = 0; key < count; ++key)
         keys.sums[key] = sum += 1.0 / (key + 1);
     return keys;
 }
 
-static int draw_key(struct keys* keys)
-{
+static int draw_key(struct keys* keys) {
     keys->state = spin(keys->state, 1);
-    double const wanted = (double)(keys->state >> 11) / 9007199254740992.0 * keys->sums[keys->count - 1];
+    double const wanted =
+        (double)(keys->state >> 11) / 9007199254740992.0 * keys->sums[keys->count - 1];
     int low = 0;
     for (int high = keys->count - 1; low < high;) {
         int const middle = (low + high) / 2;
@@ -79,14 +86,12 @@ static int draw_key(struct keys* keys)
     return low;
 }
 
-static void print_key_counts(struct keys const* keys)
-{
+static void print_key_counts(struct keys const* keys) {
     for (int key = 0; key < keys->count; ++key)
         printf(key == 0 ? "%lld" : ",%lld", keys->drawn[key]);
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     char const* const topic = option(argc, argv, "--topic", NULL);
     int const partitions = atoi(option(argc, argv, "--partitions", NULL));
     int const filled = atoi(option(argc, argv, "--filled", "0"));
@@ -104,7 +109,8 @@ int main(int argc, char** argv)
 
     create_topic(producer, topic, partitions, atoi(option(argc, argv, "--replication", "1")),
                  option(argc, argv, "--topic-config", ""));
-    struct produced produced = produce_to(producer, topic, filled > 0 ? filled : partitions, (size_t)size);
+    struct produced produced =
+        produce_to(producer, topic, filled > 0 ? filled : partitions, (size_t)size);
     struct keys keys = make_keys(atoi(option(argc, argv, "--keys", "0")));
     while (produced.records < records) {
         if (keys.count > 0)
@@ -116,8 +122,9 @@ int main(int argc, char** argv)
     }
     finish_producing(producer, &produced);
     rd_kafka_destroy(producer);
-    printf("{\"records\":%lld,\"bytes\":%lld,\"checksum\":\"%016llx\",\"key_counts\":[", (long long)produced.records,
-           (long long)produced.bytes, (unsigned long long)produced.checksum);
+    printf("{\"records\":%lld,\"bytes\":%lld,\"checksum\":\"%016llx\",\"key_counts\":[",
+           (long long)produced.records, (long long)produced.bytes,
+           (unsigned long long)produced.checksum);
     print_key_counts(&keys);
     puts("]}");
     return 0;

@@ -1,17 +1,21 @@
-// Where a group stands: group_offsets --brokers B --topic T --group G --partitions P
-// Prints {"committed":[…],"end":[…]}, a number a partition; committed is -1 where nothing was committed.
+// SPDX-License-Identifier: MIT
+
+// Where a group stands:
+//
+//     group_offsets --brokers B --topic T --group G --partitions P
+//
+// Prints {"committed":[…],"end":[…]}, a number a partition; committed is -1 where nothing was
+// committed.
 #include "kafka_tool.h"
 
-static void print_numbers(char const* name, int64_t const* numbers, int count)
-{
+static void print_numbers(char const* name, int64_t const* numbers, int count) {
     printf("\"%s\":[", name);
     for (int index = 0; index < count; ++index)
         printf("%s%lld", index == 0 ? "" : ",", (long long)numbers[index]);
     printf("]");
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     char const* const topic = option(argc, argv, "--topic", NULL);
     int const partitions = atoi(option(argc, argv, "--partitions", NULL));
 
@@ -31,8 +35,8 @@ int main(int argc, char** argv)
         int64_t const offset = offsets->elems[partition].offset;
         committed[partition] = offset < 0 ? -1 : offset;
         int64_t low = 0;
-        rd_kafka_resp_err_t const queried =
-            rd_kafka_query_watermark_offsets(client, topic, partition, &low, &end[partition], 30000);
+        rd_kafka_resp_err_t const queried = rd_kafka_query_watermark_offsets(
+            client, topic, partition, &low, &end[partition], 30000);
         if (queried != RD_KAFKA_RESP_ERR_NO_ERROR)
             fail("query_watermark_offsets", rd_kafka_err2str(queried));
     }

@@ -1,30 +1,35 @@
-// run_measured REPORT PROGRAM ARGUMENT… — runs the program and writes what it used to the file REPORT:
-// {"pid":…,"exit_status":…,"user_seconds":…,"system_seconds":…,"peak_rss_kib":…,"seconds":…}. SIGTERM and SIGINT are passed on.
+// SPDX-License-Identifier: MIT
+
+// Runs a program and writes what it used to the file REPORT:
 //
-// A process of its own because Linux starts a program's peak resident size at that of the process that called exec: started from a Python
-// interpreter, every small program would report Python's size.
-#include <signal.h>
-#include <stdio.h>
+//     run_measured REPORT PROGRAM ARGUMENT…
+//
+// {"pid":…,"exit_status":…,"user_seconds":…,"system_seconds":…,"peak_rss_kib":…,"seconds":…}.
+// SIGTERM and SIGINT are passed on.
+//
+// A process of its own because Linux starts a program's peak resident size at that of the process
+// that called exec: started from a Python interpreter, every small program would report Python's
+// size.
 #include <sys/resource.h>
 #include <sys/wait.h>
+
+#include <signal.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 static volatile pid_t child = 0;
 
-static void pass_on(int signal_number)
-{
+static void pass_on(int signal_number) {
     if (child > 0)
         kill(child, signal_number);
 }
 
-static double in_seconds(struct timeval value)
-{
+static double in_seconds(struct timeval value) {
     return (double)value.tv_sec + (double)value.tv_usec / 1e6;
 }
 
-int main(int argc, char** argv)
-{
+int main(int argc, char** argv) {
     if (argc < 3) {
         fprintf(stderr, "usage: run_measured REPORT PROGRAM ARGUMENT...\n");
         return 2;
@@ -64,9 +69,11 @@ int main(int argc, char** argv)
     }
     int const exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     fprintf(report,
-            "{\"pid\":%d,\"exit_status\":%d,\"user_seconds\":%.6f,\"system_seconds\":%.6f,\"peak_rss_kib\":%ld,"
+            "{\"pid\":%d,\"exit_status\":%d,\"user_seconds\":%.6f,\"system_seconds\":%.6f,\"peak_"
+            "rss_kib\":%ld,"
             "\"seconds\":%.6f}\n",
-            (int)started, exit_status, in_seconds(usage.ru_utime), in_seconds(usage.ru_stime), usage.ru_maxrss,
+            (int)started, exit_status, in_seconds(usage.ru_utime), in_seconds(usage.ru_stime),
+            usage.ru_maxrss,
             (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9);
     return fclose(report) == 0 ? exit_status : 2;
 }

@@ -1,5 +1,6 @@
 // expect: kgroup: consumer_app owns its handler: give it the handler itself, not a pointer, a
 // reference or something const
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/app.hpp>
 

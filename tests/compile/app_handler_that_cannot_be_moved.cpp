@@ -1,5 +1,6 @@
 // expect: kgroup: the handler can neither be copied nor moved into consumer_app \(or it needs
 // std::move\)\. Make it in place: consumer_app<Handler>\{config, std::in_place, arguments\.\.\.\}
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/app.hpp>
 

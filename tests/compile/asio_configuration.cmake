@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Asio decides how it allocates by a macro of libstdc++, which is there only if a standard header came before the first of
 # Asio's. Two files of a program that see it differently free what the other allocated in another way; so kgroup's
 # headers, whichever comes first, have to include a standard one before they include Asio.

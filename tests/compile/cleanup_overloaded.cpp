@@ -1,5 +1,6 @@
 // expect: kgroup: the handler's cleanup has other parameters or another result\. Write:
 // asio::awaitable<void> cleanup\(kgroup::session& session\), or give it another name
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # Compiles `source` as a user of the library would; the file with the command line's parts is `usage`.
 
 include("${usage}")

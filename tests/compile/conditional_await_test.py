@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Nothing that README.md, docs/, examples/ and the headers show is written so that g++ 12 destroys it twice: a co_await inside `?:`, `&&` or
 `||`, a bare `while (co_await …)`, or text in an aggregate that is written into an awaited call."""
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/config.hpp>
 
 // Naming only what is needed is free of warnings.

@@ -1,5 +1,6 @@
 // expect: kgroup: the handler's consume_claim has other parameters or another result\. Write:
 // asio::awaitable<void> consume_claim\(kgroup::session& session, kgroup::claim& claim\)
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each kind of event that there is stands in docs/events.md."""
 
 import re

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 #include <kgroup/kgroup.hpp>
 
 #include <memory>

@@ -1,4 +1,5 @@
 // expect: kgroup: the function does not fit\. Write: \[&\]\(kgroup::message_batch const& batch\)
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/for_each_batch.hpp>
 

@@ -1,4 +1,5 @@
 // expect: kgroup: the function does not fit\. Write: \[&\]\(kgroup::message const& message\)
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/for_each.hpp>
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Functions of each shape that for_each takes.
 
 #include <kgroup/each.hpp>

@@ -1,4 +1,5 @@
 // expect: kgroup: g\+\+ before 13 destroys this temporary twice inside a co_await expression
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/for_each.hpp>
 

@@ -1,4 +1,5 @@
-"""C++ is formatted as .clang-format says and is at most 100 columns wide, but for rows of tables and texts that cannot be broken; names of cases are such that CTest can run them."""
+# SPDX-License-Identifier: MIT
+"""C++ and C are formatted as .clang-format says and are at most 100 columns wide, but for rows of tables and texts that cannot be broken; each file begins with its licence; names of cases are such that CTest can run them."""
 
 import re
 import shutil
@@ -9,8 +10,9 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ["include", "tests", "examples", "benchmarks"]
-SOURCES = sorted(path for folder in FOLDERS for suffix in ("hpp", "ipp", "cpp")
+SOURCES = sorted(path for folder in FOLDERS for suffix in ("hpp", "ipp", "cpp", "h", "c")
                  for path in (TOP / folder).rglob(f"*.{suffix}") if "build" not in path.relative_to(TOP).parts)
+WITH_LICENCE = re.compile(r"\.(cpp|hpp|ipp|c|h|py|go|java|rs|cmake|bash)$|(^|/)(CMakeLists\.txt|meson\.build|run)$")
 VERSION = 14  # others format some of the code in another way
 UNBREAKABLE = re.compile(r'^ *(/// \|.*|.*R"[a-z]*\(.*|[^"]*"[^ ]*"[,;)]*|#.*|// .*\S{60,}.*|.*\)".*|"[^"]*")$')
 
@@ -36,6 +38,15 @@ class Format(unittest.TestCase):
                 for number, line in enumerate(lines_of_code(path.read_text()), 1)
                 if len(line) > 100 and not UNBREAKABLE.match(line)]
         self.assertEqual([], wide)
+
+    def test_each_file_names_its_licence_in_its_first_three_lines(self):
+        files = subprocess.run(["git", "ls-files"], cwd=TOP, capture_output=True, text=True)
+        if files.returncode != 0:
+            print("[skipped] this is no git repository, so nobody says which files are the project's")
+            return
+        missing = [name for name in files.stdout.splitlines() if WITH_LICENCE.search(name) and (TOP / name).exists()
+                   and not any("SPDX-License-Identifier: MIT" in line for line in (TOP / name).read_text().splitlines()[:3])]
+        self.assertEqual([], missing)
 
     def test_no_name_of_a_case_holds_a_semicolon(self):
         """CTest would cut it into two that find nothing."""

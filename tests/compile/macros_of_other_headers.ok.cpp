@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Macros that <windows.h> and other old headers define: whoever includes those before kgroup can
 // use it all the same.
 

@@ -1,4 +1,5 @@
 // expect: use of deleted function|call to deleted constructor|attempt to use a deleted function
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/message.hpp>
 

@@ -1,5 +1,6 @@
 // expect: kgroup: the handler has no consume_claim\. Write: asio::awaitable<void>
 // consume_claim\(kgroup::session& session, kgroup::claim& claim\)
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

@@ -1,5 +1,6 @@
 // expect: kgroup: the observer's committed does not fit\. Write:
 // void committed\(kgroup::commit_observation const&\) noexcept
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

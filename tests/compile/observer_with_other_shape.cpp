@@ -1,5 +1,6 @@
 // expect: kgroup: the observer's handled does not fit\. Write:
 // void handled\(kgroup::handled_records const&\) noexcept
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

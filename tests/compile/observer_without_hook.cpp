@@ -1,4 +1,5 @@
 // expect: kgroup: the observer has no hook\. Write at least one of fetched
+// SPDX-License-Identifier: MIT
 
 #include <kgroup/kgroup.hpp>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What README.md and docs/ show as C++ stands, but for line breaks, in a program that the tests compile, and JSON in an example's file."""
 
 import re

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # A Meson project with kgroup among its subprojects, built and run: `meson`, `source` and `work` say with what and where,
 # `has_direct` whether it uses kgroup-direct, too, `library` is what may be compiled apart.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # The program of every outside project, with the warnings a strict user has, and what kgroup must have left alone.
 # `KGROUP_LIBRARY` is what may be compiled apart, if that has been done; `program_source` is a program of the project's own.
 

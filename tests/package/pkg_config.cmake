@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: MIT
+
 # No build system: the compiler with what pkg-config says. `compiler`, `prefix`, `pkg_config`, `source` and `work` say with what,
 # `has_direct` whether kgroup-direct is used, too, `library` is what may be compiled apart.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """confluent-kafka's Consumer for Python: consume() in batches, store_offsets, librdkafka's auto-commit of what was stored each second."""
 
 import array

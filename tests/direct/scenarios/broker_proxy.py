@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Brokers behind proxies: connections that stall or are cut, and how many requests of each kind come."""
 
 from __future__ import annotations

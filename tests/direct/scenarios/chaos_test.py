@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Members that fetch by themselves join, leave and are killed at random while records keep coming; in some groups others
 fetch by librdkafka.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Three brokers, and members that fetch by themselves: leaders that move, die, restart and come back with less than they had,
 and connections that stall and break.
 

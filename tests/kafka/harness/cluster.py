@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real Apache Kafka for the tests: one node, or several, on loopback; with KRaft, of versions before 3.3 with ZooKeeper.
 
 As a command:

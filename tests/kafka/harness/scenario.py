@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the scenario tests share: a Kafka, names nobody else uses, and the oracle."""
 
 from __future__ import annotations

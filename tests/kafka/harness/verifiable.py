@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Members of a group as processes, and whether what they say about themselves can be true.
 
 A member is Kafka's VerifiableConsumer or ours (`verifiable_consumer`), or one of another client (`interop/`): a program that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Brokers that are away: all of them for longer than the session, and the one that coordinates the group."""
 
 from __future__ import annotations

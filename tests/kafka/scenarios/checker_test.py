@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The checker itself: a life that is possible passes, and each kind of impossible one does not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The cluster's own promises: starting or stopping it twice is fine, nobody else's process is touched, and half a
 download is none."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A group that works with `for_each` and dead letters, while their broker is away, and while it is killed.
 
 Its members are `processing_consumer`: it says of each record whether it is done or its letter is acknowledged.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Members that are turned away, because the group is full or another has their name: they say so, and join when they can."""
 
 from __future__ import annotations

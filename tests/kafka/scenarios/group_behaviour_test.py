@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is known of a group's life from other clients' own tests: how partitions are divided, who waits, who comes back, who
 is turned away. The behaviours are those of sarama's functional tests of a consumer group, and of franz-go's of hand-over,
 pause and the order of commits; every way of dividing the partitions is put to all of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The example health_server: what it answers over HTTP, against Kafka and without."""
 
 from __future__ import annotations

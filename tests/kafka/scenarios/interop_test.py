@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A group whose members are of different clients: ours with those of sarama, of franz-go and of Kafka's own Java.
 
 Members join and leave while records keep coming, so that both sides divide the partitions for the other (the oldest member of a

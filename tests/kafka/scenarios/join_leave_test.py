@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A member joins and leaves, or dies, while the handlers of the others are busy with 300,000 numbered records.
 
 Each way of dividing the partitions is put to it; those that differ least from one that had the whole load get less of it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a member is told on its command line, and that it does it."""
 
 from __future__ import annotations

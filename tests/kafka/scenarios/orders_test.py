@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The example orders as a process: what it books, what becomes a dead letter, what it keeps, and how it ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A handler that takes longer over one record than max.poll.interval.ms allows a member between two polls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The story of `sse_isolation` on a real Kafka: two groups, one topic, and neither moves the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A member frozen for longer than its session: what it owned is lost, not revoked, and it learns that on waking."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A topic that changes under a member: it grows, is deleted and made again, or loses the records the member stands at."""
 
 from __future__ import annotations

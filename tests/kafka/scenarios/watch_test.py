@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The example watch: what it says of a group from outside, while it has members and when it has none."""
 
 from __future__ import annotations

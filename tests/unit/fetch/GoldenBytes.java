@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.HexFormat;

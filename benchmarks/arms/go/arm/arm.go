@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Package arm is what both Go arms do around their client: the command line, taking records, printing the result.
 package arm
 

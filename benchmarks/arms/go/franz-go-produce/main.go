@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // franz-go: Produce with a promise for each record, Flush at the end. Idempotent and acknowledged by all by default.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // franz-go: PollFetches, MarkCommitRecords, auto-commit of marks each second.
 package main
 

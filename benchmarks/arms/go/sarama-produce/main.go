@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // sarama's AsyncProducer, idempotent and acknowledged by all: which it allows with one request at a time only.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // sarama's ConsumerGroup with a handler: the interface kgroup is modelled on. A goroutine a claim, MarkMessage, auto-commit each second.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 //! rust-rdkafka's StreamConsumer: `recv().await`, `store_offset_from_message`, librdkafka's auto-commit of what was stored each second.
 
 use std::collections::HashMap;

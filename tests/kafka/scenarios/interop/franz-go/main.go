@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A member of a group with franz-go: polls that hold up rebalances until their records are handled and committed.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Package member is what members in Go share: the flags of Kafka's VerifiableConsumer, and the JSON lines by which it tells its life.
 package member
 

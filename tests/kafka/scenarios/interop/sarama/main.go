@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // A member of a group with sarama, as sarama's documentation writes one: a handler, marks, commits in the background. Sarama does not say
 // what became of a commit, so commits are not told.
 package main

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 // Writes records of all shapes to partition 0 of a topic with franz-go: writer BROKERS TOPIC CODEC. Prints how many.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+
 package kgroup.benchmarks;
 
 import java.io.IOException;
