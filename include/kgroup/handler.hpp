@@ -62,6 +62,9 @@ concept names_cleanup = fitting_cleanup<H> ||
 ///     asio::awaitable<void> setup(kgroup::session&);                           // optional
 ///     asio::awaitable<void> cleanup(kgroup::session&);                         // optional
 ///
+/// All three return `asio::awaitable<void>` because kgroup starts them on strands of its own, whose
+/// executor type is `asio::any_io_executor`.
+///
 /// A `setup` or `cleanup` of another shape is a compile error, not a hook that is never called. (In
 /// a `final` class it is taken for absent.)
 ///
