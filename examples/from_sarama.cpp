@@ -62,13 +62,15 @@ int main(int argc, char** argv) try {
     signals.async_wait([&](std::error_code, int) { group.stop(); });
 
     handler prints;
-    group.async_run(prints, [&](std::exception_ptr failure) {
+    std::exception_ptr failure;
+    group.async_run(prints, [&](std::exception_ptr error) {
+        failure = error;
         signals.cancel();
-        if (failure) {
-            std::rethrow_exception(failure);
-        }
     });
     context.run();
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
 } catch (std::exception const& error) {
     std::cerr << error.what() << '\n';
     return 1;

@@ -11,7 +11,7 @@
 
 #include <exception>
 #include <iostream>
-#include <string>
+#include <optional>
 
 struct counting_handler {
     asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
@@ -22,12 +22,13 @@ struct counting_handler {
 };
 
 int main(int argc, char** argv) try {
-    if (argc != 3) {
+    auto const port = argc == 3 ? health_server::port_of(argv[2]) : std::nullopt;
+    if (!port) {
         std::cerr << "usage: health_server FILE PORT\n";
         return 2;
     }
     kgroup::consumer_app app{kgroup::load_app_config(argv[1]), counting_handler{}};
-    health_server const health{app, "127.0.0.1", std::stoi(argv[2])};
+    health_server const health{app, "127.0.0.1", *port};
     std::cout << "http://127.0.0.1:" << health.port() << std::endl;
     return app.run();
 } catch (std::exception const& error) {

@@ -24,6 +24,7 @@
 #include <chrono>
 #include <exception>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -42,7 +43,8 @@ public:
 };
 
 int main(int argc, char** argv) try {
-    if (argc != 4) {
+    auto const port = argc == 4 ? health_server::port_of(argv[3]) : std::nullopt;
+    if (!port) {
         std::cerr << "usage: orders FILE DATABASE PORT\n";
         return 2;
     }
@@ -55,7 +57,7 @@ int main(int argc, char** argv) try {
     kgroup::dead_letters letters{out, {.group = config.group.group_id}};
     kgroup::consumer_app<examples::order_service> app{config, std::in_place, stock, payments,
                                                       letters};
-    health_server const health{app, "127.0.0.1", std::stoi(argv[3])};
+    health_server const health{app, "127.0.0.1", *port};
     std::cout << "http://127.0.0.1:" << health.port() << std::endl;
 
     std::exception_ptr failure;

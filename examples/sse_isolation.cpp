@@ -256,7 +256,15 @@ int main(int argc, char** argv) try {
                        "HOST:PORT,... of a Kafka; without it, one embedded in this process");
     options.add_option("--topic", topic, "a topic that is empty, or is not there and will be made")
         ->capture_default_str();
-    CLI11_PARSE(options, argc, argv);
+    try {
+        options.parse(argc, argv);
+    } catch (CLI::CallForHelp const& help) {
+        return options.exit(help);
+    } catch (CLI::ParseError const& error) {
+        std::cerr << error.what()
+                  << "\nusage: sse_isolation [--brokers HOST:PORT,...] [--topic NAME]\n";
+        return 2;
+    }
 
     std::optional<kgroup::testing::embedded_cluster> embedded;
     if (brokers.empty()) {
@@ -273,10 +281,10 @@ int main(int argc, char** argv) try {
     auto const partitions = kafka.partitions(topic);
     if (std::any_of(partitions.begin(), partitions.end(),
                     [](auto const& partition) { return partition.log_end != 0; })) {
-        std::cerr << "The topic " << topic
-                  << " holds messages, or has held some, and the story begins with an empty one. "
-                  << "Choose another with --topic NAME\n";
-        return 2;
+        throw std::runtime_error{
+            "The topic " + topic +
+            " holds messages, or has held some, and the story begins with an empty one. "
+            "Choose another with --topic NAME"};
     }
     tell(kafka, brokers, topic);
 } catch (std::exception const& error) {

@@ -409,7 +409,15 @@ int main(int argc, char** argv) try {
     options.add_option("--group", group, "the group's name")->required();
     options.add_flag("--once", once, "look once, and end");
     options.add_flag("--json", json, "a line of JSON a look");
-    CLI11_PARSE(options, argc, argv);
+    try {
+        options.parse(argc, argv);
+    } catch (CLI::CallForHelp const& help) {
+        return options.exit(help);
+    } catch (CLI::ParseError const& error) {
+        std::cerr << error.what()
+                  << "\nusage: watch --brokers HOST:PORT,... --group NAME [--once] [--json]\n";
+        return 2;
+    }
 
     group_watch watch{brokers, group};
     drain_progress progress;

@@ -7,10 +7,15 @@
 #include <kgroup/prometheus_text.hpp>
 
 #include <atomic>
+#include <charconv>
+#include <cstdint>
 #include <functional>
 #include <httplib.h>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -21,6 +26,14 @@
 /// application.
 class health_server {
 public:
+    /// The port that a command line names; nullopt: none.
+    static std::optional<int> port_of(std::string_view word) {
+        std::uint16_t port = 0;
+        auto const end = word.data() + word.size();
+        auto const read = std::from_chars(word.data(), end, port);
+        return read.ec == std::errc{} && read.ptr == end ? std::optional<int>{port} : std::nullopt;
+    }
+
     /// @param port 0: any that is free.
     template <typename App>
     health_server(App const& app, std::string const& host, int port)

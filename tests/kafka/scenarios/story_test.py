@@ -53,7 +53,7 @@ class StoryTest(scenario.Scenario):
         ends = self.kafka.log_ends(topic)
         self.assertEqual(5, len(ends))
         again = self.tell("--topic", topic)
-        self.assertEqual(2, again.returncode, again.stdout + again.stderr)
+        self.assertEqual(1, again.returncode, again.stdout + again.stderr)
         self.assertIn("--topic NAME", again.stdout + again.stderr)
         self.assertEqual(ends, self.kafka.log_ends(topic), "the refused run has left something behind")
         self.assertEqual({(topic, 0): (3, 5)}, self.rows("GroupA", topic))
