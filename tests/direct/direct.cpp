@@ -208,29 +208,6 @@ TEST_CASE("direct: with offset_reset::none a topic that is made again ends the g
     CHECK(records.count() == 2);
 }
 
-TEST_CASE("direct: librdkafka sends no fetch while it holds the partitions") {
-    kafka brokers{kafka::kind::embedded};
-    auto const topic = brokers.create_topic(3);
-    auto given = brokers.member_of_new_group(topic);
-    given.properties["debug"] = "fetch,protocol";
-    given.properties["log_level"] = "7";
-    received records;
-    {
-        member one{given, receive_into(records)};
-        brokers.produce_values(topic, 1, {"a", "b", "c"});
-        REQUIRE(eventually([&] { return records.count() == 3; }));
-        member another{brokers.member_of(given.group_id, {topic}), receive_into(records)};
-        REQUIRE(eventually([&] { return another.claims() != 0; }));
-        brokers.produce_values(topic, 0, {"d"});
-        brokers.produce_values(topic, 2, {"e"});
-        REQUIRE(eventually([&] { return records.count() >= 5; }));
-        for (auto const& each : one.events()) {
-            CHECK(each.text.find("Sent FetchRequest") == std::string::npos);
-        }
-        CHECK(one.said().find("Sent ") != std::string::npos); // others are seen
-    }
-}
-
 TEST_CASE("direct: a group is handed over at its start by a property, which is named") {
     kafka brokers{kafka::kind::embedded};
     auto const topic = brokers.create_topic(1);

@@ -18,10 +18,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -38,13 +40,14 @@ using kgroup::topic_partition;
 
 /// A client that owns orders[0] of an embedded cluster. Nothing runs but what a test calls.
 struct scene {
-    scene() {
+    explicit scene(std::map<std::string, std::string> properties = {}) {
         cluster.create_topic("orders", 1);
         produce(100);
         client.emplace(kgroup::config{.brokers = cluster.brokers(),
                                       .group_id = unique("group"),
                                       .topics = {"orders"},
-                                      .initial_offset = kgroup::offset_reset::earliest});
+                                      .initial_offset = kgroup::offset_reset::earliest,
+                                      .properties = std::move(properties)});
         client->run_on(context.get_executor());
         client->start([] {});
         REQUIRE(until([&] { return owned; }));
@@ -71,10 +74,12 @@ struct scene {
     void poll() {
         while (auto next = client->poll()) {
             if (auto* const rebalance = std::get_if<kgroup::detail::client_rebalance>(&*next)) {
-                owned = std::holds_alternative<session_machine::assigned>(rebalance->change);
+                owned =
+                    std::holds_alternative<kgroup::detail::partitions_assigned>(rebalance->change);
             }
             auto* const notice = std::get_if<kgroup::detail::client_notice>(&*next);
             handed_over += notice && notice->event.kind == event_kind::handed_over;
+            said += notice ? notice->event.text + '\n' : "";
         }
     }
     template <typename Condition>
@@ -102,6 +107,13 @@ struct scene {
         state->give_back(block);
     }
     void seek(std::int64_t to) { client->seek({{where, to}}); }
+    /// librdkafka has sent this after the call.
+    bool sends(std::string const& request) {
+        poll();
+        auto const before = said.size();
+        return until([&] { return said.find("Sent " + request, before) != std::string::npos; });
+    }
+    bool has_fetched() const { return said.find("Sent FetchRequest") != std::string::npos; }
 
     asio::io_context context;
     kgroup::testing::embedded_cluster cluster{1};
@@ -113,6 +125,7 @@ struct scene {
     std::shared_ptr<direct_source<rdkafka_source>> source;
     bool owned = false;
     int handed_over = 0;
+    std::string said; // by all notices
     std::vector<std::int64_t> drained;
 };
 
@@ -158,6 +171,44 @@ TEST_CASE("hand-over: with a seek on the way each record from there on comes, an
         CHECK(of.drained[i] == static_cast<std::int64_t>(i) + 40);
     }
     CHECK(of.handed_over == expected);
+}
+
+TEST_CASE(
+    "hand-over: until then librdkafka sends no fetch, after a seek and without a claim, too") {
+    scene of{{{"session.timeout.ms", "6000"},
+              {"heartbeat.interval.ms", "100"},
+              {"debug", "fetch,protocol"},
+              {"log_level", "7"}}};
+    auto const comes_from = [&](std::int64_t first) {
+        of.drained.clear();
+        return of.until([&] {
+            of.drain();
+            return !of.drained.empty() && of.drained.back() == 99;
+        }) && of.drained.front() == first;
+    };
+    CHECK(comes_from(0));
+    for (std::int64_t const to : {40, 10, 99}) {
+        of.seek(to);
+        CHECK(comes_from(to));
+        CHECK(of.sends("HeartbeatRequest"));
+        CHECK_FALSE(of.has_fetched());
+    }
+    // As a group does it that ends before it has begun to read.
+    of.client->unassign({of.where}, false);
+    of.client->assign({{of.where, start_position::log_end, -1, {}}}, false);
+    of.produce(5);
+    CHECK(of.sends("HeartbeatRequest"));
+    CHECK_FALSE(of.has_fetched());
+    of.client->unassign({of.where}, false);
+    // And what is looked for would be found.
+    of.source = std::static_pointer_cast<direct_source<rdkafka_source>>(of.client->open(of.state));
+    of.client->assign({{of.where, 0}}, false);
+    of.cluster.fail(kgroup::testing::embedded_cluster::request::fetch,
+                    RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE);
+    CHECK(of.until([&] {
+        of.drain();
+        return of.has_fetched();
+    }));
 }
 
 } // namespace

@@ -65,10 +65,10 @@ bool kafka::is_there() {
     return real_brokers() != nullptr;
 }
 
-kafka::kafka(kind wanted) {
+kafka::kafka(kind wanted, int embedded_brokers) {
     auto const* const real = real_brokers();
     if (wanted == kind::embedded || (wanted == kind::any && !real)) {
-        embedded_ = std::make_unique<testing::embedded_cluster>();
+        embedded_ = std::make_unique<testing::embedded_cluster>(embedded_brokers);
         brokers_ = embedded_->brokers();
     } else {
         brokers_ = real;

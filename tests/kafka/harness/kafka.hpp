@@ -58,7 +58,8 @@ class kafka {
 public:
     enum class kind { any, real, embedded };
 
-    explicit kafka(kind wanted = kind::any);
+    /// @param embedded_brokers how many the one inside the process has.
+    explicit kafka(kind wanted = kind::any, int embedded_brokers = 1);
     ~kafka();
     kafka(kafka const&) = delete;
     kafka& operator=(kafka const&) = delete;
