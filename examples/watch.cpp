@@ -35,7 +35,7 @@ using namespace std::chrono_literals;
 
 template <auto Destroy>
 struct deleter {
-    void operator()(auto* of) const noexcept { Destroy(of); }
+    void operator()(auto* owned) const noexcept { Destroy(owned); }
 };
 using client_handle = std::unique_ptr<rd_kafka_t, deleter<rd_kafka_destroy>>;
 using partition_list = std::unique_ptr<rd_kafka_topic_partition_list_t,

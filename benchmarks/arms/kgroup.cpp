@@ -64,8 +64,8 @@ class reader {
 public:
     explicit reader(arm_options const& options)
         : slots_(static_cast<std::size_t>(options.partitions)) {
-        for (slot& each : slots_)
-            each.tally = arm_tally_for(&options, options.partitions);
+        for (slot& slot : slots_)
+            slot.tally = arm_tally_for(&options, options.partitions);
     }
 
     asio::awaitable<void> setup(kgroup::session& session) {
@@ -75,15 +75,15 @@ public:
 
     std::int64_t published() const {
         std::int64_t total = 0;
-        for (slot const& each : slots_)
-            total += each.published.load(std::memory_order_relaxed);
+        for (slot const& slot : slots_)
+            total += slot.published.load(std::memory_order_relaxed);
         return total;
     }
 
     std::vector<arm_tally> tallies() const {
         std::vector<arm_tally> result;
-        for (slot const& each : slots_)
-            result.push_back(each.tally);
+        for (slot const& slot : slots_)
+            result.push_back(slot.tally);
         return result;
     }
 

@@ -72,7 +72,7 @@ public:
 
         insist("leaders of " + topic, [&] {
             auto const made = leaders(topic);
-            auto const led = [](auto const& each) { return each.leader >= 0; };
+            auto const led = [](auto const& partition) { return partition.leader >= 0; };
             return !made.empty() && std::all_of(made.begin(), made.end(), led)
                        ? RD_KAFKA_RESP_ERR_NO_ERROR
                        : RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
@@ -83,14 +83,14 @@ public:
     void produce(std::string const& topic, std::int32_t partition,
                  std::vector<std::string> const& values) {
         rd_kafka_resp_err_t failure = RD_KAFKA_RESP_ERR_NO_ERROR;
-        for (auto const& each : values) {
+        for (auto const& value : values) {
             std::array<rd_kafka_vu_t, 5> fields{};
             fields[0].vtype = RD_KAFKA_VTYPE_TOPIC;
             fields[0].u.cstr = topic.c_str();
             fields[1].vtype = RD_KAFKA_VTYPE_PARTITION;
             fields[1].u.i32 = partition;
             fields[2].vtype = RD_KAFKA_VTYPE_VALUE;
-            fields[2].u.mem = {const_cast<char*>(each.data()), each.size()};
+            fields[2].u.mem = {const_cast<char*>(value.data()), value.size()};
             fields[3].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
             fields[3].u.i = RD_KAFKA_MSG_F_COPY;
             fields[4].vtype = RD_KAFKA_VTYPE_OPAQUE;
@@ -116,9 +116,9 @@ public:
                [&] { return rd_kafka_committed(member.get(), offsets.get(), limit_ms); });
         std::vector<std::optional<std::int64_t>> found;
         for (std::size_t i = 0; i != partition_count; ++i) {
-            auto const& each = offsets->elems[i];
-            check(each.err, "offsets of " + group);
-            found.push_back(each.offset < 0 ? std::nullopt : std::optional{each.offset});
+            auto const& offset = offsets->elems[i];
+            check(offset.err, "offsets of " + group);
+            found.push_back(offset.offset < 0 ? std::nullopt : std::optional{offset.offset});
         }
         return found;
     }
@@ -127,8 +127,8 @@ private:
     template <auto Destroy>
     struct deleter {
         template <typename T>
-        void operator()(T* what) const noexcept {
-            Destroy(what);
+        void operator()(T* owned) const noexcept {
+            Destroy(owned);
         }
     };
     template <typename T, auto Destroy>
@@ -139,22 +139,22 @@ private:
 
     static constexpr int limit_ms = 30000;
 
-    static void check(rd_kafka_resp_err_t error, std::string const& what) {
+    static void check(rd_kafka_resp_err_t error, std::string const& subject) {
         if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            throw std::system_error{kgroup::make_error_code(error), what};
+            throw std::system_error{kgroup::make_error_code(error), subject};
         }
     }
 
     // What has just been made may not be there for every broker yet.
     template <typename Ask>
-    static void insist(std::string const& what, Ask ask) {
+    static void insist(std::string const& subject, Ask ask) {
         auto const deadline =
             std::chrono::steady_clock::now() + std::chrono::milliseconds{limit_ms};
         for (;;) {
             auto const error = ask();
             if (!kgroup::is_retriable(kgroup::make_error_code(error)) ||
                 std::chrono::steady_clock::now() > deadline) {
-                return check(error, what);
+                return check(error, subject);
             }
             std::this_thread::sleep_for(std::chrono::milliseconds{50});
         }
@@ -208,16 +208,16 @@ private:
         owned<struct rd_kafka_metadata const, rd_kafka_metadata_destroy> const release{known};
         std::vector<partition_state> found;
         for (int i = 0; i != known->topic_cnt; ++i) {
-            auto const& each = known->topics[i];
-            if (each.topic == topic) {
-                check(each.err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+            auto const& described = known->topics[i];
+            if (described.topic == topic) {
+                check(described.err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
                           ? RD_KAFKA_RESP_ERR_NO_ERROR
-                          : each.err,
+                          : described.err,
                       topic);
-                found.resize(static_cast<std::size_t>(each.partition_cnt));
-                for (int p = 0; p != each.partition_cnt; ++p) {
-                    found[static_cast<std::size_t>(each.partitions[p].id)] = {
-                        each.partitions[p].leader, 0};
+                found.resize(static_cast<std::size_t>(described.partition_cnt));
+                for (int p = 0; p != described.partition_cnt; ++p) {
+                    found[static_cast<std::size_t>(described.partitions[p].id)] = {
+                        described.partitions[p].leader, 0};
                 }
             }
         }

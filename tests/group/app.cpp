@@ -42,11 +42,11 @@ using request = fake_cluster::request;
 /// Forwards to a handler that the test keeps.
 struct forwarding_handler {
     scripted_handler* to;
-    asio::awaitable<void> setup(session& in) { return to->setup(in); }
-    asio::awaitable<void> consume_claim(session& in, claim& of) {
-        return to->consume_claim(in, of);
+    asio::awaitable<void> setup(session& session) { return to->setup(session); }
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
+        return to->consume_claim(session, claim);
     }
-    asio::awaitable<void> cleanup(session& in) { return to->cleanup(in); }
+    asio::awaitable<void> cleanup(session& session) { return to->cleanup(session); }
 };
 
 /// An application over a scripted cluster, on one thread.
@@ -68,14 +68,14 @@ public:
         settings.group.topics = {"t"};
         settings.group.initial_offset = offset_reset::earliest;
         settings.group.auto_commit_interval = 1min;
-        settings.group.on_event = [this](event const& what) {
-            check_event(what);
-            events.push_back(what);
+        settings.group.on_event = [this](event const& event) {
+            check_event(event);
+            events.push_back(event);
         };
     }
     ~scripted_app() {
-        for (auto const& each : cluster.complaints()) {
-            FAIL_CHECK(each);
+        for (auto const& complaint : cluster.complaints()) {
+            FAIL_CHECK(complaint);
         }
     }
 
@@ -93,11 +93,11 @@ public:
     /// How long the application says that it will wait, in ms.
     std::vector<long> pauses() const {
         std::vector<long> all;
-        for (auto const& each : events) {
-            if (each.kind == event_kind::run_restarted) {
-                auto const at = each.text.find("; the next run begins in ");
+        for (auto const& event : events) {
+            if (event.kind == event_kind::run_restarted) {
+                auto const at = event.text.find("; the next run begins in ");
                 REQUIRE(at != std::string::npos);
-                all.push_back(std::stol(each.text.substr(at + 25)));
+                all.push_back(std::stol(event.text.substr(at + 25)));
             }
         }
         return all;
@@ -388,8 +388,8 @@ public:
         }
     }
     ~environment() {
-        for (auto const& each : all_) {
-            ::unsetenv(each.first.c_str());
+        for (auto const& known : all_) {
+            ::unsetenv(known.first.c_str());
         }
     }
 
@@ -575,11 +575,11 @@ TEST_CASE("app_config: one error names line, key and what was expected, and show
          }) {
         auto const key = std::string{line}.substr(0, std::string_view{line}.find(':'));
         std::string text = "{\n";
-        for (auto const* const each :
+        for (auto const* const variable :
              {R"("brokers_address": ["b"])", R"("consumer_group_id": "g")", R"("topics": ["t"])",
               R"("consumer": {"offset_initial": -2})"}) {
-            if (!std::string_view{each}.starts_with(key)) {
-                text += text.size() == 2 ? each : std::string{", "} + each;
+            if (!std::string_view{variable}.starts_with(key)) {
+                text += text.size() == 2 ? variable : std::string{", "} + variable;
             }
         }
         text += ",\n" + std::string{line} + "\n}\n";
@@ -664,7 +664,7 @@ TEST_CASE("app_config: what would be taken in silence, or not at all, is refused
         auto const said = refusal(text);
         CHECK_MESSAGE(said.find(sentence) != std::string::npos, "expected: ", sentence,
                       "\nsaid: ", said);
-        CHECK(std::ranges::none_of(said, [](unsigned char each) { return each < 0x20; }));
+        CHECK(std::ranges::none_of(said, [](unsigned char character) { return character < 0x20; }));
     }
 }
 
@@ -812,7 +812,9 @@ struct fixed_handler {
     fixed_handler(fixed_handler const&) = delete;
     fixed_handler& operator=(fixed_handler const&) = delete;
     scripted_handler& to;
-    asio::awaitable<void> consume_claim(session& in, claim& of) { return to.consume_claim(in, of); }
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
+        return to.consume_claim(session, claim);
+    }
 };
 
 TEST_CASE_FIXTURE(scripted_app, "a handler is made in place, moved or copied") {

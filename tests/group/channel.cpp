@@ -31,12 +31,12 @@ using kgroup::session;
 
 TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or the end") {
     std::vector<std::string> seen;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (!of.messages().ended()) {
-            auto const next = co_await of.messages().async_receive_for(5s);
-            seen.push_back(next                    ? std::string{next->value()}
-                           : of.messages().ended() ? "end"
-                                                   : "limit");
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (!claim.messages().ended()) {
+            auto const next = co_await claim.messages().async_receive_for(5s);
+            seen.push_back(next                       ? std::string{next->value()}
+                           : claim.messages().ended() ? "end"
+                                                      : "limit");
         }
     };
     run_over({t0});
@@ -55,12 +55,12 @@ TEST_CASE_FIXTURE(scripted_group, "async_receive_for: a message, the limit, or t
 TEST_CASE_FIXTURE(scripted_group,
                   "async_receive_for: a limit may be as long as one likes, or over already") {
     std::vector<std::string> seen;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         for (auto const limit : {-1h, 0h}) {
-            CHECK_FALSE(co_await of.messages().async_receive_for(limit));
+            CHECK_FALSE(co_await claim.messages().async_receive_for(limit));
         }
         while (auto const next =
-                   co_await of.messages().async_receive_for(std::chrono::nanoseconds::max())) {
+                   co_await claim.messages().async_receive_for(std::chrono::nanoseconds::max())) {
             seen.push_back(std::string{next->value()});
         }
     };
@@ -74,20 +74,20 @@ TEST_CASE_FIXTURE(scripted_group,
 
 TEST_CASE_FIXTURE(scripted_group, "async_wait beside a timer takes nothing, whoever wins") {
     std::vector<std::string> seen;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         kgroup::detail::timer limit{co_await asio::this_coro::executor};
         for (;;) {
             limit.expires_after(5s);
             auto const first =
-                co_await (of.messages().async_wait() || limit.async_wait(asio::use_awaitable));
+                co_await (claim.messages().async_wait() || limit.async_wait(asio::use_awaitable));
             if (first.index() == 1) {
                 seen.push_back("limit");
                 continue;
             }
-            if (of.messages().ended()) {
+            if (claim.messages().ended()) {
                 co_return;
             }
-            auto const next = of.messages().try_receive();
+            auto const next = claim.messages().try_receive();
             REQUIRE(next);
             seen.push_back(std::string{next->value()});
         }
@@ -110,18 +110,18 @@ TEST_CASE_FIXTURE(scripted_group,
                   "a batch is what is there, up to so many, and never empty before the end") {
     std::vector<std::size_t> sizes;
     std::size_t ended_with = 1;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         for (;;) {
-            auto batch = co_await of.messages().async_receive_available(10);
+            auto batch = co_await claim.messages().async_receive_available(10);
             if (batch.empty()) {
                 ended_with = batch.size();
                 co_return;
             }
             sizes.push_back(batch.size());
-            for (auto const& each : batch) {
-                handler.note(each);
+            for (auto const& message : batch) {
+                handler.note(message);
             }
-            of.mark(batch.back());
+            claim.mark(batch.back());
         }
     };
     std::vector<fake_cluster::record> const many(25, fake_cluster::record{.value = "x"});
@@ -138,10 +138,10 @@ TEST_CASE_FIXTURE(scripted_group,
 }
 
 TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outlive it") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         std::optional<message> kept;
         {
-            auto batch = co_await of.messages().async_receive_available(3);
+            auto batch = co_await claim.messages().async_receive_available(3);
             CHECK(batch.size() == 3);
             kept = std::move(*std::next(batch.begin()));
             auto other = std::move(batch);
@@ -149,10 +149,10 @@ TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outl
             CHECK(other.size() == 3);
         }
         CHECK(kept->value() == "b");
-        of.mark(*kept);
+        claim.mark(*kept);
         kept.reset();
         CHECK(cluster.records_held() == 0);
-        CHECK((co_await of.messages().async_receive_available(0)).empty());
+        CHECK((co_await claim.messages().async_receive_available(0)).empty());
     };
     cluster.add_records(t0, "a", "b", "c");
     run_over({t0});
@@ -162,13 +162,13 @@ TEST_CASE_FIXTURE(scripted_group, "messages may be moved out of a batch and outl
 
 TEST_CASE_FIXTURE(scripted_group, "try_receive never waits") {
     latch go_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        CHECK(of.messages().try_receive()->value() == "a");
-        CHECK_FALSE(of.messages().try_receive());
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        CHECK(claim.messages().try_receive()->value() == "a");
+        CHECK_FALSE(claim.messages().try_receive());
         co_await go_on.wait();
-        CHECK(of.messages().try_receive()->value() == "b");
-        co_await handler.mark_all(of);
-        CHECK_FALSE(of.messages().try_receive());
+        CHECK(claim.messages().try_receive()->value() == "b");
+        co_await handler.mark_all(claim);
+        CHECK_FALSE(claim.messages().try_receive());
     };
     cluster.add_records(t0, "a");
     run_over({t0});
@@ -180,8 +180,8 @@ TEST_CASE_FIXTURE(scripted_group, "try_receive never waits") {
 
 TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first goes on") {
     std::vector<std::error_code> refused;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto& messages = of.messages();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto& messages = claim.messages();
         auto first = messages.async_receive(asio::use_future);
         auto const refuse = [&](std::error_code e, auto&&...) { refused.push_back(e); };
         messages.async_receive(refuse);
@@ -196,7 +196,7 @@ TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first go
         co_await asio::post(asio::use_awaitable);
         REQUIRE(first.wait_for(0s) == std::future_status::ready);
         CHECK(first.get()->value() == "a");
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     CHECK(refused.size() == 4);
@@ -205,10 +205,10 @@ TEST_CASE_FIXTURE(scripted_group, "a second receive is refused, and the first go
 
 // Apart, because some versions of g++ take the callback's optional for uninitialized under a
 // sanitizer.
-asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, run_outcome& done) {
+asio::awaitable<void> receive_into(claim& claim, std::optional<message>& to, run_outcome& done) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     try {
-        to = co_await of.messages().async_receive();
+        to = co_await claim.messages().async_receive();
     } catch (...) {
         done.failure = std::current_exception();
     }
@@ -220,12 +220,12 @@ TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
                                asio::cancellation_type::total};
     std::vector<std::string> seen;
     std::size_t cancelled = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         for (std::size_t i = 0; i != 30; ++i) {
             asio::cancellation_signal signal;
             run_outcome done;
             std::optional<message> got;
-            asio::co_spawn(co_await asio::this_coro::executor, receive_into(of, got, done),
+            asio::co_spawn(co_await asio::this_coro::executor, receive_into(claim, got, done),
                            asio::bind_cancellation_slot(signal.slot(), asio::detached));
             for (std::size_t step = 0; step != i % 5; ++step) {
                 co_await asio::post(asio::use_awaitable);
@@ -249,11 +249,11 @@ TEST_CASE_FIXTURE(scripted_group, "cancelling a receive takes nothing") {
             if (done.failure) {
                 CHECK(done.error() == asio::error::operation_aborted);
                 ++cancelled;
-                got = co_await of.messages().async_receive();
+                got = co_await claim.messages().async_receive();
             }
             seen.push_back(std::string{got->value()});
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     REQUIRE(seen.size() == 30);
@@ -269,9 +269,9 @@ TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any 
     constexpr std::array types{asio::cancellation_type::terminal, asio::cancellation_type::partial,
                                asio::cancellation_type::total};
     std::vector<std::error_code> errors;
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
         auto const note = [&](std::error_code e, auto&&...) { errors.push_back(e); };
-        auto& messages = of.messages();
+        auto& messages = claim.messages();
         for (auto const type : types) {
             asio::cancellation_signal signal;
             auto const cancel = [&]() -> asio::awaitable<void> {
@@ -292,7 +292,7 @@ TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any 
             co_await cancel();
             messages.async_wait(asio::bind_cancellation_slot(signal.slot(), note));
             co_await cancel();
-            in.async_wait_stopping(asio::bind_cancellation_slot(signal.slot(), note));
+            session.async_wait_stopping(asio::bind_cancellation_slot(signal.slot(), note));
             co_await cancel();
         }
         co_await messages.async_receive();
@@ -304,24 +304,24 @@ TEST_CASE_FIXTURE(scripted_group, "operations with a token are cancelled by any 
 
 TEST_CASE_FIXTURE(scripted_group, "the end of a claim wakes whoever waits") {
     int ended = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        switch (of.partition()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        switch (claim.partition()) {
         case 0:
-            CHECK_FALSE(co_await of.messages().async_receive());
+            CHECK_FALSE(co_await claim.messages().async_receive());
             break;
         case 1:
-            CHECK_FALSE(co_await of.messages().async_receive_for(1h));
+            CHECK_FALSE(co_await claim.messages().async_receive_for(1h));
             break;
         case 2:
-            co_await of.messages().async_wait();
+            co_await claim.messages().async_wait();
             break;
         default:
-            CHECK((co_await of.messages().async_receive_available(5)).empty());
+            CHECK((co_await claim.messages().async_receive_available(5)).empty());
             break;
         }
-        CHECK(of.messages().ended());
-        CHECK_FALSE(of.messages().try_receive());
-        CHECK_FALSE(co_await of.messages().async_receive());
+        CHECK(claim.messages().ended());
+        CHECK_FALSE(claim.messages().try_receive());
+        CHECK_FALSE(co_await claim.messages().async_receive());
         ++ended;
     };
     run_over({t0, t1, t2, {"t", 3}});
@@ -379,14 +379,14 @@ TEST_CASE_FIXTURE(
             seen.push_back("the end");
         };
     }
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-        co_await receive(of.messages());
-        CHECK(of.messages().ended());
+        co_await receive(claim.messages());
+        CHECK(claim.messages().ended());
         // It finishes what it holds: no cancellation comes behind the end.
         co_await asio::post(asio::use_awaitable);
         co_await asio::post(asio::use_awaitable);
-        co_await receive(of.messages());
+        co_await receive(claim.messages());
         more_than_the_end = true;
     };
     run_over({t0});
@@ -409,12 +409,12 @@ TEST_CASE_FIXTURE(scripted_group, "a receive that the handler itself cancels fai
                                   "is live, and gives the end when it is not") {
     asio::cancellation_signal own;
     std::vector<std::error_code> seen;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-        while (!of.messages().ended()) {
+        while (!claim.messages().ended()) {
             std::optional<message> next;
             try {
-                next = co_await of.messages().async_receive(
+                next = co_await claim.messages().async_receive(
                     asio::bind_cancellation_slot(own.slot(), asio::use_awaitable));
                 seen.push_back({});
             } catch (std::system_error const& e) {
@@ -440,13 +440,13 @@ TEST_CASE_FIXTURE(scripted_group,
                   "pause is a gate: nothing begun after it delivers, and nothing is lost") {
     std::array const only{t0};
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             if (next->value() == "a") {
                 co_await held.wait();
             }
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b", "c"); // b and c are at hand in the channel
@@ -488,12 +488,12 @@ TEST_CASE_FIXTURE(scripted_group,
         cluster.revoke();
         settle();
         handler.received.clear();
-        handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
             group->pause_all();
-            CHECK_FALSE(of.messages().try_receive());
+            CHECK_FALSE(claim.messages().try_receive());
             bool waited = false;
-            CHECK_FALSE(co_await of.messages().async_receive_for(0s));
-            of.messages().async_wait([&](std::error_code) { waited = true; });
+            CHECK_FALSE(co_await claim.messages().async_receive_for(0s));
+            claim.messages().async_wait([&](std::error_code) { waited = true; });
             co_await asio::post(asio::use_awaitable);
             co_await asio::post(asio::use_awaitable);
             CHECK_FALSE(waited);
@@ -501,8 +501,8 @@ TEST_CASE_FIXTURE(scripted_group,
             while (!waited) {
                 co_await asio::post(asio::use_awaitable);
             }
-            CHECK(of.messages().try_receive()->value() == "b");
-            co_await handler.mark_all(of);
+            CHECK(claim.messages().try_receive()->value() == "b");
+            co_await handler.mark_all(claim);
         };
         cluster.assign({t0});
         settle();
@@ -515,10 +515,10 @@ TEST_CASE_FIXTURE(scripted_group,
 TEST_CASE_FIXTURE(scripted_group, "a handler that never waits lets the others run now and then") {
     // both claims have work at hand without end; neither may starve the other
     std::vector<std::int32_t> turns;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
-            if (turns.empty() || turns.back() != of.partition()) {
-                turns.push_back(of.partition());
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
+            if (turns.empty() || turns.back() != claim.partition()) {
+                turns.push_back(claim.partition());
             }
         }
     };
@@ -533,8 +533,8 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that never waits lets the others ru
 TEST_CASE_FIXTURE(scripted_group,
                   "messages held beyond the end of their handler do no harm, and are counted") {
     std::vector<message> kept;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto next = co_await claim.messages().async_receive()) {
             kept.push_back(std::move(*next));
         }
     };
@@ -567,22 +567,22 @@ TEST_CASE_FIXTURE(scripted_group, "a record that is not acknowledged holds up th
     held.reserve(70000);
     std::size_t received = 0;
     latch go_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto oldest = co_await of.messages().async_receive();
-        auto const second = co_await of.messages().async_receive();
-        of.ack(*second);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto oldest = co_await claim.messages().async_receive();
+        auto const second = co_await claim.messages().async_receive();
+        claim.ack(*second);
         received = 2;
         asio::co_spawn(
             co_await asio::this_coro::executor,
             [&]() -> asio::awaitable<void> {
                 co_await go_on.wait();
-                of.ack(*oldest);
+                claim.ack(*oldest);
                 oldest.reset();
             },
             asio::detached);
-        while (auto const next = co_await of.messages().async_receive()) {
+        while (auto const next = co_await claim.messages().async_receive()) {
             ++received;
-            of.ack(*next);
+            claim.ack(*next);
         }
     };
     std::vector<fake_cluster::record> const many(70000);
@@ -602,11 +602,11 @@ TEST_CASE_FIXTURE(scripted_group,
     std::vector<message> held;
     std::size_t received = 0;
     claim* owned = nullptr;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        owned = &of;
-        while (auto next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        owned = &claim;
+        while (auto next = co_await claim.messages().async_receive()) {
             if (++received % 2 == 0) {
-                of.ack(*next);
+                claim.ack(*next);
             } else {
                 held.push_back(std::move(*next));
             }
@@ -635,18 +635,18 @@ TEST_CASE_FIXTURE(scripted_group,
 }
 
 TEST_CASE_FIXTURE(scripted_group, "the first of mark and ack fixes which it is") {
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        auto const a = co_await of.messages().async_receive();
-        auto const b = co_await of.messages().async_receive();
-        if (of.partition() == 0) {
-            of.mark(*a);
-            of.ack(*b);
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        auto const a = co_await claim.messages().async_receive();
+        auto const b = co_await claim.messages().async_receive();
+        if (claim.partition() == 0) {
+            claim.mark(*a);
+            claim.ack(*b);
         } else {
-            of.ack(*a);
-            of.ack(*a); // again: no effect
-            of.mark(*b);
-            in.mark_message(*b);
-            in.mark_offset(t1, 2);
+            claim.ack(*a);
+            claim.ack(*a); // again: no effect
+            claim.mark(*b);
+            session.mark_message(*b);
+            session.mark_offset(t1, 2);
         }
     };
     cluster.add_records(t0, "a", "b");
@@ -663,18 +663,18 @@ TEST_CASE_FIXTURE(scripted_group, "the first of mark and ack fixes which it is")
 TEST_CASE_FIXTURE(scripted_group, "a message of another claim is refused") {
     std::optional<message> other;
     latch there{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 0) {
-            other = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 0) {
+            other = co_await claim.messages().async_receive();
             there.open();
         } else {
             co_await there.wait();
-            of.mark(*other);
-            of.ack(*other);
-            of.mark(*other, "text");
+            claim.mark(*other);
+            claim.ack(*other);
+            claim.mark(*other, "text");
             other.reset();
         }
-        co_await of.messages().async_receive();
+        co_await claim.messages().async_receive();
     };
     cluster.add_records(t0, "a");
     run_over({t0, t1});
@@ -699,23 +699,23 @@ TEST_CASE_FIXTURE(scripted_group, "offsets that go backward: the log was made an
 
 std::vector<std::int64_t> offsets_of(kgroup::message_batch const& batch) {
     std::vector<std::int64_t> offsets;
-    for (auto const& each : batch) {
-        offsets.push_back(each.offset());
+    for (auto const& message : batch) {
+        offsets.push_back(message.offset());
     }
     return offsets;
 }
 
 TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothing unusual") {
     std::vector<std::vector<std::int64_t>> batches;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         for (;;) {
-            auto const batch = co_await of.messages().async_receive_available(100);
+            auto const batch = co_await claim.messages().async_receive_available(100);
             if (batch.empty()) {
                 break;
             }
             batches.push_back(offsets_of(batch));
-            for (auto const& each : batch) {
-                of.ack(each);
+            for (auto const& message : batch) {
+                claim.ack(message);
             }
         }
     };
@@ -733,15 +733,15 @@ TEST_CASE_FIXTURE(scripted_group, "a batch goes on across a gap, which is nothin
 TEST_CASE_FIXTURE(scripted_group, "a batch ends where offsets go backward") {
     latch go_on{context};
     std::vector<std::vector<std::int64_t>> batches;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await go_on.wait();
         for (;;) {
-            auto const batch = co_await of.messages().async_receive_available(100);
+            auto const batch = co_await claim.messages().async_receive_available(100);
             if (batch.empty()) {
                 break;
             }
             batches.push_back(offsets_of(batch));
-            of.mark(batch.back());
+            claim.mark(batch.back());
         }
     };
     cluster.add_records(t0, "a", "b", "c");

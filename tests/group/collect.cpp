@@ -40,12 +40,12 @@ struct collecting_group : scripted_group {
     bool marks = true;
 
     collecting_group() {
-        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-            owned = &of;
-            while (auto batch = co_await of.messages().async_collect(limits)) {
+        handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+            owned = &claim;
+            while (auto batch = co_await claim.messages().async_collect(limits)) {
                 note(batch);
                 if (marks) {
-                    of.mark(batch.back());
+                    claim.mark(batch.back());
                 }
                 kept.push_back(std::move(batch));
             }
@@ -94,16 +94,16 @@ TEST_CASE_FIXTURE(collecting_group,
     limits = {.records = 2500, .within = 1s};
     std::vector<std::size_t> sizes;
     std::int64_t next = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto batch = co_await of.messages().async_collect(limits)) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto batch = co_await claim.messages().async_collect(limits)) {
             sizes.push_back(batch.size());
             for (auto const& one : batch) {
                 CHECK(one.offset() == next++);
                 CHECK(one.value() == "v");
             }
-            of.ack(batch[0]);
+            claim.ack(batch[0]);
             for (std::size_t i = 1; i != batch.size(); ++i) {
-                of.ack(batch[i]);
+                claim.ack(batch[i]);
             }
             kept.push_back(std::move(batch));
         }
@@ -197,12 +197,12 @@ TEST_CASE_FIXTURE(collecting_group, "async_collect: while the claim is paused no
 
 TEST_CASE_FIXTURE(collecting_group, "async_collect: cancelled, it has taken nothing") {
     asio::cancellation_signal signal;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        owned = &of;
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        owned = &claim;
         for (int i = 0; i != 2; ++i) {
             std::error_code failure;
             latch over{context};
-            of.messages().async_collect(
+            claim.messages().async_collect(
                 {.records = 100}, asio::bind_cancellation_slot(
                                       signal.slot(), [&](std::error_code e, message_batch batch) {
                                           CHECK(batch.empty());
@@ -211,14 +211,14 @@ TEST_CASE_FIXTURE(collecting_group, "async_collect: cancelled, it has taken noth
                                       }));
             co_await over.wait();
             CHECK(failure == asio::error::operation_aborted);
-            CHECK(of.undone() == 0);
+            CHECK(claim.undone() == 0);
         }
-        auto const first = co_await of.messages().async_receive();
+        auto const first = co_await claim.messages().async_receive();
         batches.push_back(std::string{first->value()});
-        note(co_await of.messages().async_receive_available(2));
-        note(co_await of.messages().async_collect({.records = 3}));
-        of.mark(*first);
-        CHECK(of.undone() == 5);
+        note(co_await claim.messages().async_receive_available(2));
+        note(co_await claim.messages().async_collect({.records = 3}));
+        claim.mark(*first);
+        CHECK(claim.undone() == 5);
     };
     settings.on_claim_exit = kgroup::claim_exit::keep_others;
     cluster.add_records(t0, "a", "b");
@@ -236,17 +236,17 @@ TEST_CASE_FIXTURE(collecting_group, "async_collect: cancelled, it has taken noth
 
 TEST_CASE_FIXTURE(collecting_group, "async_collect: without a limit it is refused") {
     int refused = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         for (collect_limits const given : {collect_limits{}, collect_limits{.within = -1s},
                                            collect_limits{.records = 1, .within = -1s}}) {
             try {
-                co_await of.messages().async_collect(given);
+                co_await claim.messages().async_collect(given);
             } catch (std::system_error const& e) {
                 CHECK(e.code() == kgroup::errc::invalid_limits);
                 ++refused;
             }
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a");
     run_over({t0});
@@ -258,11 +258,11 @@ TEST_CASE_FIXTURE(collecting_group, "async_collect: without a limit it is refuse
 TEST_CASE_FIXTURE(collecting_group, "async_collect: a full window ends a batch short") {
     limits = {.records = 50'000};
     std::vector<std::size_t> sizes;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        owned = &of;
-        while (auto batch = co_await of.messages().async_collect(limits)) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        owned = &claim;
+        while (auto batch = co_await claim.messages().async_collect(limits)) {
             if (sizes.empty()) {
-                of.ack(batch[0]);
+                claim.ack(batch[0]);
             }
             sizes.push_back(batch.size());
             kept.push_back(std::move(batch));

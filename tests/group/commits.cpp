@@ -29,7 +29,7 @@ struct commit_outcome {
 // A test marks from outside, through the session of the moment.
 class committing_group : public scripted_group {
 public:
-    session* in = nullptr;
+    session* current = nullptr;
 
     struct answer {
         commit_outcome outcome;
@@ -38,14 +38,14 @@ public:
 
     committing_group() {
         handler.on_setup = [this](session& now) -> asio::awaitable<void> {
-            in = &now;
+            current = &now;
             co_return;
         };
     }
 
     std::shared_ptr<answer> commit() {
         auto const to = std::make_shared<answer>();
-        in->async_commit([to](std::error_code e, std::vector<commit_result> results) {
+        current->async_commit([to](std::error_code e, std::vector<commit_result> results) {
             to->outcome = {true, e};
             to->results = std::move(results);
         });
@@ -64,16 +64,16 @@ TEST_CASE_FIXTURE(
     "marks are committed by the clock, all of them in one request, and nothing twice") {
     settings.auto_commit_interval = 10min;
     run_over({t0, t1, t2});
-    in->mark_offset(t0, 3);
-    in->mark_offset(t2, 1);
+    current->mark_offset(t0, 3);
+    current->mark_offset(t2, 1);
     advance(9min);
     CHECK(commits().empty());
     advance(1min);
     CHECK(commits() == lines{"commit t[0]=3 t[2]=1"});
     advance(10min);
     CHECK(commits().empty());
-    in->mark_offset(t1, 5);
-    in->mark_offset(t0, 3);
+    current->mark_offset(t1, 5);
+    current->mark_offset(t0, 3);
     advance(10min);
     CHECK(commits() == lines{"commit t[1]=5"});
     CHECK(group->stats().commits == 2);
@@ -86,7 +86,7 @@ TEST_CASE_FIXTURE(committing_group,
     settings.auto_commit_interval = 0ms;
     SUBCASE("at the end") {
         run_over({t0});
-        in->mark_offset(t0, 3);
+        current->mark_offset(t0, 3);
         advance(24h);
         CHECK(commits().empty());
         stop();
@@ -95,9 +95,9 @@ TEST_CASE_FIXTURE(committing_group,
     SUBCASE("never") {
         settings.commit_at_end = false;
         run_over({t0});
-        in->mark_offset(t0, 3);
+        current->mark_offset(t0, 3);
         CHECK(commit()->results.at(0).status == commit_status::committed);
-        in->mark_offset(t0, 4);
+        current->mark_offset(t0, 4);
         cluster.revoke();
         settle();
         stop();
@@ -108,12 +108,12 @@ TEST_CASE_FIXTURE(committing_group,
 TEST_CASE_FIXTURE(committing_group,
                   "never two requests at a time: who asks meanwhile shares the next") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     auto const first = commit();
-    in->mark_offset(t0, 2);
+    current->mark_offset(t0, 2);
     auto const second = commit();
-    in->mark_offset(t0, 3);
+    current->mark_offset(t0, 3);
     auto const third = commit();
     advance(2s); // the periodic one has to wait, too
     CHECK(commits() == lines{"commit t[0]=1"});
@@ -132,9 +132,9 @@ TEST_CASE_FIXTURE(committing_group,
     cluster.set_committed(t1, 7);
     run_over({t0, t1, t2, {"t", 3}});
     CHECK(commit()->results.empty()); // nothing is marked
-    in->mark_offset(t0, 1);
-    in->mark_offset(t1, 8);
-    in->mark_offset(t2, 2);
+    current->mark_offset(t0, 1);
+    current->mark_offset(t1, 8);
+    current->mark_offset(t2, 2);
     // librdkafka says the error of one of all that were in the request.
     auto const refused = make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     cluster.fail_commits_of(t2, refused, 3);
@@ -158,16 +158,16 @@ TEST_CASE_FIXTURE(committing_group,
     CHECK(last(event_kind::commit_failed).where == t2);
     CHECK(last(event_kind::commit_failed).error == refused);
 
-    in->mark_offset(t0, 2);
-    in->mark_offset(t1, 9);
+    current->mark_offset(t0, 2);
+    current->mark_offset(t1, 9);
     CHECK(commit()->results.at(2).status == commit_status::failed);
     CHECK(commits() == lines{"commit t[0]=2 t[1]=9", "commit t[2]=2"}); // it keeps nobody else back
     auto const again = commit();                                        // what failed stays marked
     CHECK(again->results.at(2).status == commit_status::committed);
     CHECK(commits() == lines{"commit t[2]=2"});
     CHECK(count(event_kind::commit_recovered) == 1);
-    in->mark_offset(t0, 3);
-    in->mark_offset(t2, 3);
+    current->mark_offset(t0, 3);
+    current->mark_offset(t2, 3);
     commit();
     CHECK(commits() == lines{"commit t[0]=3 t[2]=3"});
     stop();
@@ -182,8 +182,8 @@ TEST_CASE_FIXTURE(
         co_await now.async_wait_stopping();
     };
     run_over({t0, t1, t2});
-    for (auto const& each : {t0, t1, t2}) {
-        in->mark_offset(each, 1);
+    for (auto const& partition : {t0, t1, t2}) {
+        current->mark_offset(partition, 1);
     }
     cluster.hold(request::commit);
     auto const done = commit();
@@ -198,8 +198,8 @@ TEST_CASE_FIXTURE(
         slow.open();
         advance(5s);
         REQUIRE(done->results.size() == 3);
-        for (auto const& each : done->results) {
-            CHECK(each.error == kgroup::errc::commit_timed_out);
+        for (auto const& result : done->results) {
+            CHECK(result.error == kgroup::errc::commit_timed_out);
         }
         CHECK(count(event_kind::commit_failed) == 1);
         cluster.release(request::commit);
@@ -243,8 +243,8 @@ TEST_CASE_FIXTURE(
     settings.commit_timeout = 5s;
     run_over({t0, t1, t2});
     auto const mark = [&](std::int64_t next) {
-        for (auto const& each : {t0, t1, t2}) {
-            in->mark_offset(each, next);
+        for (auto const& partition : {t0, t1, t2}) {
+            current->mark_offset(partition, next);
         }
     };
     mark(1);
@@ -270,8 +270,8 @@ TEST_CASE_FIXTURE(
     committing_group,
     "the last commit is repeated for those whom that may help, whoever else was refused") {
     run_over({t0, t1});
-    in->mark_offset(t0, 1);
-    in->mark_offset(t1, 1);
+    current->mark_offset(t0, 1);
+    current->mark_offset(t1, 1);
     auto const hopeless = make_error_code(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     SUBCASE("the first of them") {
         cluster.fail_commits_of(t0, hopeless, 9);
@@ -295,8 +295,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to t
                                     "claim, and goes on for those that stay") {
     make_cooperative();
     run_over({t0, t1, t2});
-    for (auto const& each : {t0, t1, t2}) {
-        in->mark_offset(each, 1);
+    for (auto const& partition : {t0, t1, t2}) {
+        current->mark_offset(partition, 1);
     }
     cluster.hold(request::commit);
     auto const done = commit();
@@ -321,8 +321,8 @@ TEST_CASE_FIXTURE(committing_group, "a commit in several requests gives way to t
 TEST_CASE_FIXTURE(committing_group,
                   "a request that fails as a whole: nothing is committed, all stays marked") {
     run_over({t0, t1});
-    in->mark_offset(t0, 1);
-    in->mark_offset(t1, 1);
+    current->mark_offset(t0, 1);
+    current->mark_offset(t1, 1);
     cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE));
     auto const done = commit();
     REQUIRE(done->results.size() == 2);
@@ -340,13 +340,13 @@ TEST_CASE_FIXTURE(committing_group,
 TEST_CASE_FIXTURE(committing_group,
                   "a commit that is not answered times out, and a late answer changes nothing") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     auto const done = commit();
     advance(5s);
     CHECK(done->outcome.error() == kgroup::errc::commit_timed_out);
     CHECK(group->stats().commits_failed == 1);
-    in->mark_offset(t0, 2);
+    current->mark_offset(t0, 2);
     cluster.release(request::commit); // the broker has it now; but nobody relies on that
     settle();
     CHECK(cluster.committed(t0) == 1);
@@ -358,7 +358,7 @@ TEST_CASE_FIXTURE(committing_group,
 
 TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may help") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     SUBCASE("it helps") {
         cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS), 3);
         group->stop();
@@ -410,7 +410,7 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
         SUBCASE("but it is there: what is committed meanwhile succeeds") {
             settle();
             CHECK(commit()->results.size() == 1);
-            in->mark_offset(t0, 2);
+            current->mark_offset(t0, 2);
             cluster.revoke();
             settle();
             CHECK(cluster.committed(t0) == 2);
@@ -456,10 +456,10 @@ TEST_CASE_FIXTURE(committing_group, "the last commit is repeated while that may 
 
 TEST_CASE_FIXTURE(committing_group, "the last commit comes behind one that is under way") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     auto const waiting = commit();
-    in->mark_offset(t0, 2);
+    current->mark_offset(t0, 2);
     auto const shared = commit();
     cluster.revoke();
     settle();
@@ -478,11 +478,11 @@ TEST_CASE_FIXTURE(
     committing_group,
     "what becomes of the one under way does not keep the last commit from being sent") {
     run_over({t0, t1});
-    in->mark_offset(t0, 1);
-    in->mark_offset(t1, 1);
+    current->mark_offset(t0, 1);
+    current->mark_offset(t1, 1);
     cluster.hold(request::commit);
     auto const waiting = commit();
-    in->mark_offset(t1, 2);
+    current->mark_offset(t1, 2);
     cluster.revoke();
     settle();
     CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
@@ -501,7 +501,7 @@ TEST_CASE_FIXTURE(committing_group,
     settings.commit_timeout = 1h;
     settings.close_timeout = 1s;
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     auto const waiting = commit();
     group->stop();
@@ -528,7 +528,7 @@ TEST_CASE_FIXTURE(
         co_await end.wait();
     };
     run_over({t0, t1});
-    in->mark_offset(t0, 3);
+    current->mark_offset(t0, 3);
     cluster.lose();
     settle();
     CHECK(handler.cleanups == 1);
@@ -547,7 +547,7 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(committing_group, "a commit of a claim that is lost meanwhile says so") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     latch end{context};
     handler.on_cleanup = [&](session&) -> asio::awaitable<void> { co_await end.wait(); };
@@ -593,7 +593,7 @@ TEST_CASE_FIXTURE(committing_group, "a session that is over commits nothing, and
         handler.on_claim = nullptr;
         cluster.assign({t0});
         settle();
-        in->mark_offset(t0, 1);
+        current->mark_offset(t0, 1);
         said();
         stuck.open();
         settle();
@@ -615,11 +615,11 @@ TEST_CASE_FIXTURE(committing_group, "a session that is over commits nothing, and
 TEST_CASE_FIXTURE(committing_group,
                   "a commit may be cancelled, and may have taken effect all the same") {
     run_over({t0});
-    in->mark_offset(t0, 1);
+    current->mark_offset(t0, 1);
     cluster.hold(request::commit);
     asio::cancellation_signal signal;
     commit_outcome done;
-    in->async_commit(asio::bind_cancellation_slot(
+    current->async_commit(asio::bind_cancellation_slot(
         signal.slot(), [&](std::error_code e, std::vector<commit_result>) {
             done = {true, e};
         }));
@@ -634,9 +634,9 @@ TEST_CASE_FIXTURE(committing_group,
 }
 
 TEST_CASE_FIXTURE(committing_group, "a handler commits for itself, and awaits it") {
-    handler.on_claim = [&](session& mine, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next);
+    handler.on_claim = [&](session& mine, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next);
             auto const results = co_await mine.async_commit();
             CHECK(results.at(0).status == commit_status::committed);
             CHECK(cluster.committed(t0) == next->offset() + 1);
@@ -652,7 +652,7 @@ TEST_CASE_FIXTURE(committing_group,
                   "the last commit is not repeated once its partition was given away") {
     auto const refuse_last_commit = [this] {
         run_over({t0, t1});
-        in->mark_offset(t0, 2);
+        current->mark_offset(t0, 2);
         cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
         cluster.revoke();
         settle();
@@ -683,7 +683,7 @@ TEST_CASE_FIXTURE(committing_group,
     SUBCASE("cooperative, in a part of the session, and another part is revoked") {
         make_cooperative();
         run_over({t0, t1, t2});
-        in->mark_offset(t0, 2);
+        current->mark_offset(t0, 2);
         cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
         cluster.revoke({t0});
         settle();
@@ -706,8 +706,8 @@ TEST_CASE_FIXTURE(
     committing_group,
     "a last commit that is refused is repeated for what an overtaking assignment gives back") {
     run_over({t0, t1});
-    in->mark_offset(t0, 2);
-    in->mark_offset(t1, 2);
+    current->mark_offset(t0, 2);
+    current->mark_offset(t1, 2);
     cluster.fail(request::commit, make_error_code(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS));
     cluster.revoke();
     settle();
@@ -727,8 +727,8 @@ TEST_CASE_FIXTURE(
     make_cooperative();
     settings.auto_commit_interval = 10s;
     run_over({t0, t1});
-    in->mark_offset(t0, 1);
-    in->mark_offset(t1, 1);
+    current->mark_offset(t0, 1);
+    current->mark_offset(t1, 1);
     cluster.hold(request::commit);
     advance(10s);
     CHECK(commits() == lines{"commit t[0]=1 t[1]=1"});
@@ -750,13 +750,13 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(committing_group, "an older commit does not land behind a newer one") {
     run_over({t0, t1});
-    in->mark_offset(t0, 10);
+    current->mark_offset(t0, 10);
     cluster.hold_next(request::commit);
     auto const first = commit();
     advance(5s);
     CHECK(first->outcome.error() == kgroup::errc::commit_timed_out);
-    in->mark_offset(t0, 20);
-    in->mark_offset(t1, 7);
+    current->mark_offset(t0, 20);
+    current->mark_offset(t1, 7);
     said();
     SUBCASE("by a call: it waits, and the other partition does not") {
         auto const second = commit();
@@ -818,7 +818,7 @@ TEST_CASE_FIXTURE(
     "the answer to a commit that was given up: the newest position is committed once more") {
     settings.auto_commit_interval = 0ms;
     run_over({t0});
-    in->mark_offset(t0, 10, "text");
+    current->mark_offset(t0, 10, "text");
     cluster.hold_next(request::commit);
     commit();
     advance(5s);
@@ -840,13 +840,13 @@ TEST_CASE_FIXTURE(committing_group,
                   "a topic that was missing: what ends it lets the last commit go") {
     settings.auto_commit_interval = 0ms;
     latch go{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await go.wait();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a");
     run_over({t0, t1});
-    in->mark_offset(t1, 1);
+    current->mark_offset(t1, 1);
     settle();
     cluster.report({event_kind::topic_missing,
                     kgroup::severity::warning,
@@ -899,9 +899,9 @@ public:
 TEST_CASE_FIXTURE(
     starting_group,
     "a start without a committed offset is committed at once, before its handler runs") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        CHECK(cluster.committed({std::string{of.topic()}, of.partition()}).has_value());
-        co_await handler.mark_all(of);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        CHECK(cluster.committed({std::string{claim.topic()}, claim.partition()}).has_value());
+        co_await handler.mark_all(claim);
     };
     run_over({t0, t1});
     CHECK(handler.claims == 2);
@@ -1003,7 +1003,7 @@ TEST_CASE_FIXTURE(
     starting_group,
     "a start that setup has moved is committed at once where there was no committed offset") {
     handler.on_setup = [this](session& now) -> asio::awaitable<void> {
-        in = &now;
+        current = &now;
         now.mark_offset(t0, 1);
         now.mark_offset(t1, 5);
         co_return;

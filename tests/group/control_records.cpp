@@ -17,12 +17,12 @@ using kgroup::session;
 
 /// Knows the claim that it reads, and marks everything.
 struct reader {
-    claim* of = nullptr;
+    claim* current_claim = nullptr;
 
-    explicit reader(scripted_group& in) {
-        in.handler.on_claim = [this, &in](session&, claim& given) -> asio::awaitable<void> {
-            of = &given;
-            co_await in.handler.mark_all(given);
+    explicit reader(scripted_group& group) {
+        group.handler.on_claim = [this, &group](session&, claim& given) -> asio::awaitable<void> {
+            current_claim = &given;
+            co_await group.handler.mark_all(given);
         };
     }
 };
@@ -35,8 +35,8 @@ TEST_CASE_FIXTURE(
     cluster.add_control_records(t0, 1);
     cluster.add_control_records(t0, 2000);
     run_over({t0});
-    CHECK(one.of->lag() == 0);
-    CHECK(one.of->high_water_mark_offset() == 2003);
+    CHECK(one.current_claim->lag() == 0);
+    CHECK(one.current_claim->high_water_mark_offset() == 2003);
     advance(1min);
     CHECK(cluster.committed(t0) == 2003);
     stop();
@@ -54,7 +54,7 @@ TEST_CASE_FIXTURE(
     CHECK(cluster.committed(t0) == 2);
     cluster.add_control_records(t0, 3);
     settle();
-    CHECK(one.of->lag() == 0);
+    CHECK(one.current_claim->lag() == 0);
     advance(1min);
     CHECK(cluster.committed(t0) == 5);
     cluster.add_records(t0, "c");
@@ -84,16 +84,16 @@ TEST_CASE_FIXTURE(
 TEST_CASE_FIXTURE(scripted_group, "what is delivered and not marked is not passed over") {
     latch go_on{context};
     std::int64_t lag = -1;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
-        auto const second = co_await of.messages().async_receive();
-        of.mark(*first);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
+        auto const second = co_await claim.messages().async_receive();
+        claim.mark(*first);
         static_cast<void>(
-            of.messages().try_receive()); // nothing is there, and the position is known
-        lag = of.lag();
+            claim.messages().try_receive()); // nothing is there, and the position is known
+        lag = claim.lag();
         co_await go_on.wait();
-        of.mark(*second);
-        co_await of.messages().async_receive();
+        claim.mark(*second);
+        co_await claim.messages().async_receive();
     };
     cluster.add_records(t0, "a", "b");
     cluster.add_control_records(t0, 5);
@@ -110,9 +110,9 @@ TEST_CASE_FIXTURE(scripted_group, "what is delivered and not marked is not passe
 
 TEST_CASE_FIXTURE(scripted_group, "acknowledged out of order: committed behind it when all are") {
     std::vector<message> held;
-    claim* of = nullptr;
+    claim* current_claim = nullptr;
     handler.on_claim = [&](session&, claim& given) -> asio::awaitable<void> {
-        of = &given;
+        current_claim = &given;
         while (auto next = co_await given.messages().async_receive()) {
             held.push_back(std::move(*next));
         }
@@ -121,11 +121,11 @@ TEST_CASE_FIXTURE(scripted_group, "acknowledged out of order: committed behind i
     cluster.add_control_records(t0, 2);
     run_over({t0});
     REQUIRE(held.size() == 3);
-    of->ack(held[2]);
-    of->ack(held[0]);
+    current_claim->ack(held[2]);
+    current_claim->ack(held[0]);
     advance(1min);
     CHECK(cluster.committed(t0) == 1);
-    of->ack(held[1]);
+    current_claim->ack(held[1]);
     held.clear();
     advance(1min);
     CHECK(cluster.committed(t0) == 5);
@@ -149,17 +149,17 @@ TEST_CASE_FIXTURE(scripted_group, "a log that holds nothing else: nothing was de
 }
 
 TEST_CASE_FIXTURE(scripted_group, "a reset of what is committed is kept to the letter") {
-    claim* of = nullptr;
-    session* in = nullptr;
+    claim* current_claim = nullptr;
+    session* current_session = nullptr;
     handler.on_claim = [&](session& of_session, claim& given) -> asio::awaitable<void> {
-        of = &given;
-        in = &of_session;
+        current_claim = &given;
+        current_session = &of_session;
         co_await handler.mark_all(given);
     };
     cluster.add_records(t0, "a", "b");
     cluster.add_control_records(t0, 3);
     run_over({t0});
-    in->reset_offset(t0, 2);
+    current_session->reset_offset(t0, 2);
     stop();
     CHECK(cluster.committed(t0) == 2);
 }
@@ -183,9 +183,9 @@ TEST_CASE_FIXTURE(scripted_group,
 TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile: the position goes "
                                   "on, nothing stalls, and no record is taken from it") {
     latch go_on{context};
-    claim* of = nullptr;
+    claim* current_claim = nullptr;
     handler.on_claim = [&](session&, claim& given) -> asio::awaitable<void> {
-        of = &given;
+        current_claim = &given;
         given.mark(*co_await given.messages().async_receive());
         co_await go_on.wait();
         co_await handler.mark_all(given);
@@ -196,7 +196,7 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile:
     advance(
         1s); // it is looked at twice a second, when it rests: nothing was taken since the last time
     advance(1s);
-    CHECK(of->lag() == 0);
+    CHECK(current_claim->lag() == 0);
     advance(1min);
     CHECK(cluster.committed(t0) == 5);
     CHECK(count(event_kind::claim_stalled) == 0);
@@ -204,7 +204,7 @@ TEST_CASE_FIXTURE(scripted_group, "a handler that does something else meanwhile:
     cluster.add_records(t0, "b");
     cluster.add_control_records(t0, 1);
     advance(1min);
-    CHECK(of->lag() >= 2);
+    CHECK(current_claim->lag() >= 2);
     CHECK(cluster.committed(t0) <= 6);
     CHECK(count(event_kind::claim_stalled) == 1);
     go_on.open();

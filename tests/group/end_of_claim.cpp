@@ -33,26 +33,27 @@ struct end_of_claim : scripted_group {
         settings.close_timeout = 30s;
     }
 
-    static std::string name(claim const& of) {
-        return "t" + std::to_string(of.partition()) + " " + std::string{to_string(of.end_reason())};
+    static std::string name(claim const& claim) {
+        return "t" + std::to_string(claim.partition()) + " " +
+               std::string{to_string(claim.end_reason())};
     }
-    static std::chrono::seconds time_left(claim const& of) {
-        return std::chrono::round<std::chrono::seconds>(*of.finish_by() -
+    static std::chrono::seconds time_left(claim const& claim) {
+        return std::chrono::round<std::chrono::seconds>(*claim.finish_by() -
                                                         std::chrono::steady_clock::now());
     }
 
     /// Tells the end of a claim from a coroutine beside its handler.
     void watch_beside() {
-        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-            CHECK_FALSE(of.finish_by());
-            auto const watch = [this, &of]() -> asio::awaitable<void> {
-                co_await of.async_wait_ended();
-                told.push_back(name(of));
-                left.push_back(time_left(of));
+        handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+            CHECK_FALSE(claim.finish_by());
+            auto const watch = [this, &claim]() -> asio::awaitable<void> {
+                co_await claim.async_wait_ended();
+                told.push_back(name(claim));
+                left.push_back(time_left(claim));
             };
             asio::co_spawn(co_await asio::this_coro::executor, watch, asio::detached);
-            co_await handler.mark_all(of);
-            co_await of.async_wait_ended(); // at once
+            co_await handler.mark_all(claim);
+            co_await claim.async_wait_ended(); // at once
         };
     }
 };
@@ -74,25 +75,25 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: a claim that is taken away al
 TEST_CASE_FIXTURE(end_of_claim,
                   "async_wait_ended: a retry loop ends with its claim, and the others go on") {
     make_cooperative();
-    auto const push = [this](claim& of) -> asio::awaitable<bool> {
+    auto const push = [this](claim& claim) -> asio::awaitable<bool> {
         using namespace asio::experimental::awaitable_operators;
         kgroup::detail::timer pause{co_await asio::this_coro::executor};
         for (;;) {
             pause.expires_after(1h);
-            co_await (pause.async_wait(asio::use_awaitable) || of.async_wait_ended());
-            if (of.messages().ended()) {
-                told.push_back(name(of));
+            co_await (pause.async_wait(asio::use_awaitable) || claim.async_wait_ended());
+            if (claim.messages().ended()) {
+                told.push_back(name(claim));
                 co_return false;
             }
         }
     };
-    handler.on_claim = [&push](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const message = co_await of.messages().async_receive()) {
-            bool const pushed = co_await push(of);
+    handler.on_claim = [&push](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const message = co_await claim.messages().async_receive()) {
+            bool const pushed = co_await push(claim);
             if (!pushed) {
                 co_return;
             }
-            of.mark(*message);
+            claim.mark(*message);
         }
     };
     cluster.add_records(t0, "a");
@@ -122,9 +123,9 @@ TEST_CASE_FIXTURE(end_of_claim,
     asio::cancellation_signal signal;
     std::vector<std::error_code> ended;
     claim* running = nullptr;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        running = &of;
-        co_await handler.mark_all(of);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        running = &claim;
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     for (auto const type : {asio::cancellation_type::total, asio::cancellation_type::partial,
@@ -146,8 +147,8 @@ TEST_CASE_FIXTURE(end_of_claim,
 TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: on another executor, and beyond the handler") {
     asio::thread_pool pool{1};
     std::future<void> beside;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        beside = asio::co_spawn(pool, of.async_wait_ended(), asio::use_future);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        beside = asio::co_spawn(pool, claim.async_wait_ended(), asio::use_future);
         co_return; // the claim is gone, its ownership is not
     };
     settings.on_claim_exit = kgroup::claim_exit::keep_others;
@@ -163,10 +164,10 @@ TEST_CASE_FIXTURE(end_of_claim, "async_wait_ended: on another executor, and beyo
 TEST_CASE_FIXTURE(end_of_claim,
                   "finish_by: at that time the handler is cancelled, and not before") {
     std::optional<std::chrono::milliseconds> promised;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        CHECK_FALSE(of.finish_by());
-        co_await of.async_wait_ended();
-        promised = std::chrono::round<std::chrono::milliseconds>(*of.finish_by() -
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        CHECK_FALSE(claim.finish_by());
+        co_await claim.async_wait_ended();
+        promised = std::chrono::round<std::chrono::milliseconds>(*claim.finish_by() -
                                                                  std::chrono::steady_clock::now());
         kgroup::detail::timer forever{co_await asio::this_coro::executor,
                                       kgroup::detail::clock::time_point::max()};
@@ -202,16 +203,16 @@ TEST_CASE_FIXTURE(end_of_claim,
 
 TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss leaves no time any "
                                 "more, and says so as often as asked") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         kgroup::detail::timer forever{co_await asio::this_coro::executor,
                                       kgroup::detail::clock::time_point::max()};
         std::error_code cancelled;
-        co_await of.async_wait_ended();
-        left.push_back(time_left(of));
+        co_await claim.async_wait_ended();
+        left.push_back(time_left(claim));
         co_await forever.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
         CHECK(cancelled == asio::error::operation_aborted);
-        CHECK(of.end_reason() == end_reason::lost);
-        left.push_back(time_left(of));
+        CHECK(claim.end_reason() == end_reason::lost);
+        left.push_back(time_left(claim));
     };
     run_over({t0});
     cluster.revoke();
@@ -225,17 +226,17 @@ TEST_CASE_FIXTURE(end_of_claim, "finish_by: a revocation that turns into a loss 
 
 TEST_CASE_FIXTURE(scripted_group,
                   "a mark beyond the known end of the log counts, and is told with both offsets") {
-    handler.on_setup = [&](session& in) -> asio::awaitable<void> {
-        in.mark_offset(t0, 1); // nothing is known of the end yet
+    handler.on_setup = [&](session& session) -> asio::awaitable<void> {
+        session.mark_offset(t0, 1); // nothing is known of the end yet
         co_return;
     };
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        auto const second = co_await of.messages().async_receive();
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        auto const second = co_await claim.messages().async_receive();
         CHECK(second->value() == "b");
-        in.mark_offset(t0, 2); // the end
-        CHECK(of.high_water_mark_offset() == 2);
-        in.mark_offset(t0, 3);
-        co_await handler.mark_all(of);
+        session.mark_offset(t0, 2); // the end
+        CHECK(claim.high_water_mark_offset() == 2);
+        session.mark_offset(t0, 3);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a", "b");
     run_over({t0});

@@ -21,9 +21,10 @@ public:
     /// Kinds and texts from the first end on.
     lines ends() const {
         lines all;
-        for (auto const& each : events) {
-            if (each.kind != event_kind::claims_added && each.kind != event_kind::session_started) {
-                all.push_back(std::string{to_string(each.kind)} + ": " + each.text);
+        for (auto const& event : events) {
+            if (event.kind != event_kind::claims_added &&
+                event.kind != event_kind::session_started) {
+                all.push_back(std::string{to_string(event.kind)} + ": " + event.text);
             }
         }
         return all;
@@ -76,8 +77,8 @@ TEST_CASE_FIXTURE(
 TEST_CASE_FIXTURE(ending_group,
                   "ends: the claims are told when they begin to end, the session when it is over") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (co_await claim.messages().async_receive()) {
         }
         co_await held.wait();
     };
@@ -96,12 +97,12 @@ TEST_CASE_FIXTURE(ending_group,
 
 TEST_CASE_FIXTURE(ending_group, "ends: a failure of the handler's") {
     latch failing{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 0) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 0) {
             co_await failing.wait();
             throw std::runtime_error{"boom"};
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     run_over({t0, t1});
     failing.open();
@@ -156,8 +157,8 @@ TEST_CASE_FIXTURE(ending_group, "ends: a session that only begins anew keeps its
 TEST_CASE_FIXTURE(ending_group,
                   "ends: claims that are lost while they are given back are told as lost, too") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (co_await claim.messages().async_receive()) {
         }
         co_await held.wait();
     };
@@ -198,12 +199,12 @@ TEST_CASE_FIXTURE(
         by_partition.cluster.fail_partition(t0, error, "in words");
         by_partition.settle();
         CHECK(by_partition.outcome.completed == ends);
-        for (auto* const each : {&by_look_up, &by_partition}) {
+        for (auto* const tested : {&by_look_up, &by_partition}) {
             if (ends) {
-                CHECK(each->outcome.error() == error);
+                CHECK(tested->outcome.error() == error);
             } else {
-                each->advance(1s);
-                each->stop();
+                tested->advance(1s);
+                tested->stop();
             }
         }
     }

@@ -98,7 +98,7 @@ public:
             health_.note(told);
         };
         group_.handler.on_setup = [this](session&) { return wait(chance(4) ? 90 : 0); };
-        group_.handler.on_claim = [this](session&, claim& of) { return consume(of); };
+        group_.handler.on_claim = [this](session&, claim& claim) { return consume(claim); };
     }
 
     void run() {
@@ -126,10 +126,10 @@ private:
         }
     }
 
-    asio::awaitable<void> consume(claim& of) {
-        while (auto const next = co_await of.messages().async_receive()) {
+    asio::awaitable<void> consume(claim& claim) {
+        while (auto const next = co_await claim.messages().async_receive()) {
             co_await wait(chance(4) ? 60 : 0);
-            of.mark(*next);
+            claim.mark(*next);
             if (!calm_ && chance(20)) {
                 co_return;
             }

@@ -61,12 +61,12 @@ TEST_CASE_FIXTURE(scripted_group,
 TEST_CASE_FIXTURE(scripted_group,
                   "no silent stall: a handler that takes nothing is reported, with its claim") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 0) {
-            co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 0) {
+            co_await claim.messages().async_receive();
             co_await held.wait();
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     std::vector<fake_cluster::record> const many(100);
     cluster.add_records(t0, many);
@@ -109,9 +109,9 @@ TEST_CASE_FIXTURE(scripted_group,
 
 TEST_CASE_FIXTURE(scripted_group, "a claim whose window is full says what it waits for") {
     std::vector<kgroup::message> held;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        of.ack(*co_await of.messages().async_receive());
-        while (auto next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        claim.ack(*co_await claim.messages().async_receive());
+        while (auto next = co_await claim.messages().async_receive()) {
             held.push_back(std::move(*next));
         }
         held.clear();
@@ -133,11 +133,11 @@ TEST_CASE_FIXTURE(
     "a slow handler does not cost the membership: the client is served all the time") {
     latch hour{context};
     settings.properties["max.poll.interval.ms"] = "6000";
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
         co_await hour.wait();
-        of.mark(*next);
-        co_await handler.mark_all(of);
+        claim.mark(*next);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a");
     run_over({t0});
@@ -219,9 +219,9 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "an outage is not over because of records that were there before, nor of a loss") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await held.wait();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     std::vector<fake_cluster::record> const many(100);
     cluster.add_records(t0, many);
@@ -587,9 +587,9 @@ TEST_CASE_FIXTURE(scripted_group,
     latch in_setup{context};
     latch in_claim{context};
     handler.on_setup = [&](session&) { return in_setup.wait(); };
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await in_claim.wait();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a");
     run_over({t0});
@@ -691,8 +691,8 @@ TEST_CASE_FIXTURE(scripted_group, "the events of an ordinary life") {
     cluster.revoke();
     settle();
     lines kinds;
-    for (auto const& each : events) {
-        kinds.push_back(std::string{to_string(each.kind)} + ": " + each.text);
+    for (auto const& event : events) {
+        kinds.push_back(std::string{to_string(event.kind)} + ": " + event.text);
     }
     CHECK(kinds == lines{"claims_added: t[0] t[1]", "session_started: 2 claims",
                          "claims_revoked: t[0] t[1]", "session_ended: revoked"});

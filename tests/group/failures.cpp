@@ -25,17 +25,17 @@ TEST_CASE_FIXTURE(
     "an exception from consume_claim ends the session in order and comes out of async_run") {
     latch held{context};
     end_reason seen{};
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             if (next->value() == "boom") {
                 throw std::runtime_error{"boom"};
             }
             handler.note(*next);
-            if (of.partition() == 1) {
+            if (claim.partition() == 1) {
                 co_await held.wait();
-                seen = in.end_reason();
+                seen = session.end_reason();
             }
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "boom");
@@ -59,8 +59,8 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(scripted_group,
                   "an exception from setup: cleanup still runs, nothing is assigned") {
-    handler.on_setup = [](session& in) -> asio::awaitable<void> {
-        in.mark_offset(t0, 3);
+    handler.on_setup = [](session& session) -> asio::awaitable<void> {
+        session.mark_offset(t0, 3);
         throw std::runtime_error{"boom"};
         co_return;
     };
@@ -87,9 +87,9 @@ TEST_CASE_FIXTURE(scripted_group, "an exception from cleanup: what is marked is 
 }
 
 TEST_CASE_FIXTURE(scripted_group, "an exception from on_event ends the run in order") {
-    settings.on_event = [this](kgroup::event const& what) {
-        events.push_back(what);
-        if (what.kind == event_kind::session_started) {
+    settings.on_event = [this](kgroup::event const& event) {
+        events.push_back(event);
+        if (event.kind == event_kind::session_started) {
             throw std::runtime_error{"boom"};
         }
     };
@@ -118,8 +118,8 @@ TEST_CASE_FIXTURE(scripted_group,
 
 TEST_CASE_FIXTURE(scripted_group,
                   "a handler that fails at its end, when it is told to end, is a failure") {
-    handler.on_claim = [](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
         }
         throw std::runtime_error{"cannot flush"};
     };
@@ -133,11 +133,11 @@ TEST_CASE_FIXTURE(scripted_group,
 TEST_CASE_FIXTURE(
     scripted_group,
     "an early return: a new session over the same assignment, which costs the group nothing") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
         if (next) {
             handler.note(*next);
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b", "c");
@@ -190,9 +190,9 @@ TEST_CASE_FIXTURE(scripted_group, "the backoff between such sessions grows, to h
 }
 
 TEST_CASE_FIXTURE(scripted_group, "a rebalance during the backoff does not wait for it") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         if (handler.claims > 1) {
-            co_await handler.mark_all(of);
+            co_await handler.mark_all(claim);
         }
     };
     run_over({t0});
@@ -219,13 +219,13 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "an early return under keep_others: the others go on, and the orphan is reported each minute") {
     settings.on_claim_exit = claim_exit::keep_others;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 0) {
-            auto const next = co_await of.messages().async_receive();
-            of.mark(*next);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 0) {
+            auto const next = co_await claim.messages().async_receive();
+            claim.mark(*next);
             co_return;
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a", "b");
     cluster.add_records(t1, "c");
@@ -256,9 +256,9 @@ TEST_CASE_FIXTURE(
 TEST_CASE_FIXTURE(scripted_group, "under keep_others, a session all of whose handlers have "
                                   "returned still commits and cleans up") {
     settings.on_claim_exit = claim_exit::keep_others;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
-        of.mark(*next);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
+        claim.mark(*next);
     };
     cluster.add_records(t0, "a");
     run_over({t0});
@@ -274,13 +274,13 @@ TEST_CASE_FIXTURE(
     auto const fenced = make_error_code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
     end_reason seen{};
     latch work{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next);
             try {
                 co_await work.wait();
             } catch (...) {
-                seen = of.end_reason();
+                seen = claim.end_reason();
                 throw;
             }
         }
@@ -297,8 +297,8 @@ TEST_CASE_FIXTURE(
         CHECK(said() == lines{"> expelled", "shut down"});
     }
     SUBCASE("in a session whose handler is stuck") {
-        handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-            auto const held = co_await of.messages().async_receive();
+        handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+            auto const held = co_await claim.messages().async_receive();
             co_await work.wait_deaf();
         };
         run_over({t0});

@@ -98,10 +98,10 @@ TEST_CASE_FIXTURE(scripted_group, "records of a partition that was given back va
                                   "comes while a rebalance is unanswered") {
     make_cooperative();
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
-            if (of.partition() == 0) {
+            if (claim.partition() == 0) {
                 co_await held.wait();
             }
         }
@@ -124,9 +124,9 @@ TEST_CASE("messages, groups and contexts may outlive the cluster") {
     std::optional<kgroup::message> kept;
     auto cluster = std::make_unique<fake_cluster>();
     it.settings.brokers = cluster->brokers();
-    it.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        kept = co_await of.messages().async_receive();
-        co_await of.messages().async_receive();
+    it.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        kept = co_await claim.messages().async_receive();
+        co_await claim.messages().async_receive();
     };
     cluster->add_records(t0, "a");
     cluster->assign({t0});

@@ -64,12 +64,12 @@ struct batch_group : scripted_group {
     std::exception_ptr came_out;
 
     batch_group() {
-        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
+        handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
             auto function = [this](message_batch const& batch, attempt const& current) {
                 return wait_for_test(batch, current);
             };
             try {
-                co_await kgroup::for_each_batch(of, limits, options, function);
+                co_await kgroup::for_each_batch(claim, limits, options, function);
             } catch (...) {
                 came_out = std::current_exception();
                 throw;
@@ -315,7 +315,7 @@ TEST_CASE(
     "for_each_batch: an attempt whose time was over is cancelled again when its claim is lost") {
     scripted_group group;
     int cancelled = 0;
-    group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [&](message_batch const&) -> asio::awaitable<void> {
             while (cancelled != 2) { // the first time it begins to clean up
                 kgroup::timer wait{co_await asio::this_coro::executor,
@@ -327,7 +327,7 @@ TEST_CASE(
                 ++cancelled;
             }
         };
-        co_await kgroup::for_each_batch(of, {.records = 1}, {.retry = {.attempt_timeout = 1s}},
+        co_await kgroup::for_each_batch(claim, {.records = 1}, {.retry = {.attempt_timeout = 1s}},
                                         function);
     };
     group.cluster.add_records(t0, "a");
@@ -346,13 +346,13 @@ TEST_CASE(
 TEST_CASE("for_each_batch: what it has told is over when it is, though the claim goes on") {
     scripted_group group;
     bool cancelled = false;
-    group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [](message_batch const&) { throw not_now{"away"}; };
         asio::cancellation_signal signal;
         auto const executor = co_await asio::this_coro::executor;
         asio::co_spawn(
             executor,
-            kgroup::for_each_batch(of, {.records = 1},
+            kgroup::for_each_batch(claim, {.records = 1},
                                    {.retry = {.backoff = {.initial = 1h, .max = 1h}}}, function),
             asio::bind_cancellation_slot(signal.slot(),
                                          [&](std::exception_ptr e) { cancelled = e != nullptr; }));
@@ -360,7 +360,7 @@ TEST_CASE("for_each_batch: what it has told is over when it is, though the claim
         wait.expires_after(45s);
         co_await wait.async_wait();
         signal.emit(asio::cancellation_type::terminal);
-        co_await of.async_wait_ended();
+        co_await claim.async_wait_ended();
     };
     group.cluster.add_records(t0, "a");
     group.run_over({t0});
@@ -458,16 +458,16 @@ TEST_CASE("for_each_batch takes functions that do not wait, also on another exec
     SUBCASE("here") {}
     SUBCASE("elsewhere") { uses_other = true; }
     std::size_t records = 0;
-    group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto count = [&](message_batch const& batch) {
             records += batch.size();
             CHECK(elsewhere.get_executor().running_in_this_thread() == uses_other);
         };
         if (uses_other) {
-            co_await kgroup::for_each_batch(of, elsewhere.get_executor(), {.records = 10}, {},
+            co_await kgroup::for_each_batch(claim, elsewhere.get_executor(), {.records = 10}, {},
                                             count);
         } else {
-            co_await kgroup::for_each_batch(of, {.records = 10}, {}, count);
+            co_await kgroup::for_each_batch(claim, {.records = 10}, {}, count);
         }
     };
     for (int count = 0; count != 1000; ++count) {
@@ -565,12 +565,12 @@ TEST_CASE_FIXTURE(batch_group, "for_each_batch says that it waits for a dead let
 TEST_CASE("for_each_batch refuses what is not possible") {
     for (bool const by_key : {false, true}) {
         scripted_group group;
-        group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+        group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
             auto nothing = [](message_batch const&) {};
             collect_limits const limits{.records = by_key ? 1u : 0u};
             for_each_options const options{.order = by_key ? kgroup::order::by_key
                                                            : kgroup::order::by_partition};
-            co_await kgroup::for_each_batch(of, limits, options, nothing);
+            co_await kgroup::for_each_batch(claim, limits, options, nothing);
         };
         group.run_over({t0});
         CHECK(group.outcome.failure);

@@ -62,7 +62,7 @@ void run(std::function<asio::awaitable<void>(claim&)> form) {
     counted::made = 0;
     {
         scripted_group group;
-        group.handler.on_claim = [&form](session&, claim& of) { return form(of); };
+        group.handler.on_claim = [&form](session&, claim& claim) { return form(claim); };
         group.cluster.add_records(t0, "a1", "a2", "b1");
         group.run_over({t0});
         for (int i = 0; i != 4; ++i) { // a backoff for each record
@@ -79,11 +79,11 @@ void run(std::function<asio::awaitable<void>(claim&)> form) {
 
 TEST_CASE("for_each: what a function captures is destroyed once, in each form of the call") {
     SUBCASE("a function with a name, which waits") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message const&) -> asio::awaitable<void> {
                 co_return;
             };
-            co_await kgroup::for_each(of,
+            co_await kgroup::for_each(claim,
                                       {.order = kgroup::order::by_key,
                                        .in_flight = 2,
                                        .retry = {.attempts = 2, .backoff = {.initial = 10ms}},
@@ -93,7 +93,7 @@ TEST_CASE("for_each: what a function captures is destroyed once, in each form of
         CHECK(counted::made > 0);
     }
     SUBCASE("with an attempt, and a failure that is repeated") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message const&,
                                                 attempt const& current) -> asio::awaitable<void> {
                 counted const local;
@@ -103,20 +103,21 @@ TEST_CASE("for_each: what a function captures is destroyed once, in each form of
                 co_return;
             };
             co_await kgroup::for_each(
-                of, {.retry = {.attempts = 2, .backoff = {.initial = 1ms, .max = 1ms}}}, function);
+                claim, {.retry = {.attempts = 2, .backoff = {.initial = 1ms, .max = 1ms}}},
+                function);
         });
         CHECK(counted::made > 3);
     }
     SUBCASE("one that does not wait") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message const&) {};
-            co_await kgroup::for_each(of, {.order = kgroup::order::unordered}, function);
+            co_await kgroup::for_each(claim, {.order = kgroup::order::unordered}, function);
         });
     }
     SUBCASE("a temporary that captures by reference") {
         int calls = 0;
-        run([&calls](claim& of) -> asio::awaitable<void> {
-            co_await kgroup::for_each(of, {}, [&calls](message const&) -> asio::awaitable<void> {
+        run([&calls](claim& claim) -> asio::awaitable<void> {
+            co_await kgroup::for_each(claim, {}, [&calls](message const&) -> asio::awaitable<void> {
                 counted const local;
                 ++calls;
                 co_return;
@@ -126,9 +127,9 @@ TEST_CASE("for_each: what a function captures is destroyed once, in each form of
         CHECK(counted::made == 3);
     }
     SUBCASE("on an executor") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message const&) {};
-            co_await kgroup::for_each(of, co_await asio::this_coro::executor,
+            co_await kgroup::for_each(claim, co_await asio::this_coro::executor,
                                       {.order = kgroup::order::unordered}, function);
         });
     }
@@ -136,19 +137,19 @@ TEST_CASE("for_each: what a function captures is destroyed once, in each form of
 
 TEST_CASE("for_each_batch: what a function captures is destroyed once, in each form of the call") {
     SUBCASE("a function with a name, which waits") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message_batch const&) -> asio::awaitable<void> {
                 co_return;
             };
-            co_await kgroup::for_each_batch(of,
+            co_await kgroup::for_each_batch(claim,
                                             {.records = 500, .bytes = 64 << 10, .within = 200ms},
                                             {.retry = {.attempts = 5}}, function);
         });
     }
     SUBCASE("a temporary that captures by reference, with an attempt") {
         int calls = 0;
-        run([&calls](claim& of) -> asio::awaitable<void> {
-            co_await kgroup::for_each_batch(of, {.records = 2, .within = 200ms}, {},
+        run([&calls](claim& claim) -> asio::awaitable<void> {
+            co_await kgroup::for_each_batch(claim, {.records = 2, .within = 200ms}, {},
                                             [&calls](message_batch const&, attempt const&) {
                                                 counted const local;
                                                 ++calls;
@@ -157,14 +158,14 @@ TEST_CASE("for_each_batch: what a function captures is destroyed once, in each f
         CHECK(calls == 2);
     }
     SUBCASE("on an executor, with a failure that names its record") {
-        run([](claim& of) -> asio::awaitable<void> {
+        run([](claim& claim) -> asio::awaitable<void> {
             auto function = [guard = counted{}](message_batch const& batch, attempt const&) {
                 if (batch.size() > 1) {
                     throw kgroup::failed_at{1, std::make_exception_ptr(counted{})};
                 }
             };
             co_await kgroup::for_each_batch(
-                of, co_await asio::this_coro::executor, {.records = 3},
+                claim, co_await asio::this_coro::executor, {.records = 3},
                 {.retry = {.attempts = 2, .backoff = {.initial = 1ms, .max = 1ms}}}, function);
         });
     }
@@ -176,8 +177,8 @@ TEST_CASE("each: the function is destroyed once") {
         kgroup::each handler{
             {.order = kgroup::order::by_key},
             [guard = counted{}](message const&) -> asio::awaitable<void> { co_return; }};
-        group.handler.on_claim = [&handler](session& in, claim& of) {
-            return handler.consume_claim(in, of);
+        group.handler.on_claim = [&handler](session& session, claim& claim) {
+            return handler.consume_claim(session, claim);
         };
         group.cluster.add_records(t0, "a", "b");
         group.run_over({t0});
@@ -190,10 +191,11 @@ TEST_CASE("each: the function is destroyed once") {
 
 TEST_CASE("async_collect: its limits and its batch are destroyed once") {
     std::size_t received = 0;
-    run([&received](claim& of) -> asio::awaitable<void> {
-        while (auto batch = co_await of.messages().async_collect({.records = 2, .within = 200ms})) {
+    run([&received](claim& claim) -> asio::awaitable<void> {
+        while (auto batch =
+                   co_await claim.messages().async_collect({.records = 2, .within = 200ms})) {
             received += batch.size();
-            of.mark(batch.back());
+            claim.mark(batch.back());
         }
     });
     CHECK(received == 3);

@@ -48,17 +48,17 @@ struct judged_group : scripted_group {
     latch never{context};
 
     explicit judged_group(bool batches = false) {
-        handler.on_claim = [this, batches](session&, claim& of) -> asio::awaitable<void> {
+        handler.on_claim = [this, batches](session&, claim& claim) -> asio::awaitable<void> {
             if (batches) {
                 auto function = [this](message_batch const& batch) {
                     return does(std::string{batch[0].value()});
                 };
-                co_await for_each_batch(of, {.records = 1}, options, function);
+                co_await for_each_batch(claim, {.records = 1}, options, function);
             } else {
                 auto function = [this](message const& taken) {
                     return does(std::string{taken.value()});
                 };
-                co_await for_each(of, options, function);
+                co_await for_each(claim, options, function);
             }
         };
     }
@@ -290,9 +290,9 @@ TEST_CASE("health: beside what waits outside, a call that does not end is a reas
 
 TEST_CASE("health: a batch that is not complete yet waits for records") {
     judged_group one;
-    one.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    one.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto nothing = [](message_batch const&) {};
-        co_await for_each_batch(of, {.records = 3}, {}, nothing);
+        co_await for_each_batch(claim, {.records = 3}, {}, nothing);
     };
     one.add(t0, "a");
     one.add(t0, "b");
@@ -308,13 +308,13 @@ TEST_CASE("health: a batch that is not complete yet waits for records") {
 TEST_CASE("health: a handler is judged by the time in which it had something to do") {
     judged_group one;
     latch held{one.context};
-    one.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
+    one.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
         if (first) {
             co_await held.wait();
-            of.mark(*first);
+            claim.mark(*first);
         }
-        co_await one.handler.mark_all(of);
+        co_await one.handler.mark_all(claim);
     };
     one.run_over({t0});
     auto elapsed = 0s;

@@ -51,10 +51,10 @@ struct refusing_group : scripted_group {
 
     explicit refusing_group(
         std::function<asio::awaitable<void>(refusing_group&, claim&)> consumed) {
-        handler.on_claim = [this, consumed](session&, claim& of) -> asio::awaitable<void> {
-            owned = &of;
+        handler.on_claim = [this, consumed](session&, claim& claim) -> asio::awaitable<void> {
+            owned = &claim;
             try {
-                co_await consumed(*this, of);
+                co_await consumed(*this, claim);
             } catch (...) {
                 refused = std::current_exception();
                 throw;
@@ -74,13 +74,13 @@ struct refusing_group : scripted_group {
             throw std::system_error{asio::error::operation_aborted};
         }
     }
-    asio::awaitable<void> each_of(claim& of) {
+    asio::awaitable<void> each_of(claim& claim) {
         auto function = [this](message const& taken) { return wait_for_test(taken); };
-        co_await kgroup::for_each(of, {}, function);
+        co_await kgroup::for_each(claim, {}, function);
     }
-    asio::awaitable<void> batches_of(claim& of) {
+    asio::awaitable<void> batches_of(claim& claim) {
         auto function = [this](message_batch const& batch) { return wait_for_test(batch[0]); };
-        co_await kgroup::for_each_batch(of, {.records = 1}, {}, function);
+        co_await kgroup::for_each_batch(claim, {.records = 1}, {}, function);
     }
 
     void finish() {
@@ -97,7 +97,7 @@ std::string describe_exception(std::exception_ptr const& failure) {
 /// Runs `for_each` with a function that fails, and expects it to refuse before it has called that.
 template <typename Start>
 std::string refused_by(Start start) {
-    refusing_group group{[start](refusing_group&, claim& of) { return start(of); }};
+    refusing_group group{[start](refusing_group&, claim& claim) { return start(claim); }};
     group.cluster.add_records(t0, "a", "b");
     group.run_over({t0});
     CHECK(group.outcome.completed);
@@ -117,8 +117,8 @@ TEST_CASE("for_each: nobody else receives from its claim") {
     auto in_batches = false;
     SUBCASE("for_each") {}
     SUBCASE("for_each_batch") { in_batches = true; }
-    refusing_group group{[in_batches](refusing_group& of, claim& owned) {
-        return in_batches ? of.batches_of(owned) : of.each_of(owned);
+    refusing_group group{[in_batches](refusing_group& refusing, claim& owned) {
+        return in_batches ? refusing.batches_of(owned) : refusing.each_of(owned);
     }};
     group.cluster.add_records(t0, "a", "b", "c");
     group.run_over({t0});
@@ -145,8 +145,8 @@ TEST_CASE("for_each: a second one at the same time is refused, and the first goe
     SUBCASE("for_each, and for_each_batch") { second_in_batches = true; }
     SUBCASE("for_each_batch, and for_each") { first_in_batches = true; }
     SUBCASE("for_each_batch, and for_each_batch") { first_in_batches = second_in_batches = true; }
-    refusing_group group{[first_in_batches](refusing_group& of, claim& owned) {
-        return first_in_batches ? of.batches_of(owned) : of.each_of(owned);
+    refusing_group group{[first_in_batches](refusing_group& refusing, claim& owned) {
+        return first_in_batches ? refusing.batches_of(owned) : refusing.each_of(owned);
     }};
     group.cluster.add_records(t0, "a", "b");
     group.run_over({t0});
@@ -164,13 +164,13 @@ TEST_CASE("for_each: a second one at the same time is refused, and the first goe
 }
 
 TEST_CASE("for_each: while somebody receives it is refused") {
-    refusing_group group{[](refusing_group& of, claim& owned) -> asio::awaitable<void> {
+    refusing_group group{[](refusing_group& refusing, claim& owned) -> asio::awaitable<void> {
         auto received = false;
         owned.messages().async_receive(
             [&](std::error_code, std::optional<message>) { received = true; });
         std::exception_ptr failure;
         try {
-            co_await of.each_of(owned);
+            co_await refusing.each_of(owned);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -192,10 +192,11 @@ TEST_CASE("for_each that has left records undone is not followed by another, whi
         auto const second_in_batches = (forms & 2) != 0;
         auto const undone = (forms & 4) != 0;
         asio::cancellation_signal cancel;
-        refusing_group group{[&](refusing_group& of, claim& owned) -> asio::awaitable<void> {
+        refusing_group group{[&](refusing_group& refusing, claim& owned) -> asio::awaitable<void> {
             auto over = false;
             auto const executor = co_await asio::this_coro::executor;
-            asio::co_spawn(executor, first_in_batches ? of.batches_of(owned) : of.each_of(owned),
+            asio::co_spawn(executor,
+                           first_in_batches ? refusing.batches_of(owned) : refusing.each_of(owned),
                            asio::bind_cancellation_slot(cancel.slot(),
                                                         [&](std::exception_ptr) { over = true; }));
             while (!over) {
@@ -204,9 +205,9 @@ TEST_CASE("for_each that has left records undone is not followed by another, whi
                 co_await wait.async_wait();
             }
             if (second_in_batches) {
-                co_await of.batches_of(owned);
+                co_await refusing.batches_of(owned);
             } else {
-                co_await of.each_of(owned);
+                co_await refusing.each_of(owned);
             }
         }};
         group.cluster.add_records(t0, "a", "b");
@@ -240,29 +241,32 @@ TEST_CASE("for_each: what cannot be meant is refused before a record is taken") 
     auto const has = [](std::string const& words, std::string const& part) {
         return words.find(part) != std::string::npos;
     };
-    CHECK(has(refused_by([](claim& of) { return kgroup::for_each(of, {.in_flight = 0}, fails); }),
-              "in_flight"));
-    CHECK(has(refused_by([](claim& of) {
-                  return kgroup::for_each_batch(of, {.records = 1}, {.retry = {.attempts = 0}},
+    CHECK(has(
+        refused_by([](claim& claim) { return kgroup::for_each(claim, {.in_flight = 0}, fails); }),
+        "in_flight"));
+    CHECK(has(refused_by([](claim& claim) {
+                  return kgroup::for_each_batch(claim, {.records = 1}, {.retry = {.attempts = 0}},
                                                 fails_in_batches);
               }),
               "attempts"));
     CHECK_THROWS_AS(kgroup::each({.in_flight = 0}, fails), std::invalid_argument);
     // As failures of attempts these would skip all that there is.
     constexpr kgroup::for_each_options skips{.retry = {.give_up = kgroup::give_up::skip}};
-    CHECK(has(refused_by([&](claim& of) {
-                  return kgroup::for_each(of, asio::any_io_executor{}, skips, fails);
+    CHECK(has(refused_by([&](claim& claim) {
+                  return kgroup::for_each(claim, asio::any_io_executor{}, skips, fails);
               }),
               "executor"));
-    CHECK(has(refused_by([&](claim& of) {
-                  return kgroup::for_each_batch(of, asio::any_io_executor{}, {.records = 1}, skips,
-                                                fails_in_batches);
+    CHECK(has(refused_by([&](claim& claim) {
+                  return kgroup::for_each_batch(claim, asio::any_io_executor{}, {.records = 1},
+                                                skips, fails_in_batches);
               }),
               "executor"));
     static std::function<void(message const&)> const empty;
-    CHECK(has(refused_by([&](claim& of) { return kgroup::for_each(of, skips, empty); }), "empty"));
+    CHECK(has(refused_by([&](claim& claim) { return kgroup::for_each(claim, skips, empty); }),
+              "empty"));
     static void (*const null)(message const&) = nullptr;
-    CHECK(has(refused_by([&](claim& of) { return kgroup::for_each(of, skips, null); }), "empty"));
+    CHECK(has(refused_by([&](claim& claim) { return kgroup::for_each(claim, skips, null); }),
+              "empty"));
 }
 
 TEST_CASE("for_each_batch: a function that moves messages is told so, and nothing is committed") {
@@ -277,9 +281,9 @@ TEST_CASE("for_each_batch: a function that moves messages is told so, and nothin
             throw kgroup::failed_at{1, nullptr};
         };
     }
-    refusing_group group{[&](refusing_group&, claim& of) -> asio::awaitable<void> {
+    refusing_group group{[&](refusing_group&, claim& claim) -> asio::awaitable<void> {
         kgroup::detail::scope_exit const let_go{[&] { kept.reset(); }};
-        co_await kgroup::for_each_batch(of, {.records = 3}, {.retry = {.attempts = 9}}, move);
+        co_await kgroup::for_each_batch(claim, {.records = 3}, {.retry = {.attempts = 9}}, move);
     }};
     group.cluster.add_records(t0, "a", "b", "c");
     group.run_over({t0});

@@ -134,12 +134,13 @@ private:
             REQUIRE(under_way_.size() < 3);
         }
     }
-    std::string lane_of(attempt_under_way const& of) const {
+    std::string lane_of(attempt_under_way const& attempt) const {
         switch (options_.order) {
         case order::by_partition:
             return "partition";
         case order::by_key:
-            return of.key.empty() && options_.null_keys == null_keys::one_lane ? "null" : of.key;
+            return attempt.key.empty() && options_.null_keys == null_keys::one_lane ? "null"
+                                                                                    : attempt.key;
         default:
             return {};
         }

@@ -54,11 +54,11 @@ TEST_CASE_FIXTURE(scripted_group, "the life of a session, line by line") {
 
 TEST_CASE_FIXTURE(scripted_group,
                   "at least once: what is not marked is not committed, whatever ends the session") {
-    handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             if (next->value() == "done") {
-                of.mark(*next);
+                claim.mark(*next);
             }
         }
     };
@@ -87,15 +87,15 @@ TEST_CASE_FIXTURE(scripted_group,
 
 TEST_CASE_FIXTURE(scripted_group,
                   "at least once: of acknowledged records only the unbroken run is committed") {
-    handler.on_claim = [](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [](session&, claim& claim) -> asio::awaitable<void> {
         std::vector<kgroup::message> held;
-        while (auto next = co_await of.messages().async_receive()) {
+        while (auto next = co_await claim.messages().async_receive()) {
             held.push_back(std::move(*next));
         }
         // offsets 0 1 5 6: finished in another order, and 5 not at all
-        of.ack(held[3]);
-        of.ack(held[1]);
-        of.ack(held[0]);
+        claim.ack(held[3]);
+        claim.ack(held[1]);
+        claim.ack(held[0]);
     };
     cluster.add_records(t0, "a", "b");
     cluster.skip_offsets(t0, 3);
@@ -111,13 +111,13 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "order: a claim's records come in the order of their offsets, and claims run side by side") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
-            if (of.partition() == 0) {
+            if (claim.partition() == 0) {
                 co_await held.wait();
             }
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b");
@@ -142,13 +142,13 @@ TEST_CASE_FIXTURE(scripted_group,
     latch told{context};
     latch may_end{context};
     settings.rebalance_deadline = 1s;
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        kept = co_await of.messages().async_receive();
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        kept = co_await claim.messages().async_receive();
         co_await may_end.wait_deaf(); // beyond the deadline: the partition is given back without it
-        of.mark(*kept);
-        in.mark_message(*kept);
-        in.mark_offset(t0, 1);
-        in.reset_offset(t0, 0);
+        claim.mark(*kept);
+        session.mark_message(*kept);
+        session.mark_offset(t0, 1);
+        session.reset_offset(t0, 0);
         kept.reset();
     };
     cluster.add_records(t0, "a");
@@ -173,19 +173,19 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "a rebalance waits for the handlers: they finish, marks are committed, then it is answered") {
     latch work{context};
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             co_await work.wait();
-            CHECK(in.stopping());
-            CHECK(of.end_reason() == end_reason::revoked);
-            of.mark(*next);
+            CHECK(session.stopping());
+            CHECK(claim.end_reason() == end_reason::revoked);
+            claim.mark(*next);
         }
     };
-    handler.on_cleanup = [&](session& in) -> asio::awaitable<void> {
-        CHECK(in.end_reason() == end_reason::revoked);
+    handler.on_cleanup = [&](session& session) -> asio::awaitable<void> {
+        CHECK(session.end_reason() == end_reason::revoked);
         CHECK(cluster.committed(t0) == std::nullopt);
-        in.mark_offset(t1, 3); // cleanup may still mark
+        session.mark_offset(t1, 3); // cleanup may still mark
         co_return;
     };
     cluster.add_records(t0, "a", "b", "c");
@@ -207,14 +207,14 @@ TEST_CASE_FIXTURE(scripted_group, "setup runs before any claim, and may move whe
     cluster.add_records(t2, "i", "j");
     cluster.set_committed(t0, 1);
     cluster.set_committed(t1, 2);
-    handler.on_setup = [&](session& in) -> asio::awaitable<void> {
+    handler.on_setup = [&](session& session) -> asio::awaitable<void> {
         CHECK(handler.claims == 0);
         CHECK(cluster.assigned().empty());
-        CHECK(in.claims() == std::vector{t0, t1, t2});
-        in.mark_offset(t0, 3);
-        in.mark_offset(t0, 2); // below: no effect
-        in.reset_offset(t1, 1);
-        in.reset_offset(t1, 2); // above: no effect
+        CHECK(session.claims() == std::vector{t0, t1, t2});
+        session.mark_offset(t0, 3);
+        session.mark_offset(t0, 2); // below: no effect
+        session.reset_offset(t1, 1);
+        session.reset_offset(t1, 2); // above: no effect
         co_return;
     };
     run_over({t0, t1, t2});
@@ -227,10 +227,10 @@ TEST_CASE_FIXTURE(scripted_group, "setup runs before any claim, and may move whe
 
 TEST_CASE_FIXTURE(scripted_group,
                   "a mark in setup is committed, and one that nobody owns is refused") {
-    handler.on_setup = [&](session& in) -> asio::awaitable<void> {
-        in.mark_offset(t0, 3);
-        in.mark_offset(t1, 3);
-        in.reset_offset(t2, 3);
+    handler.on_setup = [&](session& session) -> asio::awaitable<void> {
+        session.mark_offset(t0, 3);
+        session.mark_offset(t1, 3);
+        session.reset_offset(t2, 3);
         co_return;
     };
     run_over({t0});
@@ -244,14 +244,14 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "reset_offset takes marks back, also when nothing is committed and with other metadata") {
     cluster.add_records(t0, "a", "b", "c", "d");
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
         for (int i = 0; i != 4; ++i) {
-            auto const next = co_await of.messages().async_receive();
-            of.mark(*next);
+            auto const next = co_await claim.messages().async_receive();
+            claim.mark(*next);
         }
-        in.reset_offset(t0, 9); // above: no effect
-        in.reset_offset(t0, 2, "again from c");
-        co_await of.messages().async_receive();
+        session.reset_offset(t0, 9); // above: no effect
+        session.reset_offset(t0, 2, "again from c");
+        co_await claim.messages().async_receive();
     };
     run_over({t0});
     said();
@@ -262,10 +262,10 @@ TEST_CASE_FIXTURE(
 TEST_CASE_FIXTURE(scripted_group, "metadata comes back to the next owner") {
     cluster.add_records(t0, "a", "b");
     std::vector<std::string> found;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        found.emplace_back(of.committed_metadata());
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next, "behind " + std::string{next->value()});
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        found.emplace_back(claim.committed_metadata());
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next, "behind " + std::string{next->value()});
         }
     };
     run_over({t0});
@@ -282,9 +282,9 @@ TEST_CASE_FIXTURE(scripted_group, "metadata comes back to the next owner") {
 TEST_CASE_FIXTURE(scripted_group, "where a claim starts without a committed offset") {
     cluster.add_records(t0, "a", "b");
     std::int64_t initial = -2;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        initial = of.initial_offset();
-        co_await handler.mark_all(of);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        initial = claim.initial_offset();
+        co_await handler.mark_all(claim);
     };
     SUBCASE("earliest") {
         settings.initial_offset = offset_reset::earliest;
@@ -319,13 +319,13 @@ TEST_CASE_FIXTURE(
     cluster.add_records(t0, "before");
     lines seen;
     auto done = false;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
         if (next) {
             seen.emplace_back(next->value());
         }
         if (done && next) {
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     SUBCASE("by a session that follows an early return") {
@@ -369,8 +369,8 @@ TEST_CASE_FIXTURE(
         CHECK(seen == lines{"a"});
     }
     SUBCASE("but setup may say otherwise") {
-        handler.on_setup = [](session& in) -> asio::awaitable<void> {
-            in.mark_offset(t0, 0);
+        handler.on_setup = [](session& session) -> asio::awaitable<void> {
+            session.mark_offset(t0, 0);
             co_return;
         };
         run_over({t0});
@@ -394,13 +394,13 @@ TEST_CASE_FIXTURE(scripted_group, "a claim knows how far it is") {
     cluster.add_records(t0, "a", "b", "c");
     latch held{context};
     claim const* seen = nullptr;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        seen = &of;
-        auto const next = co_await of.messages().async_receive();
-        CHECK(of.topic() == "t");
-        CHECK(of.partition() == 0);
-        CHECK(of.high_water_mark_offset() == 3);
-        CHECK(of.lag() == 2);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        seen = &claim;
+        auto const next = co_await claim.messages().async_receive();
+        CHECK(claim.topic() == "t");
+        CHECK(claim.partition() == 0);
+        CHECK(claim.high_water_mark_offset() == 3);
+        CHECK(claim.lag() == 2);
         co_await held.wait();
     };
     run_over({t0});
@@ -414,9 +414,9 @@ TEST_CASE_FIXTURE(scripted_group, "a claim knows how far it is") {
 TEST_CASE_FIXTURE(scripted_group, "a session knows its member and its generation") {
     std::vector<std::int32_t> generations;
     std::string member;
-    handler.on_setup = [&](session& in) -> asio::awaitable<void> {
-        generations.push_back(in.generation_id());
-        member = in.member_id();
+    handler.on_setup = [&](session& session) -> asio::awaitable<void> {
+        generations.push_back(session.generation_id());
+        member = session.member_id();
         co_return;
     };
     run_over({t0});
@@ -431,10 +431,10 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "backpressure without pause: what a handler does not ask for stays in the queue") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
         co_await held.wait();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     std::vector<fake_cluster::record> const many(5000, fake_cluster::record{.value = "x"});
     cluster.add_records(t0, many);
@@ -453,8 +453,8 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "groups do not touch each other's offsets, in one process and over the same names") {
     scripted_group other;
-    other.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    other.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             other.handler.note(*next); // and marks nothing
         }
     };
@@ -480,8 +480,8 @@ TEST_CASE_FIXTURE(scripted_group,
                                              .timestamp = time},
                         fake_cluster::record{.key = "", .value = ""}, fake_cluster::record{});
     std::vector<kgroup::owned_message> copies;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             CHECK(next->has_key() == (copies.size() < 2));
             CHECK(next->has_value() == (copies.size() < 2));
             copies.push_back(next->copy());

@@ -46,15 +46,15 @@ TEST_CASE("without memory: what a handler threw is told, whichever allocation fa
         scripted_group group;
         bool told = false;
         std::optional<failing_allocation> failing;
-        group.settings.on_event = [&](kgroup::event const& what) {
-            if (what.kind == event_kind::handler_failed) {
+        group.settings.on_event = [&](kgroup::event const& event) {
+            if (event.kind == event_kind::handler_failed) {
                 failing.reset();
                 told = true;
             }
         };
-        group.handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-            auto const next = co_await of.messages().async_receive();
-            of.mark(*next);
+        group.handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+            auto const next = co_await claim.messages().async_receive();
+            claim.mark(*next);
             failing.emplace(which); // from its throw on, to the telling
             throw std::runtime_error{"the handler's own"};
         };
@@ -103,9 +103,9 @@ public:
     std::optional<kgroup::detail::client_event> poll() {
         return with_memory([&] { return client_.poll(); });
     }
-    void look_up(std::uint64_t id, std::vector<topic_partition> const& of, bool lower,
+    void look_up(std::uint64_t id, std::vector<topic_partition> const& partitions, bool lower,
                  std::chrono::milliseconds limit) {
-        with_memory([&] { client_.look_up(id, of, lower, limit); });
+        with_memory([&] { client_.look_up(id, partitions, lower, limit); });
     }
     void find_in_logs(std::uint64_t id, std::vector<kgroup::detail::log_place> const& places,
                       std::vector<std::string> const& topics, std::chrono::milliseconds limit) {
@@ -114,8 +114,8 @@ public:
     void assign(std::vector<kgroup::detail::start_position> const& to, bool cooperative) {
         with_memory([&] { client_.assign(to, cooperative); });
     }
-    void unassign(std::vector<topic_partition> const& of, bool cooperative) {
-        with_memory([&] { client_.unassign(of, cooperative); });
+    void unassign(std::vector<topic_partition> const& partitions, bool cooperative) {
+        with_memory([&] { client_.unassign(partitions, cooperative); });
     }
     std::shared_ptr<kgroup::detail::record_source>
     open(std::shared_ptr<kgroup::detail::partition_state> const& state) {
@@ -127,14 +127,14 @@ public:
     void commit(std::uint64_t id, std::vector<kgroup::detail::offset_commit> const& offsets) {
         with_memory([&] { client_.commit(id, offsets); });
     }
-    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& of,
+    void offsets_for_times(std::uint64_t id, std::vector<topic_partition> const& partitions,
                            std::chrono::system_clock::time_point time,
                            std::chrono::milliseconds limit) {
-        with_memory([&] { client_.offsets_for_times(id, of, time, limit); });
+        with_memory([&] { client_.offsets_for_times(id, partitions, time, limit); });
     }
-    void find_ends(std::uint64_t id, std::vector<topic_partition> const& of,
+    void find_ends(std::uint64_t id, std::vector<topic_partition> const& partitions,
                    std::chrono::milliseconds limit) {
-        with_memory([&] { client_.find_ends(id, of, limit); });
+        with_memory([&] { client_.find_ends(id, partitions, limit); });
     }
     void ask_coordinator(std::uint64_t id, topic_partition const& about,
                          std::chrono::milliseconds limit) {
@@ -169,8 +169,8 @@ public:
 private:
     class source final : public kgroup::detail::record_source {
     public:
-        explicit source(std::shared_ptr<kgroup::detail::record_source> of)
-            : source_(std::move(of)) {}
+        explicit source(std::shared_ptr<kgroup::detail::record_source> inner)
+            : source_(std::move(inner)) {}
         ~source() override {
             spared_allocations const spared;
             source_.reset();
@@ -329,7 +329,7 @@ struct run_short_of_memory {
     static bool fails(kgroup::message const& taken, kgroup::attempt const& current) {
         return taken.value() == "b" && current.number() == 1;
     }
-    asio::awaitable<void> process(claim& of) {
+    asio::awaitable<void> process(claim& claim) {
         kgroup::for_each_options const options{
             .limit = &places, .retry = {.attempts = 5, .backoff = {.initial = 1ms, .max = 1ms}}};
         if (by == handling::records) {
@@ -341,7 +341,7 @@ struct run_short_of_memory {
             };
             auto by_key = options;
             by_key.order = kgroup::order::by_key;
-            co_await kgroup::for_each(of, by_key, function);
+            co_await kgroup::for_each(claim, by_key, function);
         } else {
             auto function = [this](kgroup::message_batch const& batch,
                                    kgroup::attempt const& current) {
@@ -352,22 +352,23 @@ struct run_short_of_memory {
                     note_done(batch[i]);
                 }
             };
-            co_await kgroup::for_each_batch(of, {.records = 2, .within = 10ms}, options, function);
+            co_await kgroup::for_each_batch(claim, {.records = 2, .within = 10ms}, options,
+                                            function);
         }
     }
 
-    asio::awaitable<void> consume(session& current, claim& of) {
+    asio::awaitable<void> consume(session& current, claim& claim) {
         try {
             if (by != handling::receive) {
-                co_return co_await process(of);
+                co_return co_await process(claim);
             }
-            while (auto const next = co_await of.messages().async_receive()) {
+            while (auto const next = co_await claim.messages().async_receive()) {
                 {
                     spared_allocations const spared;
                     auto& until = marked[{std::string{next->topic()}, next->partition()}];
                     until = (std::max)(until, next->offset() + 1);
                 }
-                of.mark(*next);
+                claim.mark(*next);
                 if (next->value() == "commit") {
                     co_await current.async_commit();
                 }
@@ -385,8 +386,8 @@ struct run_short_of_memory {
             check_event(told);
             script.events.push_back(told);
         };
-        script.handler.on_claim = [this](session& current, claim& of) {
-            return consume(current, of);
+        script.handler.on_claim = [this](session& current, claim& claim) {
+            return consume(current, claim);
         };
         in(phase::making, [&] {
             try {

@@ -23,22 +23,22 @@ using kgroup::session;
 
 TEST_CASE_FIXTURE(scripted_group, "a message that is swapped into a batch keeps its record, and "
                                   "the one that it was swapped for its own") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto kept = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto kept = co_await claim.messages().async_receive();
         {
-            auto const rest = co_await of.messages().async_receive_available(512);
+            auto const rest = co_await claim.messages().async_receive_available(512);
             CHECK(rest.size() == 1);
         }
-        auto batch = co_await of.messages().async_receive_available(512);
+        auto batch = co_await claim.messages().async_receive_available(512);
         CHECK(batch.size() == 3);
         std::swap(*kept, batch.back());
         CHECK(batch.back().value() == "a");
         batch = {};
         CHECK(kept->value() == "e");
-        of.mark(*kept);
+        claim.mark(*kept);
         kept.reset();
         CHECK(cluster.records_held() == 0);
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     run();
     cluster.assign({t0});
@@ -56,17 +56,17 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "a loop that moves all messages out of each batch takes nothing of the next one") {
     std::vector<message> pool;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         kgroup::message_batch batch;
         do {
-            batch = co_await of.messages().async_receive_available(16);
-            for (auto& each : pool) {
-                handler.note(each);
-                of.mark(each);
+            batch = co_await claim.messages().async_receive_available(16);
+            for (auto& worker : pool) {
+                handler.note(worker);
+                claim.mark(worker);
             }
             pool.clear();
-            for (auto& each : batch) {
-                pool.push_back(std::move(each));
+            for (auto& message : batch) {
+                pool.push_back(std::move(message));
             }
         } while (!batch.empty());
     };
@@ -80,9 +80,9 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(scripted_group, "messages of two claims may change places") {
     std::vector<std::optional<kgroup::message_batch>> held(2);
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto& mine = held[static_cast<std::size_t>(of.partition())];
-        mine = co_await of.messages().async_receive_available(8);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto& mine = held[static_cast<std::size_t>(claim.partition())];
+        mine = co_await claim.messages().async_receive_available(8);
         if (held[0] && held[1]) {
             std::swap_ranges(held[0]->begin(), held[0]->end(), held[1]->begin());
             CHECK((*held[0])[1].topic() == "t");
@@ -90,7 +90,7 @@ TEST_CASE_FIXTURE(scripted_group, "messages of two claims may change places") {
             held[0].reset();
             CHECK((*held[1])[0].partition() == 0);
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a", "b");
     cluster.add_records(t1, "c", "d");
@@ -105,14 +105,14 @@ TEST_CASE_FIXTURE(scripted_group, "messages of two claims may change places") {
 TEST_CASE_FIXTURE(
     scripted_group,
     "a message that is destroyed twice is told, with the way in which it usually comes") {
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto first = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto first = co_await claim.messages().async_receive();
         alignas(message) std::byte copy[sizeof(message)];
         std::memcpy(copy, static_cast<void const*>(&*first), sizeof copy);
         std::launder(reinterpret_cast<message*>(copy))->~message();
-        of.mark(*first);
+        claim.mark(*first);
         first.reset();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a", "b");
     run_over({t0});

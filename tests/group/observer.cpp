@@ -131,10 +131,10 @@ TEST_CASE_FIXTURE(observed_group, "observer: a claim's life, in its order") {
 
 TEST_CASE_FIXTURE(observed_group, "observer: a batch is told as one, and a commit with its error") {
     cluster.add_records(t0, "a", "b", "c");
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const batch = co_await of.messages().async_receive_available(10);
-        of.mark(batch[batch.size() - 1]);
-        co_await of.async_wait_ended();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const batch = co_await claim.messages().async_receive_available(10);
+        claim.mark(batch[batch.size() - 1]);
+        co_await claim.async_wait_ended();
     };
     run_over({t0});
     CHECK(told() == lines{"assigned 1 in 0 s", "fetched t/0 3 of 3 bytes", "delivered t/0 0-2, 3"});
@@ -151,14 +151,14 @@ TEST_CASE_FIXTURE(observed_group, "observer: a batch is told as one, and a commi
 TEST_CASE_FIXTURE(observed_group, "observer: each attempt of for_each, and what a state counts") {
     cluster.add_records(t0, "a", "b");
     int calls = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [&](message const& taken) {
             if (taken.value() == "a" && ++calls < 3) {
                 throw std::runtime_error{"refused"};
             }
         };
         co_await kgroup::for_each(
-            of,
+            claim,
             {.order = kgroup::order::by_key,
              .retry = {.attempts = 3, .backoff = {.initial = 5s, .factor = 1, .jitter = 0}}},
             function);
@@ -192,9 +192,9 @@ TEST_CASE_FIXTURE(observed_group,
                   "observer: each attempt of for_each_batch is one of all its records") {
     cluster.add_records(t0, "a", "b", "c");
     latch goes_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [&](kgroup::message_batch const&) { return goes_on.wait(); };
-        co_await kgroup::for_each_batch(of, {.records = 3}, {}, function);
+        co_await kgroup::for_each_batch(claim, {.records = 3}, {}, function);
     };
     run_over({t0});
     static_cast<void>(told());
@@ -216,9 +216,10 @@ TEST_CASE_FIXTURE(observed_group, "observer: how the keys of a claim are busy") 
         cluster.add_records(t0, record{.key = key, .value = "v"});
     }
     latch goes_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [&](message const&) { return goes_on.wait(); };
-        co_await kgroup::for_each(of, {.order = kgroup::order::by_key, .in_flight = 3}, function);
+        co_await kgroup::for_each(claim, {.order = kgroup::order::by_key, .in_flight = 3},
+                                  function);
     };
     run_over({t0});
     auto const busy = group->state().claims.at(0).processing;
@@ -241,9 +242,9 @@ TEST_CASE_FIXTURE(observed_group,
                   "observer: let go when the run is over, whatever holds its claims") {
     cluster.add_records(t0, "a");
     std::optional<message> held;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        held = co_await of.messages().async_receive();
-        co_await of.async_wait_ended();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        held = co_await claim.messages().async_receive();
+        co_await claim.async_wait_ended();
     };
     run_over({t0});
     settings.observer = {};
@@ -261,9 +262,9 @@ TEST_CASE_FIXTURE(scripted_group, "observer: the page's tells of slow attempts")
     given.observer = std::make_shared<slow_attempts>();
     cluster.add_records(t0, "a");
     latch goes_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto function = [&](message const&) { return goes_on.wait(); };
-        co_await kgroup::for_each(of, {}, function);
+        co_await kgroup::for_each(claim, {}, function);
     };
     run_over({t0});
     advance(2s);

@@ -114,10 +114,10 @@ struct traced_group : scripted_group {
 
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: the span of a record by the conventions") {
     cluster.add_records(t0, produced_in_a_span("a"));
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [](message const&) -> asio::awaitable<void> { co_return; };
         auto traced = kgroup::traced(plain, book);
-        co_await kgroup::for_each(of, {}, traced);
+        co_await kgroup::for_each(claim, {}, traced);
     };
     run_over({t0});
     auto const spans = ended();
@@ -153,10 +153,10 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: the producer's span as the paren
     cluster.add_records(t0, produced_in_a_span("a"), "no trace");
     kgroup::tracing const children{{.group_id = "billing", .relation = span_relation::parent},
                                    provider};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [](message const&) {};
         auto traced = kgroup::traced(children, book);
-        co_await kgroup::for_each(of, {}, traced);
+        co_await kgroup::for_each(claim, {}, traced);
     };
     run_over({t0});
     auto const spans = ended();
@@ -171,7 +171,7 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: the producer's span as the paren
 
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: an attempt that fails, and the next one") {
     cluster.add_records(t0, "a", "b");
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [](message const& taken, kgroup::attempt const& now) -> asio::awaitable<void> {
             if (taken.value() == "b") {
                 throw std::system_error{
@@ -184,7 +184,7 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: an attempt that fails, and the n
         };
         auto traced = kgroup::traced(plain, book);
         co_await kgroup::for_each(
-            of, {.retry = {.attempts = 2, .backoff = {.initial = 1s, .jitter = 0}}}, traced);
+            claim, {.retry = {.attempts = 2, .backoff = {.initial = 1s, .jitter = 0}}}, traced);
     };
     run_over({t0});
     advance(1s);
@@ -206,10 +206,10 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: an attempt that fails, and the n
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: a batch has its size, and a link for each record") {
     cluster.add_records(t0, produced_in_a_span("a"), "b", produced_in_a_span("c"));
     kgroup::tracing const children{{.relation = span_relation::parent}, provider};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto store = [](kgroup::message_batch const&) -> asio::awaitable<void> { co_return; };
         auto traced = kgroup::traced(children, store);
-        co_await kgroup::for_each_batch(of, {.records = 3}, {}, traced);
+        co_await kgroup::for_each_batch(claim, {.records = 3}, {}, traced);
     };
     run_over({t0});
     auto const spans = ended();
@@ -233,16 +233,16 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: children of a span, found or giv
     cluster.add_records(t0, produced_in_a_span("a"), "b");
     auto const tracer = provider->GetTracer("the warehouse");
     std::string written;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
         {
             process_span const by_hand{plain, *first};
             written = by_hand.context().traceparent();
         }
-        of.mark(*first);
+        claim.mark(*first);
         auto book = [&](message const&) { tracer->StartSpan("book")->End(); };
         auto traced = kgroup::traced(plain, book);
-        co_await kgroup::for_each(of, {}, traced);
+        co_await kgroup::for_each(claim, {}, traced);
     };
     run_over({t0});
     auto spans = ended();
@@ -259,14 +259,15 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: children of a span, found or giv
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: a function that waits is given its span") {
     cluster.add_records(t0, "a", "b");
     latch goes_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [&](message const&, kgroup::attempt const&,
                         process_span& span) -> asio::awaitable<void> {
             co_await goes_on.wait();
             span.span()->SetAttribute("shelf", 7);
         };
         auto traced = kgroup::traced(plain, book);
-        co_await kgroup::for_each(of, {.order = kgroup::order::unordered, .in_flight = 2}, traced);
+        co_await kgroup::for_each(claim, {.order = kgroup::order::unordered, .in_flight = 2},
+                                  traced);
     };
     run_over({t0});
     CHECK(ended().empty()); // both run side by side
@@ -286,7 +287,7 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: the trace goes on from the span,
     cluster.add_records(t0, produced_in_a_span("a"));
     kgroup::testing::fake_dead_letters letters;
     std::optional<kgroup::trace_context> written;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [&](message const&, kgroup::attempt const&,
                         process_span& span) -> asio::awaitable<void> {
             written = span.context();
@@ -294,7 +295,7 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: the trace goes on from the span,
             co_return;
         };
         auto traced = kgroup::traced(children, book);
-        co_await kgroup::for_each(of, {.dead_letters = &letters}, traced);
+        co_await kgroup::for_each(claim, {.dead_letters = &letters}, traced);
     };
     run_over({t0});
     auto spans = ended();
@@ -317,15 +318,15 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: the trace goes on from the span,
 
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: a span by hand that an exception ends") {
     cluster.add_records(t0, "a");
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
         try {
             process_span const span{plain, *next};
             throw std::runtime_error{"refused"};
         } catch (std::runtime_error const&) {
         }
         process_span const well{plain, *next};
-        of.mark(*next);
+        claim.mark(*next);
     };
     run_over({t0});
     auto const spans = ended();
@@ -339,8 +340,8 @@ TEST_CASE_FIXTURE(traced_group, "opentelemetry: a span by hand that an exception
 TEST_CASE_FIXTURE(traced_group, "opentelemetry: keys that are no text, or secret, and tombstones") {
     cluster.add_records(t0, record{.key = "\xff\x00"}, record{.key = "secret", .value = "v"});
     kgroup::tracing const discreet{{.keys = false}, provider};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             process_span const span{next->has_value() ? discreet : plain, *next};
         }
     };
@@ -427,7 +428,7 @@ TEST_CASE_FIXTURE(scripted_group,
     settings.observer = std::make_shared<kgroup::operation_metrics>("billing", metrics.provider);
     cluster.add_records(t0, "a", "b", "c");
     latch goes_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         auto book = [&](message const& taken) -> asio::awaitable<void> {
             if (taken.value() == "b") {
                 throw std::runtime_error{"refused"};
@@ -437,7 +438,7 @@ TEST_CASE_FIXTURE(scripted_group,
             }
         };
         co_await kgroup::for_each(
-            of, {.order = kgroup::order::unordered, .retry = {.give_up = kgroup::give_up::skip}},
+            claim, {.order = kgroup::order::unordered, .retry = {.give_up = kgroup::give_up::skip}},
             book);
     };
     run_over({t0});

@@ -25,9 +25,9 @@ public:
 
     pausing_group() {
         settings.topics = {"t", "u"};
-        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-            while (auto const next = co_await of.messages().async_receive()) {
-                of.mark(*next);
+        handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+            while (auto const next = co_await claim.messages().async_receive()) {
+                claim.mark(*next);
                 if (next->value() == "end") {
                     co_return;
                 }
@@ -96,8 +96,8 @@ TEST_CASE_FIXTURE(pausing_group,
                   "a pause counts from the assignment on, whatever the member does with it") {
     latch setting_up{context};
     SUBCASE("when it is told of") {
-        settings.on_event = [this](kgroup::event const& what) {
-            if (what.kind == event_kind::claims_added) {
+        settings.on_event = [this](kgroup::event const& event) {
+            if (event.kind == event_kind::claims_added) {
                 group->pause(std::array{t0});
             }
         };

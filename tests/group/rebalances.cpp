@@ -19,15 +19,15 @@ TEST_CASE_FIXTURE(scripted_group,
     make_cooperative();
     std::vector<std::pair<topic_partition, void const*>> frames;
     session const* only = nullptr;
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
         int const in_frame = 0;
-        frames.emplace_back(topic_partition{of.topic(), of.partition()}, &in_frame);
-        CHECK((only == nullptr || only == &in));
-        only = &in;
-        while (auto const next = co_await of.messages().async_receive()) {
-            CHECK(frames.at(static_cast<std::size_t>(of.partition())).second == &in_frame);
+        frames.emplace_back(topic_partition{claim.topic(), claim.partition()}, &in_frame);
+        CHECK((only == nullptr || only == &session));
+        only = &session;
+        while (auto const next = co_await claim.messages().async_receive()) {
+            CHECK(frames.at(static_cast<std::size_t>(claim.partition())).second == &in_frame);
             handler.note(*next);
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b");
@@ -72,13 +72,13 @@ TEST_CASE_FIXTURE(
     "a retained claim keeps what it holds and what it has fetched across a rebalance") {
     make_cooperative();
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             if (next->value() == "a") {
                 co_await held.wait();
             }
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b", "c");
@@ -125,11 +125,11 @@ TEST_CASE_FIXTURE(scripted_group,
 
 TEST_CASE_FIXTURE(scripted_group, "a revocation that was overtaken is not answered") {
     latch work{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             co_await work.wait();
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a");
@@ -251,10 +251,10 @@ TEST_CASE_FIXTURE(scripted_group,
                   "cooperative rebalances that overtake each other leave nothing out") {
     make_cooperative();
     latch work{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             co_await work.wait();
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a");
@@ -277,15 +277,15 @@ TEST_CASE_FIXTURE(scripted_group,
     latch work{context};
     bool cancelled = false;
     end_reason why{};
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next);
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next);
             try {
                 co_await work.wait();
             } catch (std::system_error const&) {
                 cancelled = true;
-                why = of.end_reason();
-                CHECK(in.end_reason() == end_reason::lost);
+                why = claim.end_reason();
+                CHECK(session.end_reason() == end_reason::lost);
                 throw;
             }
         }
@@ -337,7 +337,7 @@ TEST_CASE_FIXTURE(scripted_group,
                   "total cancellation is there for those who ask, when a claim is to end") {
     latch backoff{context};
     bool cut_short = false;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         try {
             co_await backoff.wait();
@@ -345,7 +345,7 @@ TEST_CASE_FIXTURE(scripted_group,
             cut_short = true;
         }
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-        while (auto const next = co_await of.messages().async_receive()) {
+        while (auto const next = co_await claim.messages().async_receive()) {
         }
     };
     run_over({t0});
@@ -375,13 +375,13 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(scripted_group, "a retry loop sees the end of its session") {
     bool told = false;
-    handler.on_claim = [&](session& in, claim& of) -> asio::awaitable<void> {
-        CHECK_FALSE(in.stopping());
-        co_await in.async_wait_stopping();
-        CHECK(in.stopping());
+    handler.on_claim = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        CHECK_FALSE(session.stopping());
+        co_await session.async_wait_stopping();
+        CHECK(session.stopping());
         told = true;
-        co_await in.async_wait_stopping(); // at once
-        co_await handler.mark_all(of);
+        co_await session.async_wait_stopping(); // at once
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     CHECK_FALSE(told);
@@ -397,18 +397,18 @@ public:
     latch stuck{context};
 
     void get_stuck(bool deaf) {
-        handler.on_claim = [this, deaf](session&, claim& of) -> asio::awaitable<void> {
-            if (of.partition() != 0) {
-                co_await handler.mark_all(of);
+        handler.on_claim = [this, deaf](session&, claim& claim) -> asio::awaitable<void> {
+            if (claim.partition() != 0) {
+                co_await handler.mark_all(claim);
                 co_return;
             }
-            auto const held = co_await of.messages().async_receive();
+            auto const held = co_await claim.messages().async_receive();
             if (deaf) {
                 co_await stuck.wait_deaf();
             } else {
                 co_await stuck.wait();
             }
-            of.mark(*held);
+            claim.mark(*held);
         };
         cluster.add_records(t0, "a", "b");
     }

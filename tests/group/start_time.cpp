@@ -38,11 +38,11 @@ public:
         cluster.add_records(t1, fake_cluster::record{.value = "without a time"});
     }
 
-    void ask(std::vector<kgroup::topic_partition> const& of, time_point time) {
+    void ask(std::vector<kgroup::topic_partition> const& partitions, time_point time) {
         found.clear();
         answer.reset();
         group->async_offsets_for_times(
-            of, time, [this](std::error_code e, std::vector<offset_for_time> result) {
+            partitions, time, [this](std::error_code e, std::vector<offset_for_time> result) {
                 answer = e;
                 found = std::move(result);
             });
@@ -57,9 +57,9 @@ TEST_CASE_FIXTURE(timed_group, "initial_time: without a committed offset a claim
     SUBCASE("initial_offset does not matter") {}
     SUBCASE("nor does none") { settings.initial_offset = offset_reset::none; }
     std::map<kgroup::topic_partition, std::int64_t> starts;
-    handler.on_claim = [&](auto&, auto& of) -> asio::awaitable<void> {
-        starts[{of.topic(), of.partition()}] = of.initial_offset();
-        co_await handler.mark_all(of);
+    handler.on_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
+        starts[{claim.topic(), claim.partition()}] = claim.initial_offset();
+        co_await handler.mark_all(claim);
     };
     cluster.skip_offsets(t2, 9);
     cluster.set_committed(t2, 7);
@@ -103,11 +103,11 @@ TEST_CASE_FIXTURE(
 
 TEST_CASE_FIXTURE(timed_group,
                   "async_offsets_for_times in setup: a session that begins at a time of its own") {
-    handler.on_setup = [this](kgroup::session& in) -> asio::awaitable<void> {
-        auto const claims = in.claims();
-        for (auto const& each : co_await group->async_offsets_for_times(claims, noon + 3min)) {
-            if (each.offset) {
-                in.mark_offset(each.where, *each.offset);
+    handler.on_setup = [this](kgroup::session& session) -> asio::awaitable<void> {
+        auto const claims = session.claims();
+        for (auto const& known : co_await group->async_offsets_for_times(claims, noon + 3min)) {
+            if (known.offset) {
+                session.mark_offset(known.where, *known.offset);
             }
         }
     };

@@ -28,9 +28,9 @@ public:
     std::map<topic_partition, std::int64_t> starts{};
 
     starts_group() {
-        handler.on_claim = [this](auto&, kgroup::claim& of) -> asio::awaitable<void> {
-            starts[{of.topic(), of.partition()}] = of.initial_offset();
-            co_await handler.mark_all(of);
+        handler.on_claim = [this](auto&, kgroup::claim& claim) -> asio::awaitable<void> {
+            starts[{claim.topic(), claim.partition()}] = claim.initial_offset();
+            co_await handler.mark_all(claim);
         };
     }
     void restart() {
@@ -44,9 +44,9 @@ public:
     }
     std::vector<topic_partition> told(event_kind kind) const {
         std::vector<topic_partition> all;
-        for (auto const& each : events) {
-            if (each.kind == kind) {
-                all.push_back(each.where.value_or(topic_partition{"none", -1}));
+        for (auto const& event : events) {
+            if (event.kind == kind) {
+                all.push_back(event.where.value_or(topic_partition{"none", -1}));
             }
         }
         return all;
@@ -238,10 +238,10 @@ TEST_CASE_FIXTURE(starts_group,
     cluster.fail_look_ups_of(t0, unstable, 1);
     cluster.fail_look_ups_of(t1, unstable, 2);
     cluster.add_records(t0, "a", "b");
-    handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        CHECK(in.claims() == partitions{t0, t1});
+    handler.on_setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        CHECK(session.claims() == partitions{t0, t1});
         cluster.set_committed(t0, 1); // as when it aborts a transaction
-        in.mark_offset(t1, 4);        // below what turns out to be committed
+        session.mark_offset(t1, 4);   // below what turns out to be committed
         co_return;
     };
     cluster.set_committed(t1, 7);
@@ -262,9 +262,9 @@ TEST_CASE_FIXTURE(starts_group,
     cluster.fail_look_ups_of(t1, unstable, 1);
     cluster.add_records(t1, "a");
     cluster.hold(request::commit);
-    handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        in.mark_offset(t0, 1);
-        co_await in.async_commit();
+    handler.on_setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        session.mark_offset(t0, 1);
+        co_await session.async_commit();
     };
     run_over({t0, t1});
     CHECK(told(event_kind::start_delayed) == partitions{t1});
@@ -304,10 +304,10 @@ TEST_CASE_FIXTURE(starts_group, "a new session over the same assignment: what wa
                                 "cannot start now is held back") {
     cluster.add_records(t1, "a");
     bool leaves = false;
-    handler.on_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [&](auto&, kgroup::claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
-            of.mark(*next);
+            claim.mark(*next);
             if (leaves) {
                 co_return;
             }
@@ -339,17 +339,17 @@ TEST_CASE_FIXTURE(starts_group, "start_at: a claim begins exactly there, forward
     }
     cluster.set_committed(t0, 3, "text");
     cluster.set_committed(t1, 3, "text");
-    handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        in.mark_offset(t0, 6);
-        in.start_at(t0, 5);
-        in.start_at(t1, 1);
-        in.start_at(t1, 2);
-        in.start_at(t2, 4);
+    handler.on_setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        session.mark_offset(t0, 6);
+        session.start_at(t0, 5);
+        session.start_at(t1, 1);
+        session.start_at(t1, 2);
+        session.start_at(t2, 4);
         co_return;
     };
-    handler.on_claim = [this](auto&, kgroup::claim& of) -> asio::awaitable<void> {
-        starts[{of.topic(), of.partition()}] = of.initial_offset();
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [this](auto&, kgroup::claim& claim) -> asio::awaitable<void> {
+        starts[{claim.topic(), claim.partition()}] = claim.initial_offset();
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
         }
     };
@@ -366,8 +366,8 @@ TEST_CASE_FIXTURE(starts_group, "start_at: a claim whose start is not known wait
     cluster.fail_look_ups_of(t0, unstable, 1000);
     cluster.fail_look_ups_of(t1, unstable, 1000);
     cluster.add_records(t0, "a", "b", "c");
-    handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        in.start_at(t0, 1);
+    handler.on_setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        session.start_at(t0, 1);
         co_return;
     };
     run_over({t0, t1});
@@ -381,32 +381,33 @@ TEST_CASE_FIXTURE(starts_group, "start_at: a claim whose start is not known wait
 TEST_CASE_FIXTURE(
     starts_group,
     "start_at outside setup throws, and what is not claimed or no offset is refused and told") {
-    kgroup::session* session = nullptr;
-    handler.on_setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        session = &in;
-        in.start_at(t2, 1);
-        in.start_at(t0, -1);
+    kgroup::session* first_session = nullptr;
+    handler.on_setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        first_session = &session;
+        session.start_at(t2, 1);
+        session.start_at(t0, -1);
         co_return;
     };
     std::error_code caught;
-    auto const attempt = [&](kgroup::session& in) {
+    auto const attempt = [&](kgroup::session& session) {
         try {
-            in.start_at(t0, 1);
+            session.start_at(t0, 1);
         } catch (std::system_error const& e) {
             caught = e.code();
         }
     };
-    handler.on_claim = [&](kgroup::session& in, kgroup::claim& of) -> asio::awaitable<void> {
-        attempt(in);
-        co_await handler.mark_all(of);
+    handler.on_claim = [&](kgroup::session& session,
+                           kgroup::claim& claim) -> asio::awaitable<void> {
+        attempt(session);
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     CHECK(group->stats().marks_refused == 2);
     CHECK(count(event_kind::mark_refused) == 2);
     CHECK(caught == errc::not_in_setup);
     caught.clear();
-    handler.on_cleanup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        attempt(in);
+    handler.on_cleanup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        attempt(session);
         co_return;
     };
     stop();

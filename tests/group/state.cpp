@@ -120,13 +120,13 @@ TEST_CASE_FIXTURE(watched_group, "state: the row of a claim that is marked") {
     cluster.set_committed(t0, 1);
     cluster.add_records(t0, "a", "bcd", "ef", "g");
     latch next{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
-        auto const second = co_await of.messages().async_receive();
-        of.mark(*first);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
+        auto const second = co_await claim.messages().async_receive();
+        claim.mark(*first);
         co_await next.wait();
-        of.mark(*second);
-        co_await handler.mark_all(of);
+        claim.mark(*second);
+        co_await handler.mark_all(claim);
     };
     run_over({t0});
     auto held = row(t0);
@@ -175,14 +175,14 @@ TEST_CASE_FIXTURE(watched_group, "state: the row of a claim that is marked") {
 TEST_CASE_FIXTURE(watched_group, "state: the row of a claim that is acknowledged out of order") {
     cluster.add_records(t0, "a", "b", "c");
     latch next{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
-        auto const second = co_await of.messages().async_receive();
-        of.ack(*second);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
+        auto const second = co_await claim.messages().async_receive();
+        claim.ack(*second);
         co_await next.wait();
-        of.ack(*first);
-        while (auto const other = co_await of.messages().async_receive()) {
-            of.ack(*other);
+        claim.ack(*first);
+        while (auto const other = co_await claim.messages().async_receive()) {
+            claim.ack(*other);
         }
     };
     run_over({t0});
@@ -205,8 +205,8 @@ TEST_CASE_FIXTURE(watched_group,
                   "state: what a handler leaves at hand when it ends waits no more") {
     cluster.add_records(t0, "a", "b", "c");
     settings.on_claim_exit = kgroup::claim_exit::keep_others;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        of.mark(*co_await of.messages().async_receive());
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        claim.mark(*co_await claim.messages().async_receive());
     };
     run_over({t0});
     CHECK(row(t0).records_waiting == 0);
@@ -354,13 +354,13 @@ TEST_CASE_FIXTURE(watched_group, "health: a setup that hangs, and back") {
 
 TEST_CASE_FIXTURE(watched_group, "health: a handler that is stuck, with its partition, and back") {
     latch held{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 0) {
-            auto const first = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 0) {
+            auto const first = co_await claim.messages().async_receive();
             co_await held.wait();
-            of.mark(*first);
+            claim.mark(*first);
         }
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a");
     cluster.add_records(t1, "c");
@@ -403,14 +403,14 @@ TEST_CASE_FIXTURE(watched_group,
     cluster.add_records(t0, "a", "b");
     latch held{context};
     std::optional<message> left;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        if (of.partition() == 1) {
-            co_return co_await handler.mark_all(of);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        if (claim.partition() == 1) {
+            co_return co_await handler.mark_all(claim);
         }
-        left = co_await of.messages().async_receive();
-        of.ack(*co_await of.messages().async_receive()); // it acknowledges, and receives on
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.ack(*next);
+        left = co_await claim.messages().async_receive();
+        claim.ack(*co_await claim.messages().async_receive()); // it acknowledges, and receives on
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.ack(*next);
         }
         left.reset();
     };
@@ -431,8 +431,8 @@ TEST_CASE_FIXTURE(watched_group,
 
 TEST_CASE_FIXTURE(watched_group, "health: who only reads, and has read all, is alive") {
     cluster.add_records(t0, "a", "b");
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (co_await of.messages().async_receive()) {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (co_await claim.messages().async_receive()) {
         }
     };
     run_over({t0});

@@ -67,9 +67,9 @@ TEST_CASE_FIXTURE(
     "no function of the user's is called or kept when the run is over, whatever comes late") {
     auto const kept = std::make_shared<int>(0);
     bool told_late = false;
-    settings.on_event = [this, &told_late, kept](event const& what) {
+    settings.on_event = [this, &told_late, kept](event const& event) {
         told_late = told_late || outcome.completed;
-        events.push_back(what);
+        events.push_back(event);
     };
     settings.oauth_token_provider = [kept]() -> asio::awaitable<kgroup::oauth_token> {
         co_return kgroup::oauth_token{};
@@ -77,11 +77,11 @@ TEST_CASE_FIXTURE(
     settings.properties["security.protocol"] = "sasl_ssl";
     latch held{context};
     std::optional<message> message_held;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        message_held = co_await of.messages().async_receive();
-        auto const late = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        message_held = co_await claim.messages().async_receive();
+        auto const late = co_await claim.messages().async_receive();
         co_await held.wait_deaf();
-        of.mark(*late);
+        claim.mark(*late);
         throw std::runtime_error{"late"};
     };
     bool consumes = false;
@@ -135,9 +135,9 @@ public:
                 co_await held.wait();
             }
         };
-        handler.on_claim = [this, in_claim](session&, claim& of) -> asio::awaitable<void> {
-            while (auto const next = co_await of.messages().async_receive()) {
-                of.mark(*next);
+        handler.on_claim = [this, in_claim](session&, claim& claim) -> asio::awaitable<void> {
+            while (auto const next = co_await claim.messages().async_receive()) {
+                claim.mark(*next);
                 if (in_claim) {
                     co_await held.wait();
                 }
@@ -280,8 +280,8 @@ TEST_CASE_FIXTURE(stopped_group, "stop in every state ends the run within close_
     SUBCASE("everything at once") {
         mark_one_and_wait_on(false, true, true);
         run_over({t0});
-        for (auto const each : {request::commit, request::close, request::shut_down}) {
-            cluster.hold(each);
+        for (auto const kind : {request::commit, request::close, request::shut_down}) {
+            cluster.hold(kind);
         }
         CHECK(stop_and_wait() <= close_timeout + 1s);
         cluster.release(request::shut_down);
@@ -291,8 +291,8 @@ TEST_CASE_FIXTURE(stopped_group, "stop in every state ends the run within close_
         mark_one_and_wait_on(false, true, true);
         settings.close_timeout = 2s;
         run_over({t0});
-        for (auto const each : {request::commit, request::close, request::shut_down}) {
-            cluster.hold(each);
+        for (auto const kind : {request::commit, request::close, request::shut_down}) {
+            cluster.hold(kind);
         }
         CHECK(stop_and_wait() <= 3s);
         cluster.release(request::shut_down);
@@ -310,17 +310,17 @@ public:
 
     timed_stop() {
         make_cooperative();
-        handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-            auto const next = co_await of.messages().async_receive();
+        handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+            auto const next = co_await claim.messages().async_receive();
             if (!next) { // of its partition there is none
                 co_return;
             }
-            of.mark(*next);
-            if (of.partition() == 0) {
-                stuck = &of;
+            claim.mark(*next);
+            if (claim.partition() == 0) {
+                stuck = &claim;
                 co_await work.wait();
             } else {
-                co_await handler.mark_all(of);
+                co_await handler.mark_all(claim);
             }
         };
         cluster.add_records(t0, "a");
@@ -359,16 +359,16 @@ TEST_CASE("stop gives handlers all of close_timeout but a share, and no less tha
     struct sample {
         std::chrono::milliseconds close_timeout, commit_timeout, rebalance_deadline, handlers;
     };
-    for (auto const& each :
+    for (auto const& times :
          {sample{15s, 5s, 10s, 11250ms}, sample{9s, 5s, 10s, 6750ms}, sample{60s, 5s, 10s, 54s},
           sample{12s, 5s, 10s, 10s}, sample{2s, 5s, 10s, 1500ms}, sample{9s, 5s, 1s, 6750ms}}) {
-        CAPTURE(each.close_timeout.count());
+        CAPTURE(times.close_timeout.count());
         timed_stop it;
-        it.settings.close_timeout = each.close_timeout;
-        it.settings.commit_timeout = each.commit_timeout;
-        it.settings.rebalance_deadline = each.rebalance_deadline;
+        it.settings.close_timeout = times.close_timeout;
+        it.settings.commit_timeout = times.commit_timeout;
+        it.settings.rebalance_deadline = times.rebalance_deadline;
         it.run_over({t0, t1});
-        it.expect_cancelled_after(each.handlers);
+        it.expect_cancelled_after(times.handlers);
         CHECK(it.cluster.committed(t0) == 1);
         CHECK(it.cluster.committed(t1) == 1);
     }
@@ -455,9 +455,9 @@ TEST_CASE_FIXTURE(timed_stop, "stop in every state gives the same time") {
 TEST_CASE_FIXTURE(timed_stop, "whoever takes all of its time leaves some to those behind it") {
     settings.close_timeout = 8s;
     handler.on_cleanup = [this](session&) { return hook.wait_deaf(); };
-    handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-        of.mark(*co_await of.messages().async_receive());
-        if (of.partition() == 0) {
+    handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+        claim.mark(*co_await claim.messages().async_receive());
+        if (claim.partition() == 0) {
             co_await work.wait_deaf();
         }
     };
@@ -490,9 +490,9 @@ TEST_CASE_FIXTURE(timed_stop, "whoever takes all of its time leaves some to thos
 TEST_CASE_FIXTURE(
     scripted_group,
     "a handler that ends in its time is not cancelled, however busy the executor was then") {
-    handler.on_claim = [this](session&, claim& of) -> asio::awaitable<void> {
-        co_await handler.mark_all(of);
-        if (of.partition() == 0) {
+    handler.on_claim = [this](session&, claim& claim) -> asio::awaitable<void> {
+        co_await handler.mark_all(claim);
+        if (claim.partition() == 0) {
             kgroup::detail::clock::lead += std::chrono::nanoseconds{20s}.count();
         } else {
             co_await asio::post(asio::use_awaitable);
@@ -522,14 +522,14 @@ TEST_CASE_FIXTURE(
 }
 
 TEST_CASE_FIXTURE(scripted_group, "stop from inside a handler: it finishes what it holds") {
-    handler.on_claim = [this](session& in, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
+    handler.on_claim = [this](session& session, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
             handler.note(*next);
             if (next->value() == "b") {
                 group->stop();
-                co_await in.async_wait_stopping();
+                co_await session.async_wait_stopping();
             }
-            of.mark(*next);
+            claim.mark(*next);
         }
     };
     cluster.add_records(t0, "a", "b", "c");
@@ -545,11 +545,11 @@ TEST_CASE_FIXTURE(scripted_group, "stop from another thread, while the context r
     cluster.assign({t0});
     group.emplace(context, settings);
     std::promise<void> marked;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const next = co_await of.messages().async_receive();
-        of.mark(*next);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const next = co_await claim.messages().async_receive();
+        claim.mark(*next);
         marked.set_value();
-        co_await of.messages().async_receive();
+        co_await claim.messages().async_receive();
     };
     group->async_run(handler, [this](std::exception_ptr e) { outcome = {true, e}; });
     std::thread other{[&] {
@@ -635,14 +635,14 @@ public:
         settings.close_timeout = 3s;
         // The handler writes the script as it goes, so that all comes of steps: t[1] comes, commits
         // happen, t[1] goes.
-        handler.on_claim = [this](session& in, claim& of) -> asio::awaitable<void> {
-            while (auto const next = co_await of.messages().async_receive()) {
-                of.mark(*next);
-                marked[of.partition()] = next->offset() + 1;
+        handler.on_claim = [this](session& session, claim& claim) -> asio::awaitable<void> {
+            while (auto const next = co_await claim.messages().async_receive()) {
+                claim.mark(*next);
+                marked[claim.partition()] = next->offset() + 1;
                 if (next->value() == "more") {
                     cluster.assign({t1});
                 } else if (next->value() == "commit") {
-                    co_await in.async_commit();
+                    co_await session.async_commit();
                 } else if (next->value() == "less") {
                     cluster.revoke({t1});
                 }
@@ -754,8 +754,8 @@ TEST_CASE_FIXTURE(
     scripted_group,
     "a handler that does not end, and its context, gone in the middle of each rung of the ladder") {
     latch stuck{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const held = co_await of.messages().async_receive();
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const held = co_await claim.messages().async_receive();
         co_await stuck.wait_deaf();
     };
     cluster.add_records(t0, "a");
@@ -783,8 +783,8 @@ TEST_CASE_FIXTURE(
     struct moved {
         std::unique_ptr<int> only_one = std::make_unique<int>(1);
         std::vector<std::string>* to;
-        asio::awaitable<void> consume_claim(session&, claim& of) {
-            while (auto const next = co_await of.messages().async_receive()) {
+        asio::awaitable<void> consume_claim(session&, claim& claim) {
+            while (auto const next = co_await claim.messages().async_receive()) {
                 to->push_back(std::string{next->value()} + std::to_string(*only_one));
             }
         }
@@ -893,9 +893,9 @@ TEST_CASE("on a thread pool") {
     cluster.assign({t0, t1});
     scripted_handler handler;
     std::promise<void> both;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next);
             if (next->value() == "b") {
                 both.set_value();
             }

@@ -154,11 +154,11 @@ TEST_CASE_FIXTURE(token_group,
     CHECK_MESSAGE(
         text.find("the token cannot be used" + (reason.empty() ? "" : ": " + reason)) == 0, text);
     CHECK(last(event_kind::authentication_failed).error == error);
-    for (auto const& each : events) {
-        CHECK(each.text.find("hunter2") == std::string::npos);
+    for (auto const& event : events) {
+        CHECK(event.text.find("hunter2") == std::string::npos);
     }
-    for (auto const& each : cluster.trace()) {
-        CHECK(each.find("hunter2") == std::string::npos);
+    for (auto const& line : cluster.trace()) {
+        CHECK(line.find("hunter2") == std::string::npos);
     }
     advance(1100ms);
     CHECK(value() == "token-2");

@@ -16,9 +16,9 @@ using kgroup::session;
 TEST_CASE_FIXTURE(scripted_group, "an unreadable record: what is before it is delivered, what is "
                                   "behind it is not, in the same turn or later") {
     latch go_on{context};
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
         co_await go_on.wait();
-        co_await handler.mark_all(of);
+        co_await handler.mark_all(claim);
     };
     cluster.add_records(t0, "a", "b");
     run_over({t0});
@@ -39,19 +39,19 @@ TEST_CASE_FIXTURE(
     "an unreadable record: a handler that finishes slowly is given nothing that comes meanwhile") {
     latch held{context};
     std::size_t behind = 0;
-    handler.on_claim = [&](session&, claim& of) -> asio::awaitable<void> {
-        auto const batch = co_await of.messages().async_receive_available(10);
+    handler.on_claim = [&](session&, claim& claim) -> asio::awaitable<void> {
+        auto const batch = co_await claim.messages().async_receive_available(10);
         CHECK(batch.size() == 2);
         cluster.fail_partition(t0, errc::record_unreadable, "damaged");
-        CHECK_FALSE(of.messages().try_receive()); // it is met here
+        CHECK_FALSE(claim.messages().try_receive()); // it is met here
         cluster.add_records(t0, "c");
-        behind += of.messages().try_receive().has_value();
+        behind += claim.messages().try_receive().has_value();
         cluster.make_anew(t0); // reading goes on elsewhere
         cluster.add_records(t0, "d");
-        behind += of.messages().try_receive().has_value();
-        of.mark(batch.back());
+        behind += claim.messages().try_receive().has_value();
+        claim.mark(batch.back());
         co_await held.wait();
-        behind += of.messages().try_receive().has_value();
+        behind += claim.messages().try_receive().has_value();
     };
     cluster.add_records(t0, "a", "b");
     run_over({t0});

@@ -294,9 +294,9 @@ private:
     bool chance(int one_in) { return between(1, one_in) == 1; }
     partition_set some_of(partition_set const& all) {
         partition_set some;
-        for (topic_partition const& each : all) {
+        for (topic_partition const& partition : all) {
             if (chance(2)) {
-                some.insert(each);
+                some.insert(partition);
             }
         }
         return some;
@@ -321,14 +321,14 @@ private:
     void act(std::vector<choice> const& from) {
         require(!from.empty(), "something can happen");
         int total = 0;
-        for (choice const& each : from) {
-            total += each.weight;
+        for (choice const& possible : from) {
+            total += possible.weight;
         }
         int at = between(1, total);
-        for (choice const& each : from) {
-            at -= each.weight;
+        for (choice const& possible : from) {
+            at -= possible.weight;
             if (at <= 0) {
-                return each.act();
+                return possible.act();
             }
         }
     }
@@ -337,8 +337,8 @@ private:
 
     std::vector<choice> choices() {
         std::vector<choice> all;
-        auto const add = [&all](int weight, std::function<void()> what) {
-            all.push_back({weight, std::move(what)});
+        auto const add = [&all](int weight, std::function<void()> work) {
+            all.push_back({weight, std::move(work)});
         };
         add_answers(add);
         add_group(add);
@@ -390,12 +390,12 @@ private:
         }
         for (auto const& [where, handler] : handlers_) {
             if (ends(handler, handler.told)) {
-                add(handler.told || handler.cancelled ? 10 : 2, [this, of = where] {
-                    handler_model const done = handlers_.at(of);
-                    handlers_.erase(of);
+                add(handler.told || handler.cancelled ? 10 : 2, [this, claim = where] {
+                    handler_model const done = handlers_.at(claim);
+                    handlers_.erase(claim);
                     bool const failed = done.is == handler_model::nature::throws;
-                    returned_ = done.told || failed ? std::nullopt : std::optional{of};
-                    tell(machine::claim_ended{of, failed});
+                    returned_ = done.told || failed ? std::nullopt : std::optional{claim};
+                    tell(machine::claim_ended{claim, failed});
                     returned_.reset();
                 });
             }
@@ -415,15 +415,15 @@ private:
     }
 
     template <typename Ending>
-    static bool ends(Ending const& what, bool told) {
-        switch (what.is) {
+    static bool ends(Ending const& ending, bool told) {
+        switch (ending.is) {
         case handler_model::nature::returns:
         case handler_model::nature::throws:
             return true;
         case handler_model::nature::obeys:
-            return told || what.cancelled;
+            return told || ending.cancelled;
         case handler_model::nature::obeys_cancellation:
-            return what.cancelled;
+            return ending.cancelled;
         case handler_model::nature::never_ends:
             return false;
         }
@@ -552,9 +552,9 @@ private:
         if (stopped_) {
             late.emplace_back(machine::stop_requested{});
         }
-        for (topic_partition const& each : group_model::universe()) {
-            if (!handlers_.contains(each)) {
-                late.emplace_back(machine::claim_ended{each, false});
+        for (topic_partition const& partition : group_model::universe()) {
+            if (!handlers_.contains(partition)) {
+                late.emplace_back(machine::claim_ended{partition, false});
             }
         }
         step const before = machine_.current_step();
@@ -566,161 +566,161 @@ private:
 
     // Telling the machine, and doing as it says.
 
-    void tell(machine::event const& what) {
+    void tell(machine::event const& event) {
         ++events_;
-        ++seen_[{machine_.current_step(), what.index()}];
+        ++seen_[{machine_.current_step(), event.index()}];
         if (tracing_) {
-            trace_.push_back(to_text(machine_.current_step()) + ": " + to_text(what));
+            trace_.push_back(to_text(machine_.current_step()) + ": " + to_text(event));
         }
-        note(what);
+        note(event);
         partition_set const taken = common(claims_, group_.foreign());
         gone_.insert(taken.begin(), taken.end());
         superseded_ = false;
-        machine::actions const all = machine_.handle(what);
+        machine::actions const all = machine_.handle(event);
         if (tracing_) {
             trace_.push_back("    " + joined(to_text(all)) + " -> " +
                              to_text(machine_.current_step()));
         }
         require(all.size() <= 16, "one event does not lead to endless actions");
         require(!silent_ || all.empty(), "what is void leads to nothing");
-        for (machine::action const& each : all) {
+        for (machine::action const& action : all) {
             require(!finished_, "nothing happens after the end");
-            std::visit([this](auto const& act) { perform(act); }, each);
+            std::visit([this](auto const& act) { perform(act); }, action);
         }
         check();
     }
 
-    void note(machine::event const& what) {
-        auto const assignment = std::holds_alternative<machine::assigned>(what);
-        auto const rebalance = assignment || std::holds_alternative<machine::revoked>(what);
+    void note(machine::event const& event) {
+        auto const assignment = std::holds_alternative<machine::assigned>(event);
+        auto const rebalance = assignment || std::holds_alternative<machine::revoked>(event);
         must_report_ = rebalance && open_;
         if (rebalance) {
             open_ = assignment ? rebalance_kind::assignment : rebalance_kind::revocation;
         }
-        stopped_ = stopped_ || std::holds_alternative<machine::stop_requested>(what);
-        failed_ = failed_ || std::holds_alternative<machine::failed>(what);
-        if (auto const* const setup = std::get_if<machine::setup_ended>(&what)) {
+        stopped_ = stopped_ || std::holds_alternative<machine::stop_requested>(event);
+        failed_ = failed_ || std::holds_alternative<machine::failed>(event);
+        if (auto const* const setup = std::get_if<machine::setup_ended>(&event)) {
             failed_ = failed_ || setup->failed;
         }
-        if (auto const* const claim = std::get_if<machine::claim_ended>(&what)) {
+        if (auto const* const claim = std::get_if<machine::claim_ended>(&event)) {
             failed_ = failed_ || claim->failed;
         }
-        if (auto const* const cleanup = std::get_if<machine::cleanup_ended>(&what)) {
+        if (auto const* const cleanup = std::get_if<machine::cleanup_ended>(&event)) {
             failed_ = failed_ || cleanup->failed;
         }
-        given_up_ = std::holds_alternative<machine::close_deadline_over>(what);
+        given_up_ = std::holds_alternative<machine::close_deadline_over>(event);
     }
 
     partition_set running() const {
         partition_set all;
-        for (auto const& each : handlers_) {
-            all.insert(each.first);
+        for (auto const& handler : handlers_) {
+            all.insert(handler.first);
         }
         return all;
     }
 
-    void perform(machine::look_up const& what) {
-        require(!what.partitions.empty(), "looks up something");
-        require(within(what.partitions, group_.given()), "looks up what the group has given");
+    void perform(machine::look_up const& action) {
+        require(!action.partitions.empty(), "looks up something");
+        require(within(action.partitions, group_.given()), "looks up what the group has given");
         require(!hook_, "looks up while no hook runs");
         looking_up_ = true;
         looked_up_ = false;
-        starts_ = what.partitions;
+        starts_ = action.partitions;
     }
-    void perform(machine::begin_session const& what) {
+    void perform(machine::begin_session const& action) {
         require(!session_, "one session at a time");
         require(!std::exchange(had_session_, true) || !settings_.once, "once is once");
         require(handlers_.empty() && !hook_, "a session begins when nothing of the last one runs");
-        require(what.partitions.empty() || (looked_up_ && what.partitions == starts_),
+        require(action.partitions.empty() || (looked_up_ && action.partitions == starts_),
                 "begins over what was looked up");
         session_ = true;
         cleaned_ = false;
-        claims_ = what.partitions;
+        claims_ = action.partitions;
         hook_ = hook_model{true, some_nature()};
     }
-    void perform(machine::start_claims const& what) {
+    void perform(machine::start_claims const& action) {
         require(session_ && !hook_ && !cleaned_, "claims start in a session, after setup");
-        if (what.answers) {
-            answer_assignment(what.assignment);
-            group_.assign(what.assignment, what.cooperative);
+        if (action.answers) {
+            answer_assignment(action.assignment);
+            group_.assign(action.assignment, action.cooperative);
         } else {
-            require(what.assignment.empty(), "an assignment is told to the client");
+            require(action.assignment.empty(), "an assignment is told to the client");
         }
-        require(within(what.assignment, what.claims), "what is assigned has a claim");
-        require(what.claims.empty() || (looked_up_ && within(what.claims, starts_)),
+        require(within(action.assignment, action.claims), "what is assigned has a claim");
+        require(action.claims.empty() || (looked_up_ && within(action.claims, starts_)),
                 "claims start where the look-up says");
-        require(what.delayed == common(what.claims, delayed_),
+        require(action.delayed == common(action.claims, delayed_),
                 "a claim waits as long as its start is not known");
         looked_up_ = false;
-        claims_.insert(what.claims.begin(), what.claims.end());
-        start(without(what.claims, what.delayed));
+        claims_.insert(action.claims.begin(), action.claims.end());
+        start(without(action.claims, action.delayed));
     }
-    void perform(machine::start_delayed const& what) {
+    void perform(machine::start_delayed const& action) {
         require(session_ && !hook_ && !cleaned_, "claims start in a session, after setup");
-        require(!what.claims.empty() && within(what.claims, found_),
+        require(!action.claims.empty() && within(action.claims, found_),
                 "a claim that was delayed starts when its start is found");
-        require(common(what.claims, gone_).empty(), "nothing starts that others may have");
-        start(what.claims);
+        require(common(action.claims, gone_).empty(), "nothing starts that others may have");
+        start(action.claims);
     }
     void start(partition_set const& claims) {
-        for (topic_partition const& each : claims) {
-            require(claims_.contains(each) && group_.assigned().contains(each),
+        for (topic_partition const& partition : claims) {
+            require(claims_.contains(partition) && group_.assigned().contains(partition),
                     "a handler starts over what is assigned");
-            require(!handlers_.contains(each), "a claim has one handler");
-            require(!sealed_.contains(each), "a claim that has ended does not start again");
-            handlers_.emplace(each, handler_model{some_nature()});
+            require(!handlers_.contains(partition), "a claim has one handler");
+            require(!sealed_.contains(partition), "a claim that has ended does not start again");
+            handlers_.emplace(partition, handler_model{some_nature()});
         }
     }
-    void perform(machine::assign_without_reading const& what) {
+    void perform(machine::assign_without_reading const& action) {
         require(!session_, "what is assigned has readers in a session");
-        answer_assignment(what.assignment);
-        group_.assign(what.assignment, what.cooperative);
+        answer_assignment(action.assignment);
+        group_.assign(action.assignment, action.cooperative);
     }
-    void perform(machine::release_partitions const& what) {
-        require(common(claims_, what.partitions).empty(), "what is released has no claim");
+    void perform(machine::release_partitions const& action) {
+        require(common(claims_, action.partitions).empty(), "what is released has no claim");
         require(open_.has_value(), "a rebalance is answered once");
         if (open_ == rebalance_kind::revocation) {
             open_.reset();
         } else {
-            require(what.cooperative && !what.partitions.empty(),
+            require(action.cooperative && !action.partitions.empty(),
                     "an eager revocation that is overtaken is not answered");
         }
-        group_.unassign(what.partitions, what.cooperative, running());
+        group_.unassign(action.partitions, action.cooperative, running());
     }
-    void perform(machine::end_claims const& what) {
+    void perform(machine::end_claims const& action) {
         require(session_, "claims end in a session");
-        require(within(what.claims, claims_), "what ends was a claim");
-        bool const loss = what.why == end_reason::lost || what.why == end_reason::group_failed;
-        require(!loss || fatal_ || within(what.claims, gone_), "only what is lost is called so");
-        for (topic_partition const& each : what.claims) {
-            if (auto const found = handlers_.find(each); found != handlers_.end()) {
+        require(within(action.claims, claims_), "what ends was a claim");
+        bool const loss = action.why == end_reason::lost || action.why == end_reason::group_failed;
+        require(!loss || fatal_ || within(action.claims, gone_), "only what is lost is called so");
+        for (topic_partition const& partition : action.claims) {
+            if (auto const found = handlers_.find(partition); found != handlers_.end()) {
                 found->second.told = true;
                 found->second.told_lost = found->second.told_lost || loss;
             }
         }
     }
-    void perform(machine::cancel const& what) {
-        if (what.claims.empty()) {
+    void perform(machine::cancel const& action) {
+        if (action.claims.empty()) {
             require(hook_ && !hook_->cancelled, "a hook is cancelled once");
             hook_->cancelled = true;
         }
-        for (topic_partition const& each : what.claims) {
-            require(handlers_.contains(each), "cancels what runs");
-            handler_model& handler = handlers_.at(each);
+        for (topic_partition const& partition : action.claims) {
+            require(handlers_.contains(partition), "cancels what runs");
+            handler_model& handler = handlers_.at(partition);
             require(handler.told, "a handler is told before it is cancelled");
             require(!handler.cancelled, "a handler is cancelled once");
             handler.cancelled = true;
         }
     }
-    void perform(machine::abandon const& what) {
-        if (what.claims.empty()) {
+    void perform(machine::abandon const& action) {
+        if (action.claims.empty()) {
             require(hook_ && hook_->cancelled, "a hook is cancelled before it is abandoned");
             hook_.reset();
         }
-        for (topic_partition const& each : what.claims) {
-            require(handlers_.contains(each) && handlers_.at(each).cancelled,
+        for (topic_partition const& partition : action.claims) {
+            require(handlers_.contains(partition) && handlers_.at(partition).cancelled,
                     "a handler is cancelled before it is abandoned");
-            handlers_.erase(each);
+            handlers_.erase(partition);
         }
     }
     void perform(machine::clean_up const&) {
@@ -729,50 +729,50 @@ private:
         cleaned_ = true;
         hook_ = hook_model{false, some_nature()};
     }
-    void perform(machine::commit const& what) {
+    void perform(machine::commit const& action) {
         require(!committing_, "one commit at a time");
-        require(!what.claims.empty() && within(what.claims, claims_), "commits claims");
-        require(common(what.claims, running()).empty(),
+        require(!action.claims.empty() && within(action.claims, claims_), "commits claims");
+        require(common(action.claims, running()).empty(),
                 "handlers end before their claims are committed");
-        require(common(what.claims, sealed_).empty(), "a claim is committed once");
+        require(common(action.claims, sealed_).empty(), "a claim is committed once");
         require(!(hook_ && !hook_->setup), "cleanup ends before the commit");
-        require(within(what.may_commit, what.claims), "commits what ends");
-        require(common(what.may_commit, gone_).empty(),
+        require(within(action.may_commit, action.claims), "commits what ends");
+        require(common(action.may_commit, gone_).empty(),
                 "nothing is committed that others may have");
-        require(fatal_ || what.may_commit == without(what.claims, gone_),
+        require(fatal_ || action.may_commit == without(action.claims, gone_),
                 "what is ours is committed");
-        require(!fatal_ || what.may_commit.empty(), "nothing is committed after a fatal error");
-        sealed_.insert(what.claims.begin(), what.claims.end());
+        require(!fatal_ || action.may_commit.empty(), "nothing is committed after a fatal error");
+        sealed_.insert(action.claims.begin(), action.claims.end());
         committing_ = true;
     }
-    void perform(machine::seal const& what) {
-        require(given_up_ && what.claims == claims_, "all is sealed when the time is over");
-        sealed_ = what.claims;
+    void perform(machine::seal const& action) {
+        require(given_up_ && action.claims == claims_, "all is sealed when the time is over");
+        sealed_ = action.claims;
         committing_ = false;
     }
-    void perform(machine::forget_claims const& what) {
-        require(common(what.claims, running()).empty(), "what is dropped has no handler");
-        require(!committing_ && within(what.claims, sealed_),
+    void perform(machine::forget_claims const& action) {
+        require(common(action.claims, running()).empty(), "what is dropped has no handler");
+        require(!committing_ && within(action.claims, sealed_),
                 "what is dropped was committed before");
-        claims_ = without(claims_, what.claims);
-        delayed_ = without(delayed_, what.claims);
-        sealed_ = without(sealed_, what.claims);
-        gone_ = without(gone_, what.claims);
+        claims_ = without(claims_, action.claims);
+        delayed_ = without(delayed_, action.claims);
+        sealed_ = without(sealed_, action.claims);
+        gone_ = without(gone_, action.claims);
     }
     void perform(machine::end_session const&) {
         require(session_ && (cleaned_ || given_up_) && !hook_ && claims_.empty(),
                 "a session ends after cleanup and commit");
         session_ = false;
     }
-    void perform(machine::report_exited_claim const& what) {
-        require(settings_.keep_others && returned_ == what.where,
+    void perform(machine::report_exited_claim const& action) {
+        require(settings_.keep_others && returned_ == action.where,
                 "an orphan's handler has returned just now, untold");
     }
     void perform(machine::report_superseded const&) {
         require(must_report_ && !superseded_, "what is overtaken was not answered");
         superseded_ = true;
     }
-    void perform(machine::arm_deadline const& what) { deadline_ = what.how_long; }
+    void perform(machine::arm_deadline const& action) { deadline_ = action.how_long; }
     void perform(machine::disarm_deadline const&) { deadline_.reset(); }
     void perform(machine::hasten_deadline const&) {
         require(deadline_.has_value(), "what is hastened is armed");
@@ -942,8 +942,8 @@ world::tally run_worlds(bool cooperative, std::uint64_t enough) {
             FAIL("KGROUP_TEST_SEED=" << seed << ": not so: " << broken.what() << story);
         }
         events += one.events();
-        for (auto const& each : one.seen()) {
-            seen[each.first] += each.second;
+        for (auto const& record : one.seen()) {
+            seen[record.first] += record.second;
         }
     }
     return seen;

@@ -68,10 +68,10 @@ struct listening_handler {
         }
     }
 
-    asio::awaitable<void> consume_claim(session&, claim& of) {
+    asio::awaitable<void> consume_claim(session&, claim& claim) {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         auto const form = began++ % forms;
-        auto& messages = of.messages();
+        auto& messages = claim.messages();
         try {
             while (!messages.ended()) {
                 co_await receive(messages, form);

@@ -46,13 +46,13 @@ public:
         co_await asio::post(asio::use_awaitable);
         look();
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) {
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
         look();
-        while (auto const next = co_await of.messages().async_receive_for(1h)) {
+        while (auto const next = co_await claim.messages().async_receive_for(1h)) {
             look();
-            of.mark(*next);
+            claim.mark(*next);
             if (next->offset() % 50 == 0) {
-                co_await in.async_commit();
+                co_await session.async_commit();
                 look();
             }
             if (++handled_ == partitions * records) {
@@ -93,11 +93,11 @@ public:
         CHECK(looks_ >= partitions * records);
         CHECK(elsewhere_ == 0);
         CHECK(side_by_side_ == 0);
-        for (auto const& each : all) {
-            CHECK(cluster.committed(each) == records);
+        for (auto const& result : all) {
+            CHECK(cluster.committed(result) == records);
         }
-        for (auto const& each : cluster.complaints()) {
-            FAIL_CHECK(each);
+        for (auto const& complaint : cluster.complaints()) {
+            FAIL_CHECK(complaint);
         }
     }
 

@@ -54,14 +54,14 @@ struct processing_handler {
         ++handled;
     }
 
-    asio::awaitable<void> consume_claim(session&, claim& of) {
+    asio::awaitable<void> consume_claim(session&, claim& claim) {
         auto function = [this](message const&) { return work(); };
         kgroup::for_each_options options{.in_flight = 5, .limit = &places};
-        options.order = of.partition() == 1 ? order::unordered : order::by_key;
-        if (of.partition() == 0) {
-            co_await kgroup::for_each(of, options, function);
+        options.order = claim.partition() == 1 ? order::unordered : order::by_key;
+        if (claim.partition() == 0) {
+            co_await kgroup::for_each(claim, options, function);
         } else {
-            co_await kgroup::for_each(of, elsewhere.get_executor(), options, function);
+            co_await kgroup::for_each(claim, elsewhere.get_executor(), options, function);
         }
     }
 };

@@ -78,17 +78,17 @@ public:
         }
     }
 
-    void do_it(message const& what) {
-        auto& flag = flags_[static_cast<std::size_t>(what.partition())]
-                           [static_cast<std::size_t>(what.offset())];
+    void do_it(message const& message) {
+        auto& flag = flags_[static_cast<std::size_t>(message.partition())]
+                           [static_cast<std::size_t>(message.offset())];
         if (!flag.exchange(true) && --left_ == 0) {
             all.set();
         }
     }
     /// How far a partition's records are done without a gap.
-    std::int64_t prefix(std::size_t of) const {
+    std::int64_t prefix(std::size_t count) const {
         std::size_t next = 0;
-        while (next != records_ && flags_[of][next]) {
+        while (next != records_ && flags_[count][next]) {
             ++next;
         }
         return static_cast<std::int64_t>(next);
@@ -109,24 +109,24 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
         asio::thread_pool& pool;
         work_done& done;
 
-        asio::awaitable<void> consume_claim(session&, claim& of) {
+        asio::awaitable<void> consume_claim(session&, claim& claim) {
             std::atomic<int> in_flight{0};
             std::optional<message> kept;
-            while (auto next = co_await of.messages().async_receive()) {
+            while (auto next = co_await claim.messages().async_receive()) {
                 if (next->offset() % 3 ==
                     0) { // and given up here, at once or later, beside those that others give up
                     done.do_it(*next);
-                    of.ack(*next);
+                    claim.ack(*next);
                     if (next->offset() % 2 == 0) {
                         kept = std::move(*next);
                     }
                     continue;
                 }
                 ++in_flight;
-                asio::post(pool, [this, &of, &in_flight,
+                asio::post(pool, [this, &claim, &in_flight,
                                   what = std::make_shared<message>(std::move(*next))]() mutable {
                     done.do_it(*what); // done, and only then acknowledged
-                    of.ack(*what);
+                    claim.ack(*what);
                     what.reset();
                     --in_flight;
                 });
@@ -196,8 +196,8 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
         for (std::size_t i = 0; i != partitions; ++i) {
             CHECK(cluster.committed(partition(i)) == static_cast<std::int64_t>(records));
         }
-        for (auto const& each : cluster.complaints()) {
-            FAIL_CHECK(each);
+        for (auto const& complaint : cluster.complaints()) {
+            FAIL_CHECK(complaint);
         }
         CHECK(cluster.records_held() == 0);
         MESSAGE(std::string{cooperative ? "cooperative: " : "eager: "}
@@ -210,22 +210,22 @@ TEST_CASE("records are acknowledged on four threads, in any order, while partiti
 TEST_CASE("marks, commits and questions from foreign threads") {
     struct sharing_handler {
         std::mutex mutex;
-        session* in = nullptr;
+        session* current_session = nullptr;
         awaited there;
 
         asio::awaitable<void> setup(session& now) {
             std::lock_guard const lock{mutex};
-            in = &now;
+            current_session = &now;
             co_return;
         }
-        asio::awaitable<void> consume_claim(session&, claim& of) {
+        asio::awaitable<void> consume_claim(session&, claim& claim) {
             there.set();
-            while (auto const next = co_await of.messages().async_receive()) {
+            while (auto const next = co_await claim.messages().async_receive()) {
             }
         }
         asio::awaitable<void> cleanup(session&) {
             std::lock_guard const lock{mutex};
-            in = nullptr;
+            current_session = nullptr;
             co_return;
         }
     };
@@ -244,25 +244,25 @@ TEST_CASE("marks, commits and questions from foreign threads") {
         foreign.emplace_back([&] {
             for (int round = 0; round != 2000; ++round) {
                 std::lock_guard const lock{handler.mutex};
-                if (!handler.in) {
+                if (!handler.current_session) {
                     continue;
                 }
                 auto const next = ++highest;
-                handler.in->mark_offset(t0, next);
-                handler.in->mark_offset(t1, next, std::to_string(next));
+                handler.current_session->mark_offset(t0, next);
+                handler.current_session->mark_offset(t1, next, std::to_string(next));
                 if (round % 50 == 0) {
-                    handler.in->async_commit(
+                    handler.current_session->async_commit(
                         [&](std::error_code, std::vector<kgroup::commit_result>) { ++commits; });
-                    static_cast<void>(handler.in->member_id());
-                    static_cast<void>(handler.in->generation_id());
-                    static_cast<void>(handler.in->claims());
-                    static_cast<void>(handler.in->stopping());
+                    static_cast<void>(handler.current_session->member_id());
+                    static_cast<void>(handler.current_session->generation_id());
+                    static_cast<void>(handler.current_session->claims());
+                    static_cast<void>(handler.current_session->stopping());
                 }
             }
         });
     }
-    for (auto& each : foreign) {
-        each.join();
+    for (auto& message : foreign) {
+        message.join();
     }
     group.stop();
     ended.get();
@@ -278,10 +278,10 @@ TEST_CASE("stop from another thread, at any moment") {
     struct marking_handler {
         std::array<std::atomic<std::int64_t>, 2> marked{};
 
-        asio::awaitable<void> consume_claim(session&, claim& of) {
-            while (auto const next = co_await of.messages().async_receive()) {
-                of.mark(*next);
-                marked[static_cast<std::size_t>(of.partition())] = next->offset() + 1;
+        asio::awaitable<void> consume_claim(session&, claim& claim) {
+            while (auto const next = co_await claim.messages().async_receive()) {
+                claim.mark(*next);
+                marked[static_cast<std::size_t>(claim.partition())] = next->offset() + 1;
             }
         }
     };
@@ -331,11 +331,11 @@ TEST_CASE("a storm of pauses loses nothing, and repeats nothing") {
         std::atomic<bool> in_order{true};
         awaited all;
 
-        asio::awaitable<void> consume_claim(session&, claim& of) {
+        asio::awaitable<void> consume_claim(session&, claim& claim) {
             std::int64_t expected = 0;
-            while (auto const next = co_await of.messages().async_receive()) {
+            while (auto const next = co_await claim.messages().async_receive()) {
                 in_order = in_order && next->offset() == expected++;
-                of.mark(*next);
+                claim.mark(*next);
                 if (++received == 2 * records) {
                     all.set();
                 }
@@ -392,7 +392,7 @@ public:
             arrival_race& race;
             Receive& receive;
 
-            asio::awaitable<void> consume_claim(session&, claim& of) {
+            asio::awaitable<void> consume_claim(session&, claim& claim) {
                 for (std::int64_t expected = 0; expected != rounds;) {
                     asio::post(race.pool_, [this] {
                         for (auto left = race.delay_.load(); left != 0; --left) {
@@ -403,7 +403,7 @@ public:
                     // The next one is only added when this one is there: each is a race of its own.
                     for (bool taken = false; !taken;) {
                         auto const limit = race.against_.limit();
-                        auto const next = co_await receive(of, limit);
+                        auto const next = co_await receive(claim, limit);
                         if (next) {
                             race.in_order_ = race.in_order_ && next->offset() == expected;
                             ++expected;
@@ -418,9 +418,9 @@ public:
                         }
                     }
                 }
-                race.in_order_ = race.in_order_ && !of.messages().try_receive();
+                race.in_order_ = race.in_order_ && !claim.messages().try_receive();
                 race.all_.set();
-                co_await of.messages().async_receive();
+                co_await claim.messages().async_receive();
             }
         };
         racing_handler handler{*this, receive};
@@ -448,10 +448,10 @@ private:
     std::atomic<unsigned> delay_{0}; // of each record, in yields
 };
 
-asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& done) {
+asio::awaitable<void> receive_into(claim& claim, std::optional<message>& to, bool& done) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     try {
-        to = co_await of.messages().async_receive();
+        to = co_await claim.messages().async_receive();
     } catch (std::system_error const&) { // cancelled
     }
     done = true;
@@ -459,12 +459,12 @@ asio::awaitable<void> receive_into(claim& of, std::optional<message>& to, bool& 
 
 TEST_CASE("races of an arrival against the cancellation of a receive: none lost, none twice") {
     arrival_race race;
-    race.run([steps = 0](claim& of, std::chrono::microseconds limit) mutable
+    race.run([steps = 0](claim& claim, std::chrono::microseconds limit) mutable
              -> asio::awaitable<std::optional<message>> {
         asio::cancellation_signal signal;
         bool done = false;
         std::optional<message> got;
-        asio::co_spawn(co_await asio::this_coro::executor, receive_into(of, got, done),
+        asio::co_spawn(co_await asio::this_coro::executor, receive_into(claim, got, done),
                        asio::bind_cancellation_slot(signal.slot(), asio::detached));
         auto const until = std::chrono::steady_clock::now() + limit;
         do {
@@ -483,19 +483,19 @@ TEST_CASE("races of an arrival against the cancellation of a receive: none lost,
 
 TEST_CASE("races of an arrival against the limit of async_receive_for: none lost, none twice") {
     arrival_race race;
-    race.run([](claim& of, std::chrono::microseconds limit) {
-        return of.messages().async_receive_for(limit);
+    race.run([](claim& claim, std::chrono::microseconds limit) {
+        return claim.messages().async_receive_for(limit);
     });
 }
 
 TEST_CASE("races of an arrival against async_wait() || timer: none lost, none twice") {
     arrival_race race;
-    race.run(
-        [](claim& of, std::chrono::microseconds limit) -> asio::awaitable<std::optional<message>> {
-            asio::steady_timer timer{co_await asio::this_coro::executor, limit};
-            co_await (of.messages().async_wait() || timer.async_wait(asio::use_awaitable));
-            co_return of.messages().try_receive();
-        });
+    race.run([](claim& claim,
+                std::chrono::microseconds limit) -> asio::awaitable<std::optional<message>> {
+        asio::steady_timer timer{co_await asio::this_coro::executor, limit};
+        co_await (claim.messages().async_wait() || timer.async_wait(asio::use_awaitable));
+        co_return claim.messages().try_receive();
+    });
 }
 
 } // namespace

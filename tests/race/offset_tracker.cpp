@@ -581,8 +581,8 @@ TEST_CASE("offset_tracker: an accepted acknowledgement is in what seal counts") 
             sealed = tracker->seal();
         },
         [&] {
-            auto const not_accepted = [](mark_result each) {
-                return each != mark_result::accepted;
+            auto const not_accepted = [](mark_result result) {
+                return result != mark_result::accepted;
             };
             auto const first_refused = std::find_if(results.begin(), results.end(), not_accepted);
             std::int64_t const run = first_refused - results.begin();

@@ -36,19 +36,19 @@ constexpr std::size_t rounds = 20;
 struct acknowledging_handler {
     std::atomic<std::uint64_t> handled{0};
 
-    asio::awaitable<void> consume_claim(session&, claim& of) {
-        if (of.partition() == 2) {
+    asio::awaitable<void> consume_claim(session&, claim& claim) {
+        if (claim.partition() == 2) {
             auto count = [this](kgroup::message const&) {
                 handled.fetch_add(1, std::memory_order_relaxed);
             };
             co_return co_await kgroup::for_each(
-                of, {.order = kgroup::order::by_key, .in_flight = 10}, count);
+                claim, {.order = kgroup::order::by_key, .in_flight = 10}, count);
         }
-        while (auto const next = co_await of.messages().async_receive()) {
-            if (of.partition() == 0) {
-                of.mark(*next);
+        while (auto const next = co_await claim.messages().async_receive()) {
+            if (claim.partition() == 0) {
+                claim.mark(*next);
             } else {
-                of.ack(*next);
+                claim.ack(*next);
             }
             handled.fetch_add(1, std::memory_order_relaxed);
         }

@@ -42,22 +42,22 @@ struct marker {
     topic_partition leaves{};
     std::optional<std::int64_t> start{}; // of all claims of the sessions to come
 
-    asio::awaitable<void> setup(session& in) {
+    asio::awaitable<void> setup(session& session) {
         if (start) {
-            for (auto const& each : in.claims()) {
-                in.start_at(each, *start);
+            for (auto const& claim : session.claims()) {
+                session.start_at(claim, *start);
             }
         }
         co_return;
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) {
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
         if (waits_for_stop) {
-            co_await in.async_wait_stopping();
+            co_await session.async_wait_stopping();
         }
-        while (auto const next = co_await of.messages().async_receive()) {
-            of.mark(*next);
+        while (auto const next = co_await claim.messages().async_receive()) {
+            claim.mark(*next);
             ++handled;
-            if (of.topic() == leaves.topic && of.partition() == leaves.partition) {
+            if (claim.topic() == leaves.topic && claim.partition() == leaves.partition) {
                 leaves = {};
                 co_return;
             }
@@ -77,9 +77,9 @@ public:
                                 .initial_offset = kgroup::offset_reset::earliest,
                                 .auto_commit_interval = 1min};
         settings.expected_partitions = size;
-        settings.on_event = [this](kgroup::event const& what) {
-            if (what.kind == event_kind::handler_cancelled ||
-                what.kind == event_kind::handler_abandoned) {
+        settings.on_event = [this](kgroup::event const& event) {
+            if (event.kind == event_kind::handler_cancelled ||
+                event.kind == event_kind::handler_abandoned) {
                 ++impatient;
             }
         };
@@ -100,8 +100,8 @@ public:
 
     void settle() { kgroup::testing::run_ready(context); }
     void add_records() {
-        for (auto const& each : all) {
-            cluster.add_records(each, "a");
+        for (auto const& result : all) {
+            cluster.add_records(result, "a");
         }
     }
     void begin_another_session() {
@@ -112,15 +112,16 @@ public:
         CHECK(group->stats().sessions == 2);
     }
     /// The offsets of a time in these, which must be found.
-    void find_offsets(std::vector<topic_partition> const& of) {
+    void find_offsets(std::vector<topic_partition> const& partitions) {
         std::size_t found = 0;
         group->async_offsets_for_times(
-            of, {}, [&found](std::error_code ec, std::vector<kgroup::offset_for_time> results) {
+            partitions, {},
+            [&found](std::error_code ec, std::vector<kgroup::offset_for_time> results) {
                 CHECK_FALSE(ec);
                 found = results.size();
             });
         settle();
-        CHECK(found == of.size());
+        CHECK(found == partitions.size());
     }
     void assign_all() {
         add_records();
@@ -138,9 +139,9 @@ public:
     int impatient = 0;
 };
 
-std::uint64_t steps_of(std::function<void()> const& what) {
+std::uint64_t steps_of(std::function<void()> const& work) {
     auto const before = steps();
-    what();
+    work();
     return steps() - before;
 }
 
@@ -190,9 +191,9 @@ TEST_CASE("a state and its metrics cost as n log n") {
         REQUIRE(state.claims.size() == size);
         written[i] = static_cast<double>(steps_of([&] { prometheus_text(state); }));
         it.cluster.report({event_kind::brokers_unreachable, kgroup::severity::error, {}, {}, ""});
-        for (auto const& each : it.all) { // one of each claim lasts
+        for (auto const& result : it.all) { // one of each claim lasts
             it.cluster.fail_partition(
-                each, kgroup::make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), "away");
+                result, kgroup::make_error_code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE), "away");
         }
         it.settle();
         auto const stalled = static_cast<double>(steps_of([&] { state = it.group->state(); }));

@@ -64,8 +64,8 @@ public:
         }
         changed();
     }
-    void tell(std::uint64_t of, detail::fetch::fetch_event const& event) noexcept override {
-        ticket = of;
+    void tell(std::uint64_t number, detail::fetch::fetch_event const& event) noexcept override {
+        ticket = number;
         if (event.type == detail::fetch::fetch_event::kind::truncated ||
             event.type == detail::fetch::fetch_event::kind::topic_recreated) {
             last_ = -1;
@@ -73,8 +73,8 @@ public:
         events.push_back(event);
         changed();
     }
-    void started_at(std::uint64_t of, std::int64_t offset) noexcept override {
-        ticket = of;
+    void started_at(std::uint64_t number, std::int64_t offset) noexcept override {
+        ticket = number;
         starts.push_back(offset);
         changed();
     }

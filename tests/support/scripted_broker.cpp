@@ -40,10 +40,10 @@ scripted_request parse(std::string_view frame) {
     body.end_structure();
     auto const partitions = [&](auto read_topic, auto read_partition) {
         for (auto topics = body.elements(1); topics != 0 && !body.failed(); --topics) {
-            scripted_request::partition of;
-            read_topic(of);
+            scripted_request::partition partition;
+            read_topic(partition);
             for (auto left = body.elements(1); left != 0 && !body.failed(); --left) {
-                auto& one = result.partitions.emplace_back(of);
+                auto& one = result.partitions.emplace_back(partition);
                 one.number = body.int32();
                 read_partition(one);
                 body.end_structure();
@@ -51,7 +51,9 @@ scripted_request parse(std::string_view frame) {
             body.end_structure();
         }
     };
-    auto const by_name = [&](scripted_request::partition& of) { of.topic = body.text(); };
+    auto const by_name = [&](scripted_request::partition& partition) {
+        partition.topic = body.text();
+    };
     switch (result.key) {
     case api::api_versions:
         break;
@@ -95,11 +97,11 @@ scripted_request parse(std::string_view frame) {
         body.int32();
         body.int32();
         partitions(
-            [&](auto& of) {
+            [&](auto& question) {
                 if (result.version >= 13) {
-                    of.id = body.uuid();
+                    question.id = body.uuid();
                 } else {
-                    of.topic = body.text();
+                    question.topic = body.text();
                 }
             },
             [&](auto& one) {
@@ -503,12 +505,13 @@ scripted_topic const* scripted_broker::find(scripted_request::partition const& a
 namespace {
 
 /// Who leads, and by which epoch, is checked as a broker does.
-std::int16_t leader_error(scripted_partition const& of, std::int32_t broker, std::int32_t epoch) {
-    if (of.leader != broker) {
+std::int16_t leader_error(scripted_partition const& partition, std::int32_t broker,
+                          std::int32_t epoch) {
+    if (partition.leader != broker) {
         return 6;
     }
-    if (epoch >= 0 && epoch != of.leader_epoch) {
-        return epoch < of.leader_epoch ? 74 : 75;
+    if (epoch >= 0 && epoch != partition.leader_epoch) {
+        return epoch < partition.leader_epoch ? 74 : 75;
     }
     return 0;
 }

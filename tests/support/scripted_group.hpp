@@ -48,47 +48,48 @@ struct scripted_handler {
     int claims_ended = 0;
     int cleanups = 0;
 
-    asio::awaitable<void> setup(session& in) {
+    asio::awaitable<void> setup(session& session) {
         ++setups;
         if (on_setup) {
-            co_await on_setup(in);
+            co_await on_setup(session);
         }
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) {
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
         ++claims;
         detail::scope_exit const ended{[this] { ++claims_ended; }};
         if (on_claim) {
-            co_await on_claim(in, of);
+            co_await on_claim(session, claim);
         } else {
-            co_await mark_all(of);
+            co_await mark_all(claim);
         }
     }
-    asio::awaitable<void> cleanup(session& in) {
+    asio::awaitable<void> cleanup(session& session) {
         ++cleanups;
         if (on_cleanup) {
-            co_await on_cleanup(in);
+            co_await on_cleanup(session);
         }
     }
 
     /// What a plain handler does.
-    asio::awaitable<void> mark_all(claim& of) {
-        while (auto const next = co_await of.messages().async_receive()) {
+    asio::awaitable<void> mark_all(claim& claim) {
+        while (auto const next = co_await claim.messages().async_receive()) {
             note(*next);
-            of.mark(*next);
+            claim.mark(*next);
         }
     }
-    void note(message const& what) {
-        received.push_back(std::string{what.topic()} + "[" + std::to_string(what.partition()) +
-                           "]@" + std::to_string(what.offset()) + " " + std::string{what.value()});
+    void note(message const& message) {
+        received.push_back(std::string{message.topic()} + "[" +
+                           std::to_string(message.partition()) + "]@" +
+                           std::to_string(message.offset()) + " " + std::string{message.value()});
     }
 };
 
 /// What holds for every event, whoever tells it.
-inline void check_event(event const& what) {
-    CHECK_MESSAGE((!what.error || what.text.find(what.error.message()) == std::string::npos),
-                  to_string(what.kind), ": ", what.text);
-    CHECK(std::ranges::none_of(what.text,
-                               [](unsigned char each) { return each < 0x20 || each == 0x7f; }));
+inline void check_event(event const& event) {
+    CHECK_MESSAGE((!event.error || event.text.find(event.error.message()) == std::string::npos),
+                  to_string(event.kind), ": ", event.text);
+    CHECK(std::ranges::none_of(
+        event.text, [](unsigned char character) { return character < 0x20 || character == 0x7f; }));
 }
 
 inline topic_partition const t0{"t", 0};
@@ -114,15 +115,15 @@ public:
         settings.topics = {"t"};
         settings.initial_offset = offset_reset::earliest;
         settings.auto_commit_interval = 1min; // real time must not reach it
-        settings.on_event = [this](event const& what) {
-            check_event(what);
-            events.push_back(what);
+        settings.on_event = [this](event const& event) {
+            check_event(event);
+            events.push_back(event);
         };
     }
     ~scripted_group() {
         group.reset();
-        for (auto const& each : cluster.complaints()) {
-            FAIL_CHECK(each);
+        for (auto const& complaint : cluster.complaints()) {
+            FAIL_CHECK(complaint);
         }
         if (outcome.completed) {
             CHECK(cluster.records_held() == 0);
@@ -168,7 +169,7 @@ public:
     }
     event const& last(event_kind kind) const {
         auto const found = std::find_if(events.rbegin(), events.rend(),
-                                        [&](event const& each) { return each.kind == kind; });
+                                        [&](event const& event) { return event.kind == kind; });
         REQUIRE(found != events.rend());
         return *found;
     }
@@ -188,8 +189,8 @@ template <>
 struct StringMaker<std::vector<std::string>> {
     static String convert(std::vector<std::string> const& all) {
         std::string text;
-        for (auto const& each : all) {
-            text += (text.empty() ? "" : " | ") + each;
+        for (auto const& result : all) {
+            text += (text.empty() ? "" : " | ") + result;
         }
         return text.c_str();
     }

@@ -22,8 +22,8 @@ using step = machine::step;
 // Partitions of one topic, by number.
 inline partition_set set_of(std::initializer_list<int> numbers) {
     partition_set set;
-    for (int const each : numbers) {
-        set.emplace("t", each);
+    for (int const number : numbers) {
+        set.emplace("t", number);
     }
     return set;
 }
@@ -33,8 +33,8 @@ inline partition_set set_of(std::initializer_list<int> numbers) {
 
 inline std::string to_text(partition_set const& partitions) {
     std::string text;
-    for (topic_partition const& each : partitions) {
-        text += (text.empty() ? "" : " ") + std::to_string(each.partition);
+    for (topic_partition const& partition : partitions) {
+        text += (text.empty() ? "" : " ") + std::to_string(partition.partition);
     }
     return text.empty() ? "none" : text;
 }
@@ -50,95 +50,95 @@ inline std::string to_text(step at) {
 }
 
 struct action_words {
-    std::string operator()(machine::look_up const& what) const {
-        return "look up " + to_text(what.partitions);
+    std::string operator()(machine::look_up const& action) const {
+        return "look up " + to_text(action.partitions);
     }
-    std::string operator()(machine::begin_session const& what) const {
-        return "begin session over " + to_text(what.partitions);
+    std::string operator()(machine::begin_session const& action) const {
+        return "begin session over " + to_text(action.partitions);
     }
-    std::string operator()(machine::start_claims const& what) const {
-        std::string const answer = what.cooperative ? "add " : "assign ";
-        return (what.answers ? answer + to_text(what.assignment) + ", " : "") + "start " +
-               to_text(what.claims) +
-               (what.delayed.empty() ? "" : ", later " + to_text(what.delayed));
+    std::string operator()(machine::start_claims const& action) const {
+        std::string const answer = action.cooperative ? "add " : "assign ";
+        return (action.answers ? answer + to_text(action.assignment) + ", " : "") + "start " +
+               to_text(action.claims) +
+               (action.delayed.empty() ? "" : ", later " + to_text(action.delayed));
     }
-    std::string operator()(machine::start_delayed const& what) const {
-        return "start later " + to_text(what.claims);
+    std::string operator()(machine::start_delayed const& action) const {
+        return "start later " + to_text(action.claims);
     }
-    std::string operator()(machine::assign_without_reading const& what) const {
-        return (what.cooperative ? "add unread " : "assign unread ") + to_text(what.assignment);
+    std::string operator()(machine::assign_without_reading const& action) const {
+        return (action.cooperative ? "add unread " : "assign unread ") + to_text(action.assignment);
     }
-    std::string operator()(machine::release_partitions const& what) const {
-        return (what.cooperative ? "remove " : "release ") + to_text(what.partitions);
+    std::string operator()(machine::release_partitions const& action) const {
+        return (action.cooperative ? "remove " : "release ") + to_text(action.partitions);
     }
-    std::string operator()(machine::end_claims const& what) const {
-        return "end " + to_text(what.claims) + (what.session ? " and session: " : ": ") +
-               to_text(what.why);
+    std::string operator()(machine::end_claims const& action) const {
+        return "end " + to_text(action.claims) + (action.session ? " and session: " : ": ") +
+               to_text(action.why);
     }
-    std::string operator()(machine::cancel const& what) const {
-        return "cancel " + (what.claims.empty() ? "hook" : to_text(what.claims));
+    std::string operator()(machine::cancel const& action) const {
+        return "cancel " + (action.claims.empty() ? "hook" : to_text(action.claims));
     }
-    std::string operator()(machine::abandon const& what) const {
-        return "abandon " + (what.claims.empty() ? "hook" : to_text(what.claims));
+    std::string operator()(machine::abandon const& action) const {
+        return "abandon " + (action.claims.empty() ? "hook" : to_text(action.claims));
     }
     std::string operator()(machine::clean_up const&) const { return "clean up"; }
-    std::string operator()(machine::commit const& what) const {
-        return "seal " + to_text(what.claims) + ", commit " + to_text(what.may_commit);
+    std::string operator()(machine::commit const& action) const {
+        return "seal " + to_text(action.claims) + ", commit " + to_text(action.may_commit);
     }
-    std::string operator()(machine::seal const& what) const {
-        return "seal " + to_text(what.claims);
+    std::string operator()(machine::seal const& action) const {
+        return "seal " + to_text(action.claims);
     }
-    std::string operator()(machine::forget_claims const& what) const {
-        return "drop " + to_text(what.claims);
+    std::string operator()(machine::forget_claims const& action) const {
+        return "drop " + to_text(action.claims);
     }
-    std::string operator()(machine::end_session const& what) const {
-        return "end session: " + to_text(what.why);
+    std::string operator()(machine::end_session const& action) const {
+        return "end session: " + to_text(action.why);
     }
-    std::string operator()(machine::report_exited_claim const& what) const {
-        return "orphan " + to_text(partition_set{what.where});
+    std::string operator()(machine::report_exited_claim const& action) const {
+        return "orphan " + to_text(partition_set{action.where});
     }
     std::string operator()(machine::report_superseded const&) const { return "superseded"; }
-    std::string operator()(machine::arm_deadline const& what) const {
+    std::string operator()(machine::arm_deadline const& action) const {
         constexpr std::array names{"drain", "grace", "join"};
-        return std::string{"arm "} + names.at(static_cast<std::size_t>(what.how_long));
+        return std::string{"arm "} + names.at(static_cast<std::size_t>(action.how_long));
     }
     std::string operator()(machine::disarm_deadline const&) const { return "disarm"; }
     std::string operator()(machine::hasten_deadline const&) const { return "hasten"; }
     std::string operator()(machine::start_backoff const&) const { return "back off"; }
     std::string operator()(machine::close_client const&) const { return "close"; }
-    std::string operator()(machine::finish const& what) const {
-        return what.cancelled_late ? "finish, a moment later" : "finish";
+    std::string operator()(machine::finish const& action) const {
+        return action.cancelled_late ? "finish, a moment later" : "finish";
     }
 };
 
 struct event_words {
-    std::string operator()(machine::assigned const& what) const {
-        return (what.cooperative ? "added " : "assigned ") + to_text(what.partitions);
+    std::string operator()(machine::assigned const& event) const {
+        return (event.cooperative ? "added " : "assigned ") + to_text(event.partitions);
     }
-    std::string operator()(machine::revoked const& what) const {
-        return (what.cooperative ? "removed " : "revoked ") + to_text(what.partitions) +
-               (what.lost ? ", lost" : "");
+    std::string operator()(machine::revoked const& event) const {
+        return (event.cooperative ? "removed " : "revoked ") + to_text(event.partitions) +
+               (event.lost ? ", lost" : "");
     }
-    std::string operator()(machine::looked_up const& what) const {
-        return "looked up" + (what.delayed.empty() ? "" : ", but " + to_text(what.delayed));
+    std::string operator()(machine::looked_up const& event) const {
+        return "looked up" + (event.delayed.empty() ? "" : ", but " + to_text(event.delayed));
     }
-    std::string operator()(machine::start_found const& what) const {
-        return "found " + to_text(what.partitions);
+    std::string operator()(machine::start_found const& event) const {
+        return "found " + to_text(event.partitions);
     }
-    std::string operator()(machine::setup_ended const& what) const {
-        return what.failed ? "setup failed" : "setup ended";
+    std::string operator()(machine::setup_ended const& event) const {
+        return event.failed ? "setup failed" : "setup ended";
     }
-    std::string operator()(machine::claim_ended const& what) const {
-        return to_text(partition_set{what.where}) + (what.failed ? " failed" : " ended");
+    std::string operator()(machine::claim_ended const& event) const {
+        return to_text(partition_set{event.where}) + (event.failed ? " failed" : " ended");
     }
-    std::string operator()(machine::cleanup_ended const& what) const {
-        return what.failed ? "cleanup failed" : "cleanup ended";
+    std::string operator()(machine::cleanup_ended const& event) const {
+        return event.failed ? "cleanup failed" : "cleanup ended";
     }
     std::string operator()(machine::committed const&) const { return "committed"; }
     std::string operator()(machine::deadline_over const&) const { return "deadline over"; }
     std::string operator()(machine::backoff_over const&) const { return "backoff over"; }
-    std::string operator()(machine::stop_requested const& what) const {
-        return what.joined ? "stop, joined" : "stop";
+    std::string operator()(machine::stop_requested const& event) const {
+        return event.joined ? "stop, joined" : "stop";
     }
     std::string operator()(machine::failed const&) const { return "failed"; }
     std::string operator()(machine::fatal const&) const { return "fatal"; }
@@ -146,28 +146,30 @@ struct event_words {
     std::string operator()(machine::close_deadline_over const&) const {
         return "close deadline over";
     }
-    std::string operator()(machine::interrupted const& what) const {
-        return "interrupted over " + to_text(what.claims);
+    std::string operator()(machine::interrupted const& event) const {
+        return "interrupted over " + to_text(event.claims);
     }
 };
 
-inline std::string to_text(machine::action const& what) { return std::visit(action_words{}, what); }
-inline std::string to_text(machine::event const& what) { return std::visit(event_words{}, what); }
+inline std::string to_text(machine::action const& action) {
+    return std::visit(action_words{}, action);
+}
+inline std::string to_text(machine::event const& event) { return std::visit(event_words{}, event); }
 
 using lines = std::vector<std::string>;
 
 lines to_text(machine::actions const& all) {
     lines texts;
-    for (machine::action const& each : all) {
-        texts.push_back(to_text(each));
+    for (machine::action const& action : all) {
+        texts.push_back(to_text(action));
     }
     return texts;
 }
 
 inline std::string joined(lines const& all) {
     std::string text;
-    for (std::string const& each : all) {
-        text += (text.empty() ? "" : "; ") + each;
+    for (std::string const& line : all) {
+        text += (text.empty() ? "" : "; ") + line;
     }
     return text.empty() ? "nothing" : text;
 }

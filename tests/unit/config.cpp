@@ -194,9 +194,9 @@ TEST_CASE("config: a field that is missing or malformed is refused by its name")
          },
          "buffer_bytes: must be at least 16 KiB for each of expected_partitions"},
     };
-    for (auto const& each : all) {
-        auto const text = refusal(with(each.change));
-        CHECK_MESSAGE(says(text, each.sentence), "expected: ", each.sentence, "\nsaid: ", text);
+    for (auto const& result : all) {
+        auto const text = refusal(with(result.change));
+        CHECK_MESSAGE(says(text, result.sentence), "expected: ", result.sentence, "\nsaid: ", text);
     }
 }
 
@@ -283,10 +283,10 @@ TEST_CASE("config: a property that contradicts a field, or how kgroup works, is 
         {"max.partition.fetch.bytes", "1048576", "buffer_bytes"},
         {"log.queue", "false", "how kgroup learns what happens"},
     };
-    for (auto const& each : all) {
-        auto const text = refusal(with_property(each.name, each.value));
+    for (auto const& result : all) {
+        auto const text = refusal(with_property(result.name, result.value));
         auto const sentence =
-            "properties: '" + std::string{each.name} + "' contradicts " + each.field;
+            "properties: '" + std::string{result.name} + "' contradicts " + result.field;
         CHECK_MESSAGE(says(text, sentence), "expected: ", sentence, "\nsaid: ", text);
     }
 }

@@ -83,10 +83,10 @@ TEST_CASE("limit: who has withdrawn, or is gone, is granted nothing") {
 
 /// Gives its place back when it goes, as what was cut off in the middle does.
 struct cut_off final : kgroup::detail::limit_waiter {
-    explicit cut_off(kgroup::limit& under) : of(under) {}
+    explicit cut_off(kgroup::limit& under) : limit_(under) {}
     ~cut_off() override {
         if (held) {
-            of.give_back();
+            limit_.give_back();
         }
     }
     void place_granted() noexcept override {
@@ -95,7 +95,7 @@ struct cut_off final : kgroup::detail::limit_waiter {
     }
     std::size_t places() const noexcept override { return 0; }
 
-    kgroup::limit& of;
+    kgroup::limit& limit_;
     std::shared_ptr<cut_off> owner;
     bool held = false;
 };

@@ -56,8 +56,8 @@ TEST_CASE("message: can be moved without throwing, and not copied") {
 }
 
 TEST_CASE("message: gives out what the record holds") {
-    fixture of{{{.key = "customer", .value = "an order", .timestamp = 1700000000123}}};
-    auto const one = of.take();
+    fixture fixture{{{.key = "customer", .value = "an order", .timestamp = 1700000000123}}};
+    auto const one = fixture.take();
     CHECK(one.topic() == "orders");
     CHECK(one.partition() == 3);
     CHECK(one.offset() == 0);
@@ -72,28 +72,28 @@ TEST_CASE("message: gives out what the record holds") {
 
 TEST_CASE("message: null is not empty, and bytes are bytes") {
     std::string const bytes{"a\0b\n\xff", 5};
-    fixture of{{{}, {.key = "", .value = ""}, {.key = bytes, .value = bytes}}};
-    auto const null = of.take();
+    fixture fixture{{{}, {.key = "", .value = ""}, {.key = bytes, .value = bytes}}};
+    auto const null = fixture.take();
     CHECK_FALSE(null.has_key());
     CHECK_FALSE(null.has_value());
     CHECK(null.key().empty());
     CHECK(null.value().empty());
     CHECK_FALSE(null.timestamp());
-    auto const empty = of.take();
+    auto const empty = fixture.take();
     CHECK(empty.has_key());
     CHECK(empty.has_value());
     CHECK(empty.key().empty());
     CHECK(empty.value().empty());
-    auto const binary = of.take();
+    auto const binary = fixture.take();
     CHECK(binary.key() == bytes);
     CHECK(binary.value() == bytes);
     CHECK(binary.offset() == 20);
 }
 
 TEST_CASE("message: headers keep their order, repeated names, null and empty values") {
-    fixture of{
+    fixture fixture{
         {{.headers = {{"trace", "1"}, {"trace", std::nullopt}, {"trace", ""}, {"", "unnamed"}}}}};
-    auto const one = of.take();
+    auto const one = fixture.take();
     auto const headers = one.headers();
     REQUIRE(headers.size() == 4);
     CHECK(headers[0].name == "trace");
@@ -106,14 +106,14 @@ TEST_CASE("message: headers keep their order, repeated names, null and empty val
 
 TEST_CASE(
     "message: a header by its name is the last of that name, and null, empty and absent differ") {
-    fixture of{{{.headers = {{"a", "1"},
-                             {"null", "x"},
-                             {"a", "2"},
-                             {"null", std::nullopt},
-                             {"empty", ""},
-                             {"", "unnamed"}}},
-                {}}};
-    auto const one = of.take();
+    fixture fixture{{{.headers = {{"a", "1"},
+                                  {"null", "x"},
+                                  {"a", "2"},
+                                  {"null", std::nullopt},
+                                  {"empty", ""},
+                                  {"", "unnamed"}}},
+                     {}}};
+    auto const one = fixture.take();
     auto const a = one.header("a");
     REQUIRE(a);
     CHECK(*a == "2");
@@ -127,12 +127,12 @@ TEST_CASE(
     CHECK_FALSE(one.header("A"));
     CHECK_FALSE(one.header("nul"));
     CHECK(one.header("null").value_or(std::nullopt) == one.header("absent").value_or(std::nullopt));
-    CHECK_FALSE(of.take().header("a"));
+    CHECK_FALSE(fixture.take().header("a"));
 }
 
 TEST_CASE("message: malformed headers throw, and the rest can be read all the same") {
-    fixture of{{{.value = "fine", .malformed = true}}};
-    auto const one = of.take();
+    fixture fixture{{{.value = "fine", .malformed = true}}};
+    auto const one = fixture.take();
     CHECK_THROWS_AS(one.headers(), std::runtime_error);
     CHECK_THROWS_AS(one.header("a"), std::runtime_error);
     CHECK_THROWS_AS(one.copy(), std::runtime_error);
@@ -142,11 +142,11 @@ TEST_CASE("message: malformed headers throw, and the rest can be read all the sa
 TEST_CASE("message: a copy is independent of everything") {
     std::optional<kgroup::owned_message> copy;
     {
-        fixture of{{{.key = std::nullopt,
-                     .value = "kept",
-                     .timestamp = 5,
-                     .headers = {{"a", "1"}, {"b", std::nullopt}}}}};
-        copy = of.take().copy();
+        fixture fixture{{{.key = std::nullopt,
+                          .value = "kept",
+                          .timestamp = 5,
+                          .headers = {{"a", "1"}, {"b", std::nullopt}}}}};
+        copy = fixture.take().copy();
     }
     CHECK(copy->topic == "orders");
     CHECK(copy->partition == 3);
@@ -160,69 +160,69 @@ TEST_CASE("message: a copy is independent of everything") {
 }
 
 TEST_CASE("message: the records of a block are freed once, when the last of them is gone") {
-    fixture of{{{.value = "a"}, {.value = "b"}, {.value = "c"}}};
-    std::optional<message> first{of.take()};
-    std::optional<message> second{of.take()};
-    auto third = of.take();
+    fixture fixture{{{.value = "a"}, {.value = "b"}, {.value = "c"}}};
+    std::optional<message> first{fixture.take()};
+    std::optional<message> second{fixture.take()};
+    auto third = fixture.take();
     third = std::move(*second); // gives up the third, and keeps the second
     CHECK(third.value() == "b");
     first.reset();
     second.reset(); // moved from: nothing
-    CHECK(of.records[0].freed == 0);
+    CHECK(fixture.records[0].freed == 0);
     std::thread{[held = std::move(third)] {}}.join();
-    for (auto const& each : of.records) {
-        CHECK(each.freed == 1);
+    for (auto const& record : fixture.records) {
+        CHECK(record.freed == 1);
     }
 }
 
 TEST_CASE("message: given up on the claim's strand, alone or beside other threads, the records go "
           "as early") {
-    fixture of{std::vector<stored>(kgroup::detail::partition_state::smallest_block + 3)};
+    fixture fixture{std::vector<stored>(kgroup::detail::partition_state::smallest_block + 3)};
     auto const last = kgroup::detail::partition_state::smallest_block - 1; // of the first block
-    asio::post(of.state->strand(), [&] {
+    asio::post(fixture.state->strand(), [&] {
         std::optional<message> elsewhere;
         std::optional<message> kept;
         for (std::size_t i = 0; i != last; ++i) {
-            auto one = of.take();
+            auto one = fixture.take();
             if (i == 3) {
                 elsewhere = std::move(one);
             }
         }
         SUBCASE("all at hand: with the last one, before anything else is asked for") {
             elsewhere.reset();
-            CHECK(of.records[0].freed == 0);
-            static_cast<void>(of.take());
-            CHECK(of.records[0].freed == 1);
-            CHECK(of.state->records_held() == 0);
+            CHECK(fixture.records[0].freed == 0);
+            static_cast<void>(fixture.take());
+            CHECK(fixture.records[0].freed == 1);
+            CHECK(fixture.state->records_held() == 0);
         }
         SUBCASE("one in another thread: with that, when the claim has gone on") {
-            static_cast<void>(of.take());
-            CHECK(of.state->records_held() == 1);
-            auto const next = of.take();
-            CHECK(of.records[0].freed == 0);
+            static_cast<void>(fixture.take());
+            CHECK(fixture.state->records_held() == 1);
+            auto const next = fixture.take();
+            CHECK(fixture.records[0].freed == 0);
             std::thread{[held = std::move(elsewhere)] {}}.join();
-            CHECK(of.records[0].freed == 1);
+            CHECK(fixture.records[0].freed == 1);
         }
         SUBCASE("one in another thread, before the claim goes on") {
             std::thread{[held = std::move(elsewhere)]() mutable { held.reset(); }}.join();
-            kept = of.take();
-            CHECK(of.state->records_held() == 1);
-            auto const next = of.take();
-            CHECK(of.records[0].freed == 0);
+            kept = fixture.take();
+            CHECK(fixture.state->records_held() == 1);
+            auto const next = fixture.take();
+            CHECK(fixture.records[0].freed == 0);
             kept.reset();
-            CHECK(of.records[0].freed == 1);
+            CHECK(fixture.records[0].freed == 1);
         }
         SUBCASE("the channel gives up what it has") {
             elsewhere.reset();
-            CHECK(of.state->records_held() == 1);
-            of.channel->drop_rest();
-            CHECK(of.state->records_held() == 0);
-            CHECK(of.records[0].freed == 1);
+            CHECK(fixture.state->records_held() == 1);
+            fixture.channel->drop_rest();
+            CHECK(fixture.state->records_held() == 0);
+            CHECK(fixture.records[0].freed == 1);
         }
     });
-    of.context.run();
+    fixture.context.run();
     for (std::size_t i = 0; i <= last; ++i) {
-        CHECK(of.records[i].freed == 1);
+        CHECK(fixture.records[i].freed == 1);
     }
 }
 
@@ -296,8 +296,8 @@ struct numbered {
     }
     std::vector<int> freed() const {
         std::vector<int> result;
-        for (auto const& each : records) {
-            result.push_back(each.freed);
+        for (auto const& record : records) {
+            result.push_back(record.freed);
         }
         return result;
     }
@@ -389,14 +389,15 @@ public:
         more_.clear();
         two_.channel.reset();
         one_.channel.reset();
-        for (auto const* each : {&two_, &one_}) {
-            auto const freed = each->freed();
+        for (auto const* message : {&two_, &one_}) {
+            auto const freed = message->freed();
             auto const received =
-                each == &one_ ? 1
-                              : 6 - static_cast<std::ptrdiff_t>(each->state->source()->waiting());
+                message == &one_
+                    ? 1
+                    : 6 - static_cast<std::ptrdiff_t>(message->state->source()->waiting());
             CHECK(std::count(freed.begin(), freed.begin() + received, 1) == received);
-            CHECK(each->observer->twice == 0);
-            CHECK(each->state->records_held() == 0);
+            CHECK(message->observer->twice == 0);
+            CHECK(message->state->records_held() == 0);
         }
     }
 
@@ -458,12 +459,12 @@ TEST_CASE("batch: one that is destroyed when the next has come takes nothing of 
         for (int i = 0; i != 10; ++i) {
             batch = claim.take_batch(4); // the one before goes now
             newest.clear();
-            for (auto& each : batch) {
-                CHECK(each.value() == std::to_string(each.offset() / 10));
-                newest.push_back(std::move(each));
+            for (auto& message : batch) {
+                CHECK(message.value() == std::to_string(message.offset() / 10));
+                newest.push_back(std::move(message));
             }
-            for (auto const& each : newest) {
-                CHECK(claim.records[static_cast<std::size_t>(each.offset() / 10)].freed == 0);
+            for (auto const& message : newest) {
+                CHECK(claim.records[static_cast<std::size_t>(message.offset() / 10)].freed == 0);
             }
         }
     });
@@ -479,8 +480,8 @@ TEST_CASE("batch: it is a range with random access, to be sorted, rotated and re
     auto batch = claim.take_batch(4);
     auto const values = [&] {
         std::string all;
-        for (auto const& each : batch) {
-            all += each.value();
+        for (auto const& message : batch) {
+            all += message.value();
         }
         return all;
     };
@@ -535,8 +536,8 @@ TEST_CASE("batch: it may be empty of its own messages, and outlive its claim") {
     {
         batch = claim->take_batch(4);
         auto guest = claim->take();
-        for (auto& each : batch) {
-            auto const gone = std::move(each);
+        for (auto& message : batch) {
+            auto const gone = std::move(message);
         }
         batch[3] = std::move(guest);
     }

@@ -1006,9 +1006,9 @@ private:
 
     std::uint64_t roll(std::uint64_t sides) { return sides == 0 ? 0 : random_() % sides; }
 
-    void expect(bool holds, char const* what) const {
+    void expect(bool holds, char const* subject) const {
         if (!holds) {
-            FAIL("seed " << seed_ << ", step " << step_ << ": " << std::string{what});
+            FAIL("seed " << seed_ << ", step " << step_ << ": " << std::string{subject});
         }
     }
 
@@ -1072,9 +1072,9 @@ TEST_CASE("offset_tracker: marks and acknowledgements allocate nothing in steady
             highest = std::max(highest, done + 1);
             static_cast<void>(marked.mark(highest, 0));
         }
-        for (offset_tracker* const each : {&tracker, &marked}) {
-            if (std::optional<tracked_offset> const next = each->pending()) {
-                each->committed(next->next);
+        for (offset_tracker* const committing : {&tracker, &marked}) {
+            if (std::optional<tracked_offset> const next = committing->pending()) {
+                committing->committed(next->next);
                 ++committed;
             }
         }

@@ -92,9 +92,9 @@ struct family {
 /// An exposition, without what a writer is free in: order, and how numbers are written.
 std::map<std::string, family> parse(std::string const& text) {
     std::map<std::string, family> families;
-    std::istringstream in{text};
+    std::istringstream stream{text};
     std::string now;
-    for (std::string line; std::getline(in, line);) {
+    for (std::string line; std::getline(stream, line);) {
         std::istringstream words{line};
         std::string hash;
         std::string word;

@@ -128,11 +128,11 @@ TEST_CASE("prometheus_text: several groups share their families, and labels are 
 
 TEST_CASE("prometheus_text: each sample follows its own TYPE, and counters alone end in _total") {
     for (auto const format : {exposition_format::prometheus, exposition_format::openmetrics}) {
-        std::istringstream in{prometheus_text(consuming(), format)};
+        std::istringstream stream{prometheus_text(consuming(), format)};
         std::set<std::string> families;
         std::string family;
         std::string type;
-        for (std::string line; std::getline(in, line);) {
+        for (std::string line; std::getline(stream, line);) {
             CAPTURE(line);
             if (line == "# EOF") {
                 continue;

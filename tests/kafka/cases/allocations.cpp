@@ -191,8 +191,8 @@ bool can_count() {
 }
 
 /// `most`: how many of ours there may be a record.
-void check(char const* what, window const& over, std::size_t most = 0) {
-    MESSAGE(std::string{what}, ": ", over.result.ours, " allocations of ours and ",
+void check(char const* subject, window const& over, std::size_t most = 0) {
+    MESSAGE(std::string{subject}, ": ", over.result.ours, " allocations of ours and ",
             over.result.librdkafkas, " of librdkafka's own in ", over.size, " records");
     CHECK(over.size >= measured);
     // What is fetched by a direct group has some an answer.
@@ -333,7 +333,7 @@ std::optional<std::string_view> key_in_turn(kgroup::message const& record) {
 /// What is allocated while `for_each` takes a member through 50,000 records. `elsewhere`: in the
 /// form with an executor, which is that of the same thread.
 template <typename Function>
-void check_processing(char const* what, kgroup::order order, bool elsewhere, Function function) {
+void check_processing(char const* subject, kgroup::order order, bool elsewhere, Function function) {
     kafka brokers;
     auto const topic = brokers.create_topic(partitions_counted);
     brokers.fill(
@@ -359,7 +359,7 @@ void check_processing(char const* what, kgroup::order order, bool elsewhere, Fun
             }
         }});
     REQUIRE(eventually([&] { return over.over.load(); }));
-    check(what, over, elsewhere ? 3 : 0);
+    check(subject, over, elsewhere ? 3 : 0);
 }
 
 asio::awaitable<void> wait_for_nothing(kgroup::message const&) { co_return; }
@@ -445,8 +445,8 @@ TEST_CASE("allocations: an attempt that waits takes 1.3 KB, and what its functio
 TEST_CASE("threads: while it runs there are librdkafka's and the user's, no other") {
     auto const threads = [] {
         std::multimap<std::string, std::string> found; // by name
-        for (auto const& each : std::filesystem::directory_iterator{"/proc/self/task"}) {
-            std::ifstream file{each.path() / "comm"};
+        for (auto const& entry : std::filesystem::directory_iterator{"/proc/self/task"}) {
+            std::ifstream file{entry.path() / "comm"};
             std::string name;
             std::getline(file, name);
             found.emplace(name.starts_with("rdk:") ? "librdkafka" : "other", name);

@@ -41,10 +41,10 @@ using kgroup::event_kind;
 
 struct noting_handler {
     received* to;
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& of) {
-        while (auto const one = co_await of.messages().async_receive()) {
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
+        while (auto const one = co_await claim.messages().async_receive()) {
             to->add(*one);
-            of.mark(*one);
+            claim.mark(*one);
         }
     }
 };
@@ -70,16 +70,16 @@ public:
     }
     bool told(event_kind kind, std::string const& words) const {
         std::lock_guard const lock{mutex_};
-        return std::ranges::any_of(events_, [&](event const& each) {
-            return each.kind == kind && each.text.find(words) != std::string::npos;
+        return std::ranges::any_of(events_, [&](event const& event) {
+            return event.kind == kind && event.text.find(words) != std::string::npos;
         });
     }
 
 private:
     app_config reporting(app_config given) {
-        given.group.on_event = [this](event const& what) {
+        given.group.on_event = [this](event const& event) {
             std::lock_guard const lock{mutex_};
-            events_.push_back(what);
+            events_.push_back(event);
         };
         return given;
     }
@@ -149,12 +149,12 @@ void broadcast(kafka& brokers, app_config given, std::string const& topic) {
     other.stop();
     CHECK(one.result() == 0);
     CHECK(other.result() == 0);
-    for (auto const* const each : {&one, &other}) {
+    for (auto const* const member : {&one, &other}) {
         if (brokers.is_real()) {
-            CHECK_FALSE(brokers.knows_group(each->group_id()));
-            CHECK_FALSE(each->told(event_kind::client_error, "the group was not deleted"));
+            CHECK_FALSE(brokers.knows_group(member->group_id()));
+            CHECK_FALSE(member->told(event_kind::client_error, "the group was not deleted"));
         } else { // the embedded one does not know how
-            CHECK(each->told(event_kind::client_error, "the group was not deleted"));
+            CHECK(member->told(event_kind::client_error, "the group was not deleted"));
         }
     }
 }
@@ -173,9 +173,9 @@ TEST_CASE("app: a group of its own goes also when the application is cancelled")
     std::atomic<bool> not_deleted{false};
     app_config given{.group = brokers.member_of_new_group(topic)};
     given.group_id_consistent = false;
-    given.group.on_event = [&](event const& what) {
+    given.group.on_event = [&](event const& event) {
         not_deleted =
-            not_deleted || what.text.find("the group was not deleted") != std::string::npos;
+            not_deleted || event.text.find("the group was not deleted") != std::string::npos;
     };
     consumer_app app{given, noting_handler{&records}};
     asio::io_context context;

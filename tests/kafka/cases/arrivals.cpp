@@ -43,7 +43,7 @@ struct ledger {
 };
 
 /// Sends this many, at moments that races can meet, and checks what became of them.
-void race(kafka& brokers, std::string const& topic, std::size_t records, ledger& of,
+void race(kafka& brokers, std::string const& topic, std::size_t records, ledger& ledger,
           member& receiver) {
     REQUIRE(eventually([&] { return receiver.claims() == 1; }));
     std::mt19937 random{std::random_device{}()};
@@ -55,17 +55,17 @@ void race(kafka& brokers, std::string const& topic, std::size_t records, ledger&
         std::this_thread::sleep_for(std::chrono::microseconds{random() % 400});
     }
     brokers.flush();
-    REQUIRE(eventually([&] { return of.count == records; }));
+    REQUIRE(eventually([&] { return ledger.count == records; }));
     receiver.stop();
     REQUIRE(receiver.ends_within(10s));
     for (std::size_t i = 0; i != records; ++i) {
-        REQUIRE(of.offsets[i] == static_cast<std::int64_t>(i));
+        REQUIRE(ledger.offsets[i] == static_cast<std::int64_t>(i));
     }
-    CHECK(of.offsets.size() == records);
-    MESSAGE(records, " records: they won ", of.against.won(), " races and lost ",
-            of.against.lost());
-    CHECK(of.against.won() > records / 20);
-    CHECK(of.against.lost() > records / (sanitized ? 1000 : 200));
+    CHECK(ledger.offsets.size() == records);
+    MESSAGE(records, " records: they won ", ledger.against.won(), " races and lost ",
+            ledger.against.lost());
+    CHECK(ledger.against.won() > records / 20);
+    CHECK(ledger.against.lost() > records / (sanitized ? 1000 : 200));
     CHECK(receiver.stats().wakeups_healed == 0);
 }
 
@@ -79,7 +79,7 @@ constexpr std::size_t races = sanitized ? 3000 : 12000;
 TEST_CASE("arrivals: against the cancellation of async_receive") {
     kafka brokers;
     auto const topic = brokers.create_topic();
-    ledger of;
+    ledger ledger;
     std::mt19937 random{1};
     member one{brokers.member_of_new_group(topic),
                {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
@@ -89,7 +89,7 @@ TEST_CASE("arrivals: against the cancellation of async_receive") {
                        // Its time may be over, and its handler on its way, when the record has
                        // come.
                        auto const racing = std::make_shared<bool>(true);
-                       asio::steady_timer timer{executor, of.against.limit()};
+                       asio::steady_timer timer{executor, ledger.against.limit()};
                        timer.async_wait([&, racing](std::error_code ec) {
                            if (!ec && *racing) {
                                signal.emit(types[random() % types.size()]);
@@ -98,64 +98,64 @@ TEST_CASE("arrivals: against the cancellation of async_receive") {
                        try {
                            auto const record = co_await claim.messages().async_receive(
                                asio::bind_cancellation_slot(signal.slot(), asio::use_awaitable));
-                           of.raced(record.has_value());
+                           ledger.raced(record.has_value());
                            if (record) {
-                               of.note(*record);
+                               ledger.note(*record);
                                claim.mark(*record);
                            }
                        } catch (std::system_error const& e) {
                            CHECK(e.code() == asio::error::operation_aborted);
-                           of.raced(false);
+                           ledger.raced(false);
                        }
                        *racing = false;
                        co_await asio::post(executor,
                                            asio::use_awaitable); // what it emitted has arrived
                    }
                }}};
-    race(brokers, topic, races, of, one);
+    race(brokers, topic, races, ledger, one);
 }
 
 TEST_CASE("arrivals: against the limit of async_receive_for") {
     kafka brokers;
     auto const topic = brokers.create_topic();
-    ledger of;
+    ledger ledger;
     member one{brokers.member_of_new_group(topic),
                {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                    while (!claim.messages().ended()) {
                        auto const record =
-                           co_await claim.messages().async_receive_for(of.against.limit());
-                       of.raced(record.has_value());
+                           co_await claim.messages().async_receive_for(ledger.against.limit());
+                       ledger.raced(record.has_value());
                        if (record) {
-                           of.note(*record);
+                           ledger.note(*record);
                            claim.mark(*record);
                        }
                    }
                }},
                4};
-    race(brokers, topic, races, of, one);
+    race(brokers, topic, races, ledger, one);
 }
 
 TEST_CASE("arrivals: against a timer beside async_wait") {
     using namespace asio::experimental::awaitable_operators;
     kafka brokers;
     auto const topic = brokers.create_topic();
-    ledger of;
+    ledger ledger;
     member one{brokers.member_of_new_group(topic),
                {.consume_claim = [&](auto&, auto& claim) -> asio::awaitable<void> {
                    asio::steady_timer timer{co_await asio::this_coro::executor};
                    while (!claim.messages().ended()) {
-                       timer.expires_after(of.against.limit());
+                       timer.expires_after(ledger.against.limit());
                        co_await (claim.messages().async_wait() ||
                                  timer.async_wait(asio::use_awaitable));
                        auto const record = claim.messages().try_receive();
-                       of.raced(record.has_value());
+                       ledger.raced(record.has_value());
                        if (record) {
-                           of.note(*record);
+                           ledger.note(*record);
                            claim.mark(*record);
                        }
                    }
                }}};
-    race(brokers, topic, races, of, one);
+    race(brokers, topic, races, ledger, one);
 }
 
 // The order in which rust-rdkafka lost wake-ups (its #665): the queue is woken by something that is

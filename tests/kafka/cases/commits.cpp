@@ -43,23 +43,23 @@ TEST_CASE("commits: an older one that librdkafka repeats does not land behind a 
     std::atomic<bool> timed_out{false};
     std::atomic<bool> done{false};
     std::atomic<std::chrono::milliseconds> taken{0ms};
-    auto const handler = [&](session& in, claim& of) -> asio::awaitable<void> {
-        auto const first = co_await of.messages().async_receive();
-        of.mark(first.value());
+    auto const handler = [&](session& session, claim& claim) -> asio::awaitable<void> {
+        auto const first = co_await claim.messages().async_receive();
+        claim.mark(first.value());
         cluster.fail(embedded_cluster::request::offset_commit,
                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS);
         auto const begin = std::chrono::steady_clock::now();
         try {
-            co_await in.async_commit();
+            co_await session.async_commit();
         } catch (std::system_error const& e) {
             timed_out = e.code() == kgroup::errc::commit_timed_out;
         }
-        auto const second = co_await of.messages().async_receive();
-        of.mark(second.value());
+        auto const second = co_await claim.messages().async_receive();
+        claim.mark(second.value());
         bool committed = false;
         while (!committed) { // it waits for the older one, and each call within its own time
             try {
-                auto const results = co_await in.async_commit();
+                auto const results = co_await session.async_commit();
                 committed = results.size() == 1 &&
                             results.front().status == kgroup::commit_status::committed &&
                             results.front().offset == 2;
@@ -72,7 +72,7 @@ TEST_CASE("commits: an older one that librdkafka repeats does not land behind a 
         taken = std::chrono::duration_cast<std::chrono::milliseconds>(
             std::chrono::steady_clock::now() - begin);
         done = true;
-        while (auto const next = co_await of.messages().async_receive()) {
+        while (auto const next = co_await claim.messages().async_receive()) {
         }
     };
     member one{given, {.consume_claim = handler}};

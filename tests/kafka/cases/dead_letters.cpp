@@ -83,7 +83,7 @@ struct failing_group : scripted_group {
     }
     event const& last_told(event_kind kind) const {
         auto const found = std::find_if(producer_events.rbegin(), producer_events.rend(),
-                                        [&](event const& each) { return each.kind == kind; });
+                                        [&](event const& event) { return event.kind == kind; });
         REQUIRE(found != producer_events.rend());
         return *found;
     }

@@ -116,13 +116,13 @@ TEST_CASE("embedded_cluster: what was produced is what a member receives, and wh
     auto const billing = consume(cluster, "billing", "orders", 5);
     REQUIRE(billing.collected.size() == 5);
     std::vector<std::string> values;
-    for (auto const& each : billing.collected) {
-        if (each.partition == 0) {
-            CHECK(each.offset == static_cast<std::int64_t>(values.size()));
-            values.push_back(each.value.value());
+    for (auto const& message : billing.collected) {
+        if (message.partition == 0) {
+            CHECK(message.offset == static_cast<std::int64_t>(values.size()));
+            values.push_back(message.value.value());
         } else {
-            CHECK(each.partition == 2);
-            CHECK(each.value == "N1");
+            CHECK(message.partition == 2);
+            CHECK(message.value == "N1");
         }
     }
     CHECK(values == std::vector<std::string>{"M1", "M2", "M3", "M4"});
@@ -198,8 +198,8 @@ TEST_CASE("embedded_cluster: more records than librdkafka queues at a time are p
             return cluster.produce("bulk", partition, some);
         }));
     }
-    for (auto& each : first) {
-        CHECK(each.get() == 0);
+    for (auto& answer : first) {
+        CHECK(answer.get() == 0);
     }
     CHECK(cluster.log_end("bulk", 0) == static_cast<std::int64_t>(size));
     CHECK(cluster.log_end("bulk", 3) == 1000);
@@ -261,9 +261,9 @@ TEST_CASE("embedded_cluster: members are told that a topic is not for them, unti
          .topics = {"topic"},
          .initial_offset = kgroup::offset_reset::earliest,
          .properties = {{"session.timeout.ms", "4000"}},
-         .on_event = [&](kgroup::event const& what) {
-             if (what.error == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
-                 told.push_back(what.error);
+         .on_event = [&](kgroup::event const& event) {
+             if (event.error == kafka_error(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)) {
+                 told.push_back(event.error);
                  context.stop();
              }
          }}};
@@ -338,8 +338,8 @@ TEST_CASE("embedded_cluster: nothing waits for a broker for much longer than 10 
     calls.push_back(failing([&] { cluster.produce("topic", 0, "x"); }));
     calls.push_back(failing([&] { cluster.log_end("topic", 0); }));
     calls.push_back(failing([&] { cluster.committed("group", "topic", 0); }));
-    for (auto& each : calls) {
-        auto const [error, time] = each.get();
+    for (auto& call : calls) {
+        auto const [error, time] = call.get();
         CAPTURE(error.message());
         CHECK(error.category() == kgroup::kafka_category());
         CHECK(time < 12s);

@@ -55,7 +55,7 @@ TEST_CASE("errors: members that have no assignor in common: the second is told, 
     auto const code = make_error_code(RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL);
     REQUIRE(eventually([&] {
         return std::ranges::any_of(second.events(),
-                                   [&](kgroup::event const& each) { return each.error == code; });
+                                   [&](kgroup::event const& event) { return event.error == code; });
     }));
     CHECK_FALSE(second.has_ended());
     first.stop();

@@ -94,8 +94,8 @@ drained drain(std::string const& broker, std::string const& topic, std::int16_t 
         if (question->request == api::list_offsets) {
             list_offsets_request::partition const asked{0, question->current_leader_epoch,
                                                         question->timestamp};
-            list_offsets_request::topic const of{topic, {&asked, 1}};
-            auto const answer = connection.list_offsets({level, {&of, 1}}, 6);
+            list_offsets_request::topic const questions{topic, {&asked, 1}};
+            auto const answer = connection.list_offsets({level, {&questions, 1}}, 6);
             REQUIRE(answer.partitions.size() == 1);
             CHECK_FALSE(partition
                             .on_listed(question->generation, answer.partitions[0].error,
@@ -107,12 +107,12 @@ drained drain(std::string const& broker, std::string const& topic, std::int16_t 
         REQUIRE(question->request == api::fetch);
         fetch_request::partition const asked{0, question->current_leader_epoch, question->offset,
                                              question->last_fetched_epoch, max_bytes};
-        fetch_request::topic const of{topic, id, {&asked, 1}};
+        fetch_request::topic const questions{topic, id, {&asked, 1}};
         fetch_request request;
         request.max_wait_ms = 100;
         request.max_bytes = max_bytes;
         request.level = level;
-        request.topics = {&of, 1};
+        request.topics = {&questions, 1};
         auto const answer = connection.fetch(request, version);
         REQUIRE(answer.error == 0);
         REQUIRE(answer.partitions.size() == 1);
@@ -336,8 +336,8 @@ TEST_CASE("decoding: what a broker says of epochs and of offsets that it has not
     fetch_connection connection{brokers.brokers()};
     for (std::int16_t version = 2; version <= 4; ++version) {
         leader_epoch_request::partition const asked{0, 0, 0};
-        leader_epoch_request::topic const of{topic, {&asked, 1}};
-        auto const answer = connection.leader_epoch({{&of, 1}}, version);
+        leader_epoch_request::topic const questions{topic, {&asked, 1}};
+        auto const answer = connection.leader_epoch({{&questions, 1}}, version);
         REQUIRE(answer.partitions.size() == 1);
         CHECK(answer.partitions[0].error == 0);
         CHECK(answer.partitions[0].leader_epoch == 0);
@@ -346,10 +346,10 @@ TEST_CASE("decoding: what a broker says of epochs and of offsets that it has not
     for (std::int16_t version = 10; version <= 13; ++version) {
         auto const id = connection.metadata(topic, 10).topics.at(0).id;
         fetch_request::partition const asked{0, 0, 100, -1, 1000};
-        fetch_request::topic const of{topic, id, {&asked, 1}};
+        fetch_request::topic const questions{topic, id, {&asked, 1}};
         fetch_request request;
         request.max_bytes = 1000;
-        request.topics = {&of, 1};
+        request.topics = {&questions, 1};
         auto const answer = connection.fetch(request, version);
         REQUIRE(answer.partitions.size() == 1);
         CHECK(answer.partitions[0].error == 1);

@@ -26,7 +26,7 @@ using namespace std::chrono_literals;
 
 /// Writes values "0", "1", … to each partition.
 void produce(std::string const& brokers, std::string const& topic, std::string const& codec,
-             std::int32_t partitions, int each) {
+             std::int32_t partitions, int number) {
     kgroup::detail::rdkafka_conf conf{rd_kafka_conf_new()};
     for (auto const& [name, value] :
          {std::pair<char const*, std::string>{"bootstrap.servers", brokers},
@@ -39,7 +39,7 @@ void produce(std::string const& brokers, std::string const& topic, std::string c
         rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), nullptr, 0)};
     REQUIRE(producer);
     static_cast<void>(conf.release());
-    for (int i = 0; i != each; ++i) {
+    for (int i = 0; i != number; ++i) {
         auto const value = std::to_string(i);
         for (std::int32_t partition = 0; partition != partitions; ++partition) {
             REQUIRE(rd_kafka_producev(
@@ -58,11 +58,11 @@ TEST_CASE("fetcher: all records of six partitions in their order, in three codec
     }
     kafka brokers{kafka::kind::real};
     constexpr std::int32_t partitions = 6;
-    constexpr int each = 20'000;
+    constexpr int count = 20'000;
     std::vector<std::string> topics;
     for (auto const* const codec : {"none", "lz4", "zstd"}) {
         topics.push_back(brokers.create_topic(partitions));
-        produce(brokers.brokers(), topics.back(), codec, partitions, each);
+        produce(brokers.brokers(), topics.back(), codec, partitions, count);
     }
     asio::io_context context;
     fetcher_settings settings;
@@ -77,8 +77,9 @@ TEST_CASE("fetcher: all records of six partitions in their order, in three codec
     bool ended = false;
     while (sinks.size() != topics.size() * partitions) {
         auto& sink = sinks.emplace_back(std::make_shared<reading_sink>());
-        sink->on_change = [&](reading_sink& of) {
-            if (of.count() == each && !std::exchange(of.done, true) && ++complete == sinks.size()) {
+        sink->on_change = [&](reading_sink& changed) {
+            if (changed.count() == count && !std::exchange(changed.done, true) &&
+                ++complete == sinks.size()) {
                 tested->shut_down([&] { ended = true; });
             }
         };
@@ -94,10 +95,10 @@ TEST_CASE("fetcher: all records of six partitions in their order, in three codec
     CHECK(ended);
     CHECK(notices.empty());
     for (auto const& sink : sinks) {
-        REQUIRE(sink->records.size() == each);
+        REQUIRE(sink->records.size() == count);
         CHECK(sink->disorder == 0);
         CHECK(sink->events.empty());
-        for (std::size_t i = 0; i != each; ++i) {
+        for (std::size_t i = 0; i != count; ++i) {
             REQUIRE(sink->records[i].offset == static_cast<std::int64_t>(i));
             REQUIRE(sink->records[i].value == std::to_string(i));
         }

@@ -42,12 +42,12 @@ bool child_can(std::function<void()> const& act) {
 /// Keeps a record and waits for the next.
 struct keeping_handler {
     std::atomic<int>& received;
-    asio::awaitable<void> consume_claim(kgroup::session& in, kgroup::claim& of) {
-        auto const kept = co_await of.messages().async_receive();
-        of.mark(kept.value(), "with a text");
+    asio::awaitable<void> consume_claim(kgroup::session& session, kgroup::claim& claim) {
+        auto const kept = co_await claim.messages().async_receive();
+        claim.mark(kept.value(), "with a text");
         ++received;
-        co_await in.async_wait_stopping();
-        while (auto const next = co_await of.messages().async_receive()) {
+        co_await session.async_wait_stopping();
+        while (auto const next = co_await claim.messages().async_receive()) {
         }
     }
 };
@@ -159,8 +159,8 @@ TEST_CASE("fork: a child's own group works, also one that was made before") {
     CHECK(child_can([&] {
         context.notify_fork(asio::execution_context::fork_child);
         struct handler {
-            asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& of) {
-                while (auto const next = co_await of.messages().async_receive()) {
+            asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) {
+                while (auto const next = co_await claim.messages().async_receive()) {
                 }
             }
         };

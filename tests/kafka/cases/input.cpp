@@ -110,8 +110,8 @@ TEST_CASE("input: topics by regular expression") {
     received records;
     member one{brokers.member_of(unique("group"), {"^" + name + "\\..*"}), receive_into(records)};
     REQUIRE(eventually([&] { return records.count() == 2; }));
-    for (auto const& each : records.all()) {
-        CHECK(each.topic != other);
+    for (auto const& result : records.all()) {
+        CHECK(result.topic != other);
     }
 }
 
@@ -211,10 +211,10 @@ TEST_CASE("input: an offset whose text the broker refuses is told apart from tho
     std::atomic<bool> done{false};
     member one{given, {.consume_claim = [&](auto& session, auto& claim) -> asio::awaitable<void> {
                    if (claim.partition() == 0) {
-                       for (auto const& each : session.claims()) {
+                       for (auto const& owned : session.claims()) {
                            // offset.metadata.max.bytes is 4,096
                            session.mark_offset(
-                               each, 7, each.partition == 1 ? std::string(5000, 'x') : "short");
+                               owned, 7, owned.partition == 1 ? std::string(5000, 'x') : "short");
                        }
                        results = co_await session.async_commit();
                        done = true;

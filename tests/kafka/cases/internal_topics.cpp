@@ -50,8 +50,8 @@ struct topics {
 
 std::set<std::string> values(received const& records) {
     std::set<std::string> all;
-    for (auto const& each : records.all()) {
-        all.insert(each.value.value_or(""));
+    for (auto const& result : records.all()) {
+        all.insert(result.value.value_or(""));
     }
     return all;
 }

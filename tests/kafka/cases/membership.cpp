@@ -29,10 +29,10 @@ struct biography {
 
     hooks handler() {
         auto noting = receive_into(records);
-        noting.setup = [this](kgroup::session& in) -> asio::awaitable<void> {
+        noting.setup = [this](kgroup::session& session) -> asio::awaitable<void> {
             std::lock_guard const lock{mutex};
-            ids.push_back(in.member_id());
-            generations.push_back(in.generation_id());
+            ids.push_back(session.member_id());
+            generations.push_back(session.generation_id());
             co_return;
         };
         return noting;
@@ -147,15 +147,15 @@ TEST_CASE("membership: kept on an idle topic beyond max.poll.interval.ms") {
     given.properties = {{"session.timeout.ms", "4000"},
                         {"max.poll.interval.ms", "4000"},
                         {"heartbeat.interval.ms", "500"}};
-    biography of;
-    member one{given, of.handler()};
+    biography biography;
+    member one{given, biography.handler()};
     REQUIRE(eventually([&] { return one.claims() == 2; }));
     CHECK_FALSE(one.ends_within(9s));
     brokers.produce_values(topic, 0, {"after a while"});
-    CHECK(eventually([&] { return of.records.count() == 1; }, 2s));
+    CHECK(eventually([&] { return biography.records.count() == 1; }, 2s));
     CHECK(one.count(event_kind::claims_lost) == 0);
     CHECK(one.count(event_kind::poll_interval_exceeded) == 0);
-    CHECK(of.sessions() == 1);
+    CHECK(biography.sessions() == 1);
 }
 
 TEST_CASE(
@@ -195,10 +195,10 @@ TEST_CASE("membership: a static member that is back within the session finds its
     REQUIRE(eventually([&] { return other.claims() == 4; }));
     given.group_instance_id = "host-1";
     std::set<std::int32_t> had;
-    auto const fill_and_see = [&](received const& of) {
+    auto const fill_and_see = [&](received const& record) {
         fill_evenly(brokers, topic, 4, 1);
-        REQUIRE(eventually([&] { return of.count() >= 2; }));
-        return of.partitions();
+        REQUIRE(eventually([&] { return record.count() >= 2; }));
+        return record.partitions();
     };
     {
         received records;

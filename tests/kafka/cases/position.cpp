@@ -159,7 +159,7 @@ TEST_CASE("position: pauses while six partitions are drained by two threads lose
         std::vector<std::int64_t> next(partitions);
         auto const done = [&] {
             return std::all_of(next.begin(), next.end(),
-                               [&](auto each) { return each == 0 || each == records; });
+                               [&](auto count) { return count == 0 || count == records; });
         };
         eventually(
             [&] {

@@ -56,11 +56,11 @@ std::size_t number_from(char const* variable, std::size_t otherwise) {
 constexpr std::int32_t partitions = 8;
 
 /// A number that is as good as random, and the same again for the same.
-std::uint64_t mix(std::uint64_t of) {
-    of += 0x9e3779b97f4a7c15ULL;
-    of = (of ^ (of >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-    of = (of ^ (of >> 27U)) * 0x94d049bb133111ebULL;
-    return of ^ (of >> 31U);
+std::uint64_t mix(std::uint64_t value) {
+    value += 0x9e3779b97f4a7c15ULL;
+    value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ (value >> 27U)) * 0x94d049bb133111ebULL;
+    return value ^ (value >> 31U);
 }
 
 /// The keys of each partition's records: of `count` keys the n-th is used 1/n as often as the
@@ -98,9 +98,9 @@ class begun_letters {
 public:
     using place = std::pair<std::int32_t, std::int64_t>;
 
-    void add(place const& of) {
+    void add(place const& letter) {
         std::lock_guard const lock{mutex_};
-        ++counts_[of];
+        ++counts_[letter];
     }
     std::map<place, std::size_t> counts() const {
         std::lock_guard const lock{mutex_};
@@ -243,16 +243,16 @@ public:
 
     /// Stops all in order. What members said that they should not have.
     std::string end() {
-        for (auto& each : members_) {
-            each->stop();
+        for (auto& member : members_) {
+            member->stop();
         }
         std::string wrong;
         while (!members_.empty()) {
             leaving_.push_back(std::move(members_.back()));
             members_.pop_back();
         }
-        for (auto& each : leaving_) {
-            if (!each->ends_within(30s)) {
+        for (auto& member : leaving_) {
+            if (!member->ends_within(30s)) {
                 wrong += "a member does not end\n";
             }
         }
@@ -278,12 +278,12 @@ private:
         }
     }
     void forget_ended() {
-        std::erase_if(leaving_, [&](auto const& each) {
-            if (!each->has_ended()) {
+        std::erase_if(leaving_, [&](auto const& member) {
+            if (!member->has_ended()) {
                 return false;
             }
-            wrong_ += each->what();
-            for (auto const& told : each->events()) {
+            wrong_ += member->what();
+            for (auto const& told : member->events()) {
                 if (told.kind == event_kind::handler_failed ||
                     told.kind == event_kind::handler_cancelled ||
                     told.kind == event_kind::handler_abandoned ||

@@ -207,7 +207,7 @@ TEST_CASE("producer: bad records fail at once, and name the topic") {
         kgroup::outgoing_record record;
         rd_kafka_resp_err_t error;
     };
-    for (auto const& each : {
+    for (auto const& refused : {
              bad{{.topic = "t", .value = large}, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE},
              bad{{.topic = "", .value = "v"}, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION},
              bad{{.topic = "no topic", .value = "v"}, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION},
@@ -216,11 +216,12 @@ TEST_CASE("producer: bad records fail at once, and name the topic") {
              bad{{.topic = "t", .value = "v", .timestamp = std::chrono::system_clock::time_point{}},
                  RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP},
          }) {
-        CAPTURE(each.record.topic);
-        auto const sent = one.failure_of(send(each.record));
-        CHECK(sent.code() == make_error_code(each.error));
-        CHECK_MESSAGE(holds(sent.what(), "'" + std::string{each.record.topic} + "'"), sent.what());
-        CHECK(one.failure_of(enqueue(each.record)).code() == make_error_code(each.error));
+        CAPTURE(refused.record.topic);
+        auto const sent = one.failure_of(send(refused.record));
+        CHECK(sent.code() == make_error_code(refused.error));
+        CHECK_MESSAGE(holds(sent.what(), "'" + std::string{refused.record.topic} + "'"),
+                      sent.what());
+        CHECK(one.failure_of(enqueue(refused.record)).code() == make_error_code(refused.error));
     }
     // Known only when the brokers have been asked.
     auto const failure = one.failure_of(send({.topic = "t", .value = "v", .partition = 7}));
@@ -368,8 +369,8 @@ TEST_CASE("producer: cancelled while it waits for room, a record is not taken, u
     cancel_waiting.emit(asio::cancellation_type::terminal);
     cancel_sent.emit(asio::cancellation_type::terminal);
     REQUIRE(one.run_until([&] { return outcomes.size() == 3; }, 5s));
-    for (auto const& each : outcomes) {
-        CHECK(each == asio::error::operation_aborted);
+    for (auto const& outcome : outcomes) {
+        CHECK(outcome == asio::error::operation_aborted);
     }
     CHECK(one.out->stats().waiting == 0);
     CHECK(one.out->stats().unacknowledged == room);
@@ -378,8 +379,8 @@ TEST_CASE("producer: cancelled while it waits for room, a record is not taken, u
     REQUIRE(one.run(flush()));
     CHECK(one.out->stats().acknowledged == room);
     cancel_sent.emit(asio::cancellation_type::terminal); // of something that is over
-    for (auto const& each : read_partition(cluster.brokers(), "t", 0, room)) {
-        CHECK(each.value != "waiting");
+    for (auto const& record : read_partition(cluster.brokers(), "t", 0, room)) {
+        CHECK(record.value != "waiting");
     }
 }
 
@@ -397,8 +398,8 @@ TEST_CASE("producer: an outage is told once, and its end, what was sent arrives"
     cluster.bring_up();
     REQUIRE(one.run_until([&] { return one.last(event_kind::brokers_reachable); }));
     REQUIRE(one.run_until([&] { return one.out->stats().acknowledged == 2; }));
-    CHECK(std::ranges::count_if(one.events, [](kgroup::event const& each) {
-              return each.kind == event_kind::brokers_unreachable;
+    CHECK(std::ranges::count_if(one.events, [](kgroup::event const& event) {
+              return event.kind == event_kind::brokers_unreachable;
           }) == 1);
 }
 
@@ -508,8 +509,8 @@ TEST_CASE("producer: stopped without brokers, it ends in time, and what was not 
     CHECK(std::chrono::steady_clock::now() - begin < 10s);
     CHECK(lost == room);
     REQUIRE(outcomes.size() == 3);
-    for (auto const& each : outcomes) {
-        CHECK(each == errc::producer_stopped);
+    for (auto const& outcome : outcomes) {
+        CHECK(outcome == errc::producer_stopped);
     }
     auto const* const told = one.last(event_kind::delivery_failed);
     REQUIRE(told);
@@ -635,8 +636,8 @@ TEST_CASE("producer: destroyed in every state, it does not wait, and who waits i
         one.out.reset();
         CHECK(std::chrono::steady_clock::now() - begin < 1s);
         REQUIRE(one.run_until([&] { return outcomes.size() == room + 2; }, 5s));
-        for (auto const& each : outcomes) {
-            CHECK(each == errc::producer_stopped);
+        for (auto const& outcome : outcomes) {
+            CHECK(outcome == errc::producer_stopped);
         }
     }
     outcomes.clear();
@@ -723,9 +724,9 @@ TEST_CASE("producer: many threads enqueue and send, and each record arrives once
     for (int i = 0; i != threads; ++i) {
         ends.push_back(asio::co_spawn(context, loop(i), asio::use_future));
     }
-    for (auto& each : ends) {
-        REQUIRE(each.wait_for(60s) == std::future_status::ready);
-        each.get();
+    for (auto& end : ends) {
+        REQUIRE(end.wait_for(60s) == std::future_status::ready);
+        end.get();
     }
     auto const stats = out->stats();
     CHECK(stats.acknowledged == threads * (each_sends + each_sends / 100));
@@ -922,8 +923,8 @@ TEST_CASE("producer: shows tokens to brokers that demand them, and asks again wh
     CHECK(one.last(event_kind::authentication_failed)->text ==
           "the issuer is away; oauth_token_provider is asked again in 1000 ms");
     CHECK(one.last(event_kind::authentication_recovered));
-    for (auto const& each : one.events) {
-        CHECK_FALSE(holds(each.text, mark_of_secrecy));
+    for (auto const& event : one.events) {
+        CHECK_FALSE(holds(event.text, mark_of_secrecy));
     }
 }
 

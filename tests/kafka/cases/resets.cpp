@@ -37,10 +37,10 @@ struct truncated {
             auto first = given;
             first.initial_offset = offset_reset::earliest;
             member one{first,
-                       {.consume_claim = [&](kgroup::session& in,
-                                             kgroup::claim& of) -> asio::awaitable<void> {
-                           in.mark_offset({topic, of.partition()}, committed);
-                           co_await in.async_wait_stopping();
+                       {.consume_claim = [&](kgroup::session& session,
+                                             kgroup::claim& claim) -> asio::awaitable<void> {
+                           session.mark_offset({topic, claim.partition()}, committed);
+                           co_await session.async_wait_stopping();
                        }}};
             REQUIRE(eventually([&] { return one.stats().offsets_committed == 2; }));
         }
@@ -53,10 +53,10 @@ struct truncated {
 
 std::map<std::int32_t, std::string> told(member const& by) {
     std::map<std::int32_t, std::string> texts;
-    for (auto const& each : by.events()) {
-        if (each.kind == event_kind::position_reset) {
-            CHECK(each.level == kgroup::severity::warning);
-            texts[each.where->partition] = each.text;
+    for (auto const& event : by.events()) {
+        if (event.kind == event_kind::position_reset) {
+            CHECK(event.level == kgroup::severity::warning);
+            texts[event.where->partition] = event.text;
         }
     }
     return texts;
@@ -136,10 +136,10 @@ TEST_CASE("resets: told whatever the user wants to see of librdkafka's log, whic
         one.stop();
         REQUIRE(one.ends_within(20s));
         std::size_t seen = 0;
-        for (auto const& each : one.events()) {
-            if (each.kind == event_kind::client_log) {
-                CHECK(each.level >= kgroup::severity::info);
-                seen += each.text.find("offset reset") != std::string::npos;
+        for (auto const& event : one.events()) {
+            if (event.kind == event_kind::client_log) {
+                CHECK(event.level >= kgroup::severity::info);
+                seen += event.text.find("offset reset") != std::string::npos;
             }
         }
         CHECK_MESSAGE(std::min<std::size_t>(seen, 1) == lines, one.said());

@@ -40,19 +40,19 @@ kgroup::config member_of(std::string const& brokers, std::string const& topic) {
             .properties = {{"session.timeout.ms", "6000"}}};
 }
 
-bool tells(member const& of, event_kind kind, std::string const& words,
+bool tells(member const& member, event_kind kind, std::string const& words,
            std::chrono::milliseconds limit = 14s) {
     return eventually(
         [&] {
-            auto const told = of.last(kind);
+            auto const told = member.last(kind);
             return told && told->text.find(words) != std::string::npos;
         },
         limit);
 }
 
-bool shows_no_debug_log(member const& of) {
-    return std::ranges::none_of(of.events(), [](kgroup::event const& each) {
-        return each.kind == event_kind::client_log && each.level == kgroup::severity::debug;
+bool shows_no_debug_log(member const& member) {
+    return std::ranges::none_of(member.events(), [](kgroup::event const& event) {
+        return event.kind == event_kind::client_log && event.level == kgroup::severity::debug;
     });
 }
 

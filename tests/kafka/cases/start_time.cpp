@@ -102,8 +102,9 @@ TEST_CASE("start time: offsets for a time, of any partition, and an error of its
     minutes log;
     received records;
     member one{log.brokers.member_of_new_group(log.topic), receive_into(records)};
-    auto const ask = [&](std::vector<topic_partition> const& of, system_clock::time_point time) {
-        auto answer = one.group().async_offsets_for_times(of, time, asio::use_future);
+    auto const ask = [&](std::vector<topic_partition> const& partitions,
+                         system_clock::time_point time) {
+        auto answer = one.group().async_offsets_for_times(partitions, time, asio::use_future);
         REQUIRE(answer.wait_for(20s) == std::future_status::ready);
         return answer.get();
     };
@@ -155,18 +156,18 @@ TEST_CASE("start time: stopped while a question waits for brokers that cannot be
     received records;
     member one{given, receive_into(records)};
     std::array const asked{topic_partition{"topic", 0}};
-    for (auto& each : answers) {
+    for (auto& answer : answers) {
         one.group().async_offsets_for_times(
             asked, system_clock::now(),
-            [&each](std::error_code e, auto const&) { each.set_value(e); });
+            [&answer](std::error_code e, auto const&) { answer.set_value(e); });
     }
     one.stop();
     REQUIRE(one.ends_within(given.close_timeout + 1s));
     CHECK_MESSAGE(!one.error(), one.what());
-    for (auto& each : answers) {
-        auto answer = each.get_future();
-        REQUIRE(answer.wait_for(1s) == std::future_status::ready);
-        CHECK(answer.get() == kgroup::errc::not_running);
+    for (auto& answer : answers) {
+        auto error = answer.get_future();
+        REQUIRE(error.wait_for(1s) == std::future_status::ready);
+        CHECK(error.get() == kgroup::errc::not_running);
     }
 }
 

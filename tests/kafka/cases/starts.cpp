@@ -54,10 +54,10 @@ void add_partitions(kafka& brokers, std::string const& topic, std::size_t count)
 /// A producer learns of partitions that were added in its own time: a new one knows them.
 void produce_to_added(std::string const& topic, std::int32_t partition,
                       std::vector<std::string> const& values) {
-    for (auto const& each : values) {
+    for (auto const& value : values) {
         REQUIRE(eventually([&] {
             try {
-                kafka{kafka::kind::real}.produce_values(topic, partition, {each});
+                kafka{kafka::kind::real}.produce_values(topic, partition, {value});
                 return true;
             } catch (std::system_error const&) {
                 return false;

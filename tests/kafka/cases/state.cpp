@@ -56,24 +56,24 @@ kgroup::config member_of(embedded_cluster const& cluster) {
             .on_event = [](kgroup::event const&) {}};
 }
 
-bool enters(member& of, group_phase phase) {
-    return eventually([&] { return of.group().state().phase == phase; }, 20s);
+bool enters(member& member, group_phase phase) {
+    return eventually([&] { return member.group().state().phase == phase; }, 20s);
 }
-bool says(member& of, std::string_view words) {
+bool says(member& member, std::string_view words) {
     return eventually(
         [&] {
-            auto const judged = readiness(of.group().state());
+            auto const judged = readiness(member.group().state());
             return !judged.ok && std::ranges::any_of(judged.reasons, [&](auto const& reason) {
                 return reason.find(words) != std::string::npos;
             });
         },
         20s);
 }
-bool recovers(member& of) {
-    return eventually([&] { return readiness(of.group().state()).ok; }, 40s);
+bool recovers(member& member) {
+    return eventually([&] { return readiness(member.group().state()).ok; }, 40s);
 }
-bool shows(member& of, std::string_view line) {
-    return prometheus_text(of.group().state()).find(line) != std::string::npos;
+bool shows(member& member, std::string_view line) {
+    return prometheus_text(member.group().state()).find(line) != std::string::npos;
 }
 std::string condition(std::string_view kind, int count) {
     return "\",kind=\"" + std::string{kind} + "\"} " + std::to_string(count) + "\n";
@@ -84,8 +84,8 @@ std::string condition(std::string_view kind, int count) {
 /// A member over HTTP, by the server of the examples.
 class pages {
 public:
-    explicit pages(member& of)
-        : server_(of.group(), "127.0.0.1", 0),
+    explicit pages(member& member)
+        : server_(member.group(), "127.0.0.1", 0),
           client_("127.0.0.1", server_.port()) {}
 
     std::string get(char const* path, int status) {
@@ -105,8 +105,8 @@ private:
     httplib::Client client_;
 };
 
-void check_pages_while_it_lasts(member& of, std::string const& kind, std::string_view words) {
-    pages shown{of};
+void check_pages_while_it_lasts(member& member, std::string const& kind, std::string_view words) {
+    pages shown{member};
     auto const ready = shown.json("/readyz", 503);
     auto const reasons = ready["reasons"].get<std::vector<std::string>>();
     CHECK(std::ranges::any_of(reasons, [&](std::string const& reason) {
@@ -122,9 +122,9 @@ void check_pages_while_it_lasts(member& of, std::string const& kind, std::string
     CHECK(shown.get("/", 200).find("fetch('state')") != std::string::npos);
 }
 
-void check_pages_when_all_is_well(member& of, std::string_view kind) {
+void check_pages_when_all_is_well(member& member, std::string_view kind) {
     nlohmann::json const well{{"ok", true}, {"reasons", nlohmann::json::array()}};
-    pages shown{of};
+    pages shown{member};
     CHECK(shown.json("/readyz", 200) == well);
     CHECK(shown.json("/healthz", 200) == well);
     CHECK(shown.get("/metrics", 200).find(condition(kind, 0)) != std::string::npos);
@@ -147,29 +147,29 @@ void check_pages_when_all_is_well(member&, std::string_view) {}
 #endif
 
 /// It is not ready for the one thing that lasts, is live, and shows that.
-void check_while_it_lasts(member& of, std::string const& kind, std::string_view words) {
-    CHECK(says(of, words));
-    CHECK(shows(of, condition(kind, 1)));
-    CHECK(liveness(of.group().state()).ok);
-    check_pages_while_it_lasts(of, kind, words);
+void check_while_it_lasts(member& member, std::string const& kind, std::string_view words) {
+    CHECK(says(member, words));
+    CHECK(shows(member, condition(kind, 1)));
+    CHECK(liveness(member.group().state()).ok);
+    check_pages_while_it_lasts(member, kind, words);
 }
 /// Nothing of it is left.
-void check_afterwards(member& of, std::string_view kind) {
-    CHECK(recovers(of));
-    auto const state = of.group().state();
+void check_afterwards(member& member, std::string_view kind) {
+    CHECK(recovers(member));
+    auto const state = member.group().state();
     CHECK(state.conditions.empty());
     CHECK(liveness(state).ok);
-    CHECK(shows(of, condition(kind, 0)));
-    check_pages_when_all_is_well(of, kind);
+    CHECK(shows(member, condition(kind, 0)));
+    check_pages_when_all_is_well(member, kind);
 }
 
 std::string phase(std::string_view name) { return "\",phase=\"" + std::string{name} + "\"} 1\n"; }
 // A group looks at its claims twice a second: what has happened before is seen before the time has
 // passed.
-void pass(member& of, std::chrono::seconds time) {
+void pass(member& member, std::chrono::seconds time) {
     for (auto looks = 0; looks != 2; ++looks) {
-        auto const before = of.group().state().looked_at;
-        REQUIRE(eventually([&] { return of.group().state().looked_at > before + 100ms; }));
+        auto const before = member.group().state().looked_at;
+        REQUIRE(eventually([&] { return member.group().state().looked_at > before + 100ms; }));
     }
     kgroup::detail::clock::lead +=
         std::chrono::duration_cast<kgroup::detail::clock::duration>(time).count();
@@ -269,13 +269,14 @@ TEST_CASE("kafka state: a handler that is stuck, and back") {
     cluster.create_topic("orders", 2);
     cluster.produce("orders", 1, "a");
     gate goes_on;
-    member one{member_of(cluster),
-               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
-                   while (auto const next = co_await of.messages().async_receive()) {
-                       co_await goes_on.wait();
-                       of.mark(*next);
-                   }
-               }}};
+    member one{
+        member_of(cluster),
+        {.consume_claim = [&](kgroup::session&, kgroup::claim& claim) -> asio::awaitable<void> {
+            while (auto const next = co_await claim.messages().async_receive()) {
+                co_await goes_on.wait();
+                claim.mark(*next);
+            }
+        }}};
     REQUIRE(eventually([&] { return one.group().state().stats.records_received == 1; }));
     cluster.produce("orders", 1, "b");
     REQUIRE(eventually([&] { return one.group().state().find({"orders", 1})->lag == 1; }));
@@ -322,13 +323,12 @@ TEST_CASE("kafka state: a topic for dead letters that is away, and back") {
         {.connection = {.brokers = cluster.brokers()}, .on_event = [](kgroup::event const&) {}}};
     kgroup::dead_letters letters{out};
     cluster.fail(request::produce, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, every_time);
-    member one{member_of(cluster),
-               {.consume_claim = [&](kgroup::session&, kgroup::claim& of) -> asio::awaitable<void> {
-                   auto refuse = [](kgroup::message const&) {
-                       throw std::runtime_error{"refused"};
-                   };
-                   co_await kgroup::for_each(of, {.dead_letters = &letters}, refuse);
-               }}};
+    member one{
+        member_of(cluster),
+        {.consume_claim = [&](kgroup::session&, kgroup::claim& claim) -> asio::awaitable<void> {
+            auto refuse = [](kgroup::message const&) { throw std::runtime_error{"refused"}; };
+            co_await kgroup::for_each(claim, {.dead_letters = &letters}, refuse);
+        }}};
     REQUIRE(eventually([&] { return out.stats().unacknowledged == 1; }));
     CHECK(out.state().bytes_unacknowledged == 3);
     pass(one, 11s);

@@ -40,10 +40,10 @@ std::chrono::milliseconds stop_in_time(member& which) {
 }
 
 /// A topic of four partitions with some records in each.
-std::string some_topic(kafka& in) {
-    auto topic = in.create_topic(4);
+std::string some_topic(kafka& cluster) {
+    auto topic = cluster.create_topic(4);
     for (int partition = 0; partition != 4; ++partition) {
-        in.produce_values(topic, partition, std::vector<std::string>(50, "record"));
+        cluster.produce_values(topic, partition, std::vector<std::string>(50, "record"));
     }
     return topic;
 }
@@ -137,8 +137,8 @@ TEST_CASE("stop: in time in every moment of a member's life") {
             stop_in_time(*members[static_cast<std::size_t>(i)]);
         });
     }
-    for (auto& each : stoppers) {
-        each.join();
+    for (auto& stopper : stoppers) {
+        stopper.join();
     }
 }
 

@@ -22,8 +22,8 @@ using kgroup::event_kind;
 
 std::set<std::string> topics_of(received const& records) {
     std::set<std::string> all;
-    for (auto const& each : records.all()) {
-        all.insert(each.topic);
+    for (auto const& result : records.all()) {
+        all.insert(result.topic);
     }
     return all;
 }
@@ -56,8 +56,8 @@ TEST_CASE(
     brokers.produce_values(first, 0, {"not read"});
     brokers.produce_values(second, 0, {"read"});
     REQUIRE(eventually([&] { return records.count() > before; }));
-    for (auto const& each : records.all()) {
-        CHECK(each.value != "not read");
+    for (auto const& result : records.all()) {
+        CHECK(result.value != "not read");
     }
     one.stop();
     REQUIRE(one.ends_within(20s));
@@ -128,8 +128,8 @@ TEST_CASE("subscription: a new topic that matches a regular expression is picked
     one.group().subscribe({"^" + name + "\\.(first|second)$"});
     auto const second = brokers.create_topic(name + ".second", 1);
     auto const third = brokers.create_topic(name + ".second.not", 1);
-    for (auto const& each : {first, second, third}) {
-        brokers.produce_values(each, 0, {each});
+    for (auto const& topic : {first, second, third}) {
+        brokers.produce_values(topic, 0, {topic});
     }
     REQUIRE(eventually([&] { return records.count() >= 2; }));
     CHECK(topics_of(records) == std::set{first, second});

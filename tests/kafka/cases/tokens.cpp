@@ -32,8 +32,8 @@ using kgroup::event_kind;
 using kgroup::oauth_token;
 
 /// Nothing that was told shows a token.
-void check_secrecy(member const& of) {
-    auto const said = of.said();
+void check_secrecy(member const& member) {
+    auto const said = member.said();
     for (std::size_t shift = 0; shift != 3; ++shift) { // however it stands in what was encoded
         auto const inside = base64url(std::string(shift, 'x') + std::string{mark_of_secrecy});
         CHECK(said.find(inside.substr(4, 8)) == std::string::npos);
@@ -70,10 +70,10 @@ TEST_CASE("tokens: consumes while they change, and no record is lost or comes tw
     CHECK(records.offsets(0).back() == static_cast<std::int64_t>(sent) - 1);
     // A connection that ends amid its handshake, its three seconds being over, is no refusal,
     // though librdkafka counts it as one.
-    for (auto const& each : one.events()) {
-        auto const refused = each.kind == event_kind::authentication_failed &&
-                             each.text.find("Broker transport failure") == std::string::npos;
-        CHECK_MESSAGE(!refused, each.text);
+    for (auto const& event : one.events()) {
+        auto const refused = event.kind == event_kind::authentication_failed &&
+                             event.text.find("Broker transport failure") == std::string::npos;
+        CHECK_MESSAGE(!refused, event.text);
     }
     CHECK(one.count(event_kind::claims_lost) == 0);
     CHECK(one.stats().sessions == 1);

@@ -25,15 +25,15 @@ namespace {
 struct watched {
     received records;
     std::mutex mutex;
-    kgroup::claim* of = nullptr;
+    kgroup::claim* claim = nullptr;
 
     std::int64_t lag() {
         std::lock_guard const lock{mutex};
-        return of ? of->lag() : -1;
+        return claim ? claim->lag() : -1;
     }
     void set(kgroup::claim* now) {
         std::lock_guard const lock{mutex};
-        of = now;
+        claim = now;
     }
     hooks handler() {
         return {.consume_claim = [this](auto&, kgroup::claim& given) -> asio::awaitable<void> {
@@ -140,26 +140,26 @@ TEST_CASE(
     auto const given = brokers.member_of_new_group(topic);
     std::atomic<bool> all_but_one{false};
     std::atomic<bool> go_on{false};
-    member one{given, {.consume_claim = [&](auto&, kgroup::claim& of) -> asio::awaitable<void> {
+    member one{given, {.consume_claim = [&](auto&, kgroup::claim& claim) -> asio::awaitable<void> {
                    std::vector<kgroup::message> held;
                    while (held.size() != 10) {
-                       auto next = co_await of.messages().async_receive();
+                       auto next = co_await claim.messages().async_receive();
                        held.push_back(std::move(next.value()));
                    }
                    for (std::size_t i = 10; i-- != 0;) {
                        if (i != 4) {
-                           of.ack(held[i]);
+                           claim.ack(held[i]);
                        }
                    }
                    static_cast<void>(
-                       co_await of.messages().async_receive_for(200ms)); // it comes to the end
+                       co_await claim.messages().async_receive_for(200ms)); // it comes to the end
                    all_but_one = true;
                    while (!go_on) {
                        co_await pause_for(10ms);
                    }
-                   of.ack(held[4]);
+                   claim.ack(held[4]);
                    held.clear();
-                   co_await of.messages().async_receive();
+                   co_await claim.messages().async_receive();
                }}};
     REQUIRE(eventually([&] { return all_but_one.load(); }));
     CHECK(eventually([&] { return brokers.committed(given.group_id, topic, 0) == 4; }, 10s));

@@ -56,15 +56,15 @@ hooks mark_into(received& records) { return receive_into(records); }
 
 TEST_CASE("unreadable: the run ends with the place, and neither delivers nor commits what lies "
           "behind it") {
-    for (auto const& each : damages()) {
-        CAPTURE(each.name);
+    for (auto const& damage : damages()) {
+        CAPTURE(damage.name);
         kafka brokers{kafka::kind::embedded};
         auto const topic = brokers.create_topic();
         brokers.produce_values(topic, 0, ten());
-        raw_producer{brokers.brokers()}.produce(topic, 0, {each.batch});
+        raw_producer{brokers.brokers()}.produce(topic, 0, {damage.batch});
         brokers.produce_values(topic, 0, ten());
         auto given = brokers.member_of_new_group(topic);
-        given.properties.insert(each.properties.begin(), each.properties.end());
+        given.properties.insert(damage.properties.begin(), damage.properties.end());
         received records;
         member one{given, mark_into(records)};
         REQUIRE(one.ends_within(30s));
@@ -75,7 +75,7 @@ TEST_CASE("unreadable: the run ends with the place, and neither delivers nor com
         CHECK(brokers.committed(given.group_id, topic, 0) == 10);
         CHECK(one.count(event_kind::partition_error) == 1);
         CHECK(one.last(event_kind::partition_error)->error == errc::record_unreadable);
-        CHECK(one.count(event_kind::unsafe_setting) == each.properties.size());
+        CHECK(one.count(event_kind::unsafe_setting) == damage.properties.size());
     }
 }
 
@@ -110,8 +110,8 @@ TEST_CASE(
     auto const given = brokers.member_of_new_group(topic);
     received records;
     auto handler = mark_into(records);
-    handler.setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-        in.mark_offset({topic, 0}, 15);
+    handler.setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+        session.mark_offset({topic, 0}, 15);
         co_return;
     };
     member one{given, handler};
@@ -136,29 +136,29 @@ TEST_CASE("unreadable: a handler that is slow to end is given nothing that librd
     given.properties["check.crcs"] = "true";
     std::atomic<int> turns{0};
     std::atomic<std::int64_t> highest{-1};
-    member one{
-        given,
-        {.consume_claim = [&](kgroup::session& in, kgroup::claim& claim) -> asio::awaitable<void> {
-             while (!in.stopping()) { // it is: the error comes with one of these
-                 while (auto const next = claim.messages().try_receive()) {
-                     highest = next->offset();
-                     claim.mark(*next);
-                 }
-                 co_await pause_for(10ms);
-             }
-             brokers.produce_values(topic, 0, ten());
-             for (; turns != 100; ++turns) {
-                 while (auto const next = claim.messages().try_receive()) {
-                     highest = next->offset();
-                     claim.mark(*next);
-                 }
-                 co_await pause_for(10ms);
-             }
-         },
-         .setup = [&](kgroup::session& in) -> asio::awaitable<void> {
-             in.mark_offset({topic, 0}, 0);
-             co_return;
-         }}};
+    member one{given,
+               {.consume_claim = [&](kgroup::session& session,
+                                     kgroup::claim& claim) -> asio::awaitable<void> {
+                    while (!session.stopping()) { // it is: the error comes with one of these
+                        while (auto const next = claim.messages().try_receive()) {
+                            highest = next->offset();
+                            claim.mark(*next);
+                        }
+                        co_await pause_for(10ms);
+                    }
+                    brokers.produce_values(topic, 0, ten());
+                    for (; turns != 100; ++turns) {
+                        while (auto const next = claim.messages().try_receive()) {
+                            highest = next->offset();
+                            claim.mark(*next);
+                        }
+                        co_await pause_for(10ms);
+                    }
+                },
+                .setup = [&](kgroup::session& session) -> asio::awaitable<void> {
+                    session.mark_offset({topic, 0}, 0);
+                    co_return;
+                }}};
     REQUIRE(one.ends_within(30s));
     CHECK(turns == 100);
     CHECK(one.error() == errc::record_unreadable);
@@ -284,30 +284,30 @@ TEST_CASE("unreadable: pausing and resuming behind the damage lets nothing throu
         tested_group* group = nullptr;
         std::atomic<bool> group_is_known{false};
         std::atomic<int> turns{0};
-        auto const take = [&](kgroup::claim& of) {
-            while (auto const next = of.messages().try_receive()) {
+        auto const take = [&](kgroup::claim& claim) {
+            while (auto const next = claim.messages().try_receive()) {
                 records.add(*next);
-                of.mark(*next);
+                claim.mark(*next);
             }
         };
-        member one{
-            log.given,
-            {.consume_claim = [&](kgroup::session& in, kgroup::claim& of) -> asio::awaitable<void> {
-                while (!in.stopping() || !group_is_known) {
-                    take(of);
-                    co_await pause_for(10ms);
-                }
-                for (auto const& form : pause_forms()) {
-                    form.pause(*group, {log.topic, 0});
-                    brokers.produce_values(log.topic, 0, ten());
-                    take(of);
-                    form.resume(*group, {log.topic, 0});
-                    for (int i = 0; i != 30; ++i, ++turns) {
-                        take(of);
-                        co_await pause_for(10ms);
-                    }
-                }
-            }}};
+        member one{log.given,
+                   {.consume_claim = [&](kgroup::session& session,
+                                         kgroup::claim& claim) -> asio::awaitable<void> {
+                       while (!session.stopping() || !group_is_known) {
+                           take(claim);
+                           co_await pause_for(10ms);
+                       }
+                       for (auto const& form : pause_forms()) {
+                           form.pause(*group, {log.topic, 0});
+                           brokers.produce_values(log.topic, 0, ten());
+                           take(claim);
+                           form.resume(*group, {log.topic, 0});
+                           for (int i = 0; i != 30; ++i, ++turns) {
+                               take(claim);
+                               co_await pause_for(10ms);
+                           }
+                       }
+                   }}};
         group = &one.group();
         group_is_known = true;
         REQUIRE(one.ends_within(30s));
@@ -344,10 +344,11 @@ public:
         : log(brokers, kind),
           start_(start) {
         log.write();
-        one.emplace(log.given,
-                    hooks{.consume_claim = [this](kgroup::session& in,
-                                                  kgroup::claim& of) { return consume(in, of); },
-                          .setup = [this](kgroup::session& in) { return set_up(in); }});
+        one.emplace(
+            log.given,
+            hooks{.consume_claim = [this](kgroup::session& session,
+                                          kgroup::claim& claim) { return consume(session, claim); },
+                  .setup = [this](kgroup::session& session) { return set_up(session); }});
     }
 
     damaged_log log;
@@ -357,25 +358,25 @@ public:
     std::optional<member> one;
 
 private:
-    asio::awaitable<void> set_up(kgroup::session& in) {
+    asio::awaitable<void> set_up(kgroup::session& session) {
         if (++sessions == 1) {
-            in.start_at({log.topic, 0}, 0);
+            session.start_at({log.topic, 0}, 0);
         } else if (start_) {
-            in.start_at({log.topic, 0}, *start_);
+            session.start_at({log.topic, 0}, *start_);
         }
         co_return;
     }
-    asio::awaitable<void> consume(kgroup::session& in, kgroup::claim& of) {
+    asio::awaitable<void> consume(kgroup::session& session, kgroup::claim& claim) {
         if (sessions == 1) {
             while (!go_on) {
                 co_await pause_for(10ms);
             }
-            in.mark_offset({log.topic, 0}, 5);
+            session.mark_offset({log.topic, 0}, 5);
             co_return;
         }
-        while (auto const next = co_await of.messages().async_receive()) {
+        while (auto const next = co_await claim.messages().async_receive()) {
             records.add(*next);
-            of.mark(*next);
+            claim.mark(*next);
         }
     }
 

@@ -26,15 +26,15 @@ constexpr int limit_ms = 30000;
 
 using queue = std::unique_ptr<rd_kafka_queue_t, detail::rdkafka_deleter<rd_kafka_queue_destroy>>;
 
-void check(rd_kafka_resp_err_t error, std::string const& what) {
+void check(rd_kafka_resp_err_t error, std::string const& subject) {
     if (error) {
-        throw std::system_error{make_error_code(error), what};
+        throw std::system_error{make_error_code(error), subject};
     }
 }
 
-detail::rdkafka_event answer_from(queue const& answers, std::string const& what) {
+detail::rdkafka_event answer_from(queue const& answers, std::string const& subject) {
     detail::rdkafka_event answer{rd_kafka_queue_poll(answers.get(), limit_ms)};
-    check(answer ? rd_kafka_event_error(answer.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT, what);
+    check(answer ? rd_kafka_event_error(answer.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT, subject);
     return answer;
 }
 
@@ -51,11 +51,11 @@ void skip(std::string_view reason) {
     std::printf("[skipped] %.*s\n", static_cast<int>(reason.size()), reason.data());
 }
 
-std::string unique(std::string_view what) {
+std::string unique(std::string_view subject) {
     static std::string const run =
         std::to_string(::getpid()) + "-" + std::to_string(std::random_device{}());
     static std::atomic<int> count{0};
-    return std::string{what} + "-" + run + "-" + std::to_string(++count);
+    return std::string{subject} + "-" + run + "-" + std::to_string(++count);
 }
 
 bool kafka::is_there() {
@@ -123,14 +123,14 @@ std::int32_t kafka::leaders(std::string const& topic) {
     std::unique_ptr<struct rd_kafka_metadata const,
                     detail::rdkafka_deleter<rd_kafka_metadata_destroy>> const owner{found};
     std::span const topics{found->topics, static_cast<std::size_t>(found->topic_cnt)};
-    auto const at =
-        std::ranges::find_if(topics, [&](auto const& each) { return each.topic == topic; });
+    auto const at = std::ranges::find_if(
+        topics, [&](auto const& described) { return described.topic == topic; });
     if (at == topics.end()) {
         return 0;
     }
     std::span const partitions{at->partitions, static_cast<std::size_t>(at->partition_cnt)};
     return static_cast<std::int32_t>(std::ranges::count_if(
-        partitions, [](auto const& each) { return !each.err && each.leader >= 0; }));
+        partitions, [](auto const& described) { return !described.err && described.leader >= 0; }));
 }
 
 std::string kafka::create_topic(std::string const& name, std::int32_t partitions,
@@ -220,9 +220,9 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
     add(RD_KAFKA_VTYPE_MSGFLAGS).i = RD_KAFKA_MSG_F_COPY;
     add(RD_KAFKA_VTYPE_KEY).mem = bytes(record.key);
     add(RD_KAFKA_VTYPE_VALUE).mem = bytes(record.value);
-    for (auto const& each : record.headers) {
-        auto const [data, size] = bytes(each.value);
-        add(RD_KAFKA_VTYPE_HEADER).header = {each.name.c_str(), data, static_cast<ssize_t>(size)};
+    for (auto const& header : record.headers) {
+        auto const [data, size] = bytes(header.value);
+        add(RD_KAFKA_VTYPE_HEADER).header = {header.name.c_str(), data, static_cast<ssize_t>(size)};
     }
     if (record.timestamp) {
         add(RD_KAFKA_VTYPE_TIMESTAMP).i64 = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -244,16 +244,16 @@ void kafka::append(rd_kafka_t* with, std::string const& topic, std::int32_t part
 
 void kafka::produce(std::string const& topic, std::int32_t partition,
                     std::vector<kafka_record> const& records) {
-    for (auto const& each : records) {
-        append(producer_.get(), topic, partition, each);
+    for (auto const& record : records) {
+        append(producer_.get(), topic, partition, record);
     }
     flush();
 }
 
 void kafka::produce_values(std::string const& topic, std::int32_t partition,
                            std::vector<std::string> const& values) {
-    for (auto const& each : values) {
-        append(producer_.get(), topic, partition, {.value = each});
+    for (auto const& value : values) {
+        append(producer_.get(), topic, partition, {.value = value});
     }
     flush();
 }
@@ -387,9 +387,9 @@ std::string kafka::setting(std::string_view name) {
     auto const* const* const brokers = rd_kafka_DescribeConfigs_result_resources(
         rd_kafka_event_DescribeConfigs_result(answer.get()), &count);
     auto const* const* const settings = rd_kafka_ConfigResource_configs(brokers[0], &count);
-    for (auto const* const each : std::span{settings, count}) {
-        auto const* const value = rd_kafka_ConfigEntry_value(each);
-        if (value && std::string_view{rd_kafka_ConfigEntry_name(each)} == name) {
+    for (auto const* const setting : std::span{settings, count}) {
+        auto const* const value = rd_kafka_ConfigEntry_value(setting);
+        if (value && std::string_view{rd_kafka_ConfigEntry_name(setting)} == name) {
             return value;
         }
     }
@@ -404,9 +404,9 @@ bool kafka::knows_group(std::string const& group) {
     return known;
 }
 
-bool kafka::deny_read(rd_kafka_ResourceType_t what, std::string const& name) {
+bool kafka::deny_read(rd_kafka_ResourceType_t type, std::string const& name) {
     char text[512];
-    auto* binding = rd_kafka_AclBinding_new(what, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
+    auto* binding = rd_kafka_AclBinding_new(type, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL,
                                             "User:ANONYMOUS", "*", RD_KAFKA_ACL_OPERATION_READ,
                                             RD_KAFKA_ACL_PERMISSION_TYPE_DENY, text, sizeof text);
     queue const answers{rd_kafka_queue_new(producer_.get())};

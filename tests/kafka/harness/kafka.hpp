@@ -37,7 +37,7 @@ inline constexpr bool sanitized = false;
 void skip(std::string_view reason);
 
 /// A name that no other test, and no other run on the same cluster, has.
-std::string unique(std::string_view what);
+std::string unique(std::string_view subject);
 
 /// Waits until it holds. false: it does not within the limit.
 template <typename Condition>
@@ -123,7 +123,7 @@ public:
     /// Whether the cluster knows the group. Real Kafka.
     bool knows_group(std::string const& group);
     /// From now on nobody may read this. false: the cluster has no authorizer. Real Kafka.
-    bool deny_read(rd_kafka_ResourceType_t what, std::string const& name);
+    bool deny_read(rd_kafka_ResourceType_t type, std::string const& name);
 
 private:
     struct producer_deleter {

@@ -24,17 +24,17 @@ namespace {
 struct hooked_handler {
     hooks with;
 
-    asio::awaitable<void> setup(session& in) {
+    asio::awaitable<void> setup(session& session) {
         if (with.setup) {
-            co_await with.setup(in);
+            co_await with.setup(session);
         }
     }
-    asio::awaitable<void> consume_claim(session& in, claim& of) {
-        co_await with.consume_claim(in, of);
+    asio::awaitable<void> consume_claim(session& session, claim& claim) {
+        co_await with.consume_claim(session, claim);
     }
-    asio::awaitable<void> cleanup(session& in) {
+    asio::awaitable<void> cleanup(session& session) {
         if (with.cleanup) {
-            co_await with.cleanup(in);
+            co_await with.cleanup(session);
         }
     }
 };
@@ -65,9 +65,9 @@ std::vector<owned_message> received::all() const {
 std::vector<std::int64_t> received::offsets(std::int32_t partition) const {
     std::lock_guard const lock{mutex_};
     std::vector<std::int64_t> found;
-    for (auto const& each : all_) {
-        if (each.partition == partition) {
-            found.push_back(each.offset);
+    for (auto const& known : all_) {
+        if (known.partition == partition) {
+            found.push_back(known.offset);
         }
     }
     return found;
@@ -76,17 +76,17 @@ std::vector<std::int64_t> received::offsets(std::int32_t partition) const {
 std::set<std::int32_t> received::partitions() const {
     std::lock_guard const lock{mutex_};
     std::set<std::int32_t> found;
-    for (auto const& each : all_) {
-        found.insert(each.partition);
+    for (auto const& known : all_) {
+        found.insert(known.partition);
     }
     return found;
 }
 
 hooks receive_into(received& to) {
-    return {.consume_claim = [&to](session&, claim& of) -> asio::awaitable<void> {
-        while (auto const one = co_await of.messages().async_receive()) {
+    return {.consume_claim = [&to](session&, claim& claim) -> asio::awaitable<void> {
+        while (auto const one = co_await claim.messages().async_receive()) {
             to.add(*one);
-            of.mark(*one);
+            claim.mark(*one);
         }
     }};
 }
@@ -107,16 +107,16 @@ struct member::running {
     }
 
     config reporting(config given) {
-        given.on_event = [this](event const& what) {
+        given.on_event = [this](event const& event) {
             std::lock_guard const lock{mutex};
-            events.push_back(what);
+            events.push_back(event);
         };
         return given;
     }
 
     void join() {
-        for (auto& each : pool) {
-            each.join();
+        for (auto& worker : pool) {
+            worker.join();
         }
         pool.clear();
     }
@@ -196,15 +196,15 @@ std::size_t member::count(event_kind kind) const {
 std::optional<event> member::last(event_kind kind) const {
     std::lock_guard const lock{running_->mutex};
     auto const found = std::find_if(running_->events.rbegin(), running_->events.rend(),
-                                    [&](event const& each) { return each.kind == kind; });
+                                    [&](event const& event) { return event.kind == kind; });
     return found == running_->events.rend() ? std::nullopt : std::optional{*found};
 }
 
 std::string member::said() const {
     std::string text;
-    for (auto const& each : events()) {
-        text += std::string{to_string(each.kind)} + ": " + each.text + " (" + each.error.message() +
-                ")\n";
+    for (auto const& event : events()) {
+        text += std::string{to_string(event.kind)} + ": " + event.text + " (" +
+                event.error.message() + ")\n";
     }
     return text;
 }

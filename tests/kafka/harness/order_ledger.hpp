@@ -55,18 +55,18 @@ private:
 public:
     /// Of each partition, the keys of its records in the order of their offsets, from 0 on.
     explicit order_ledger(std::vector<std::vector<key>> keys) {
-        for (auto& each : keys) {
-            total_ += each.size();
-            logs_.emplace_back(std::move(each));
+        for (auto& log : keys) {
+            total_ += log.size();
+            logs_.emplace_back(std::move(log));
         }
     }
 
     /// One partition in the hands of one owner.
     class ownership {
     public:
-        ownership(order_ledger& in, std::int32_t partition, std::int64_t first)
-            : ledger_(in),
-              log_(in.logs_.at(static_cast<std::size_t>(partition))),
+        ownership(order_ledger& ledger, std::int32_t partition, std::int64_t first)
+            : ledger_(ledger),
+              log_(ledger.logs_.at(static_cast<std::size_t>(partition))),
               partition_(partition),
               floor_(log_.first_undone) {
             std::lock_guard const lock{log_.mutex};
@@ -147,9 +147,9 @@ public:
             ++ledger_.done_;
         }
         // The first of the key, from where this owner began, that it has not done.
-        std::int64_t next_of(key of) const {
-            auto const& offsets = log_.lanes.at(of).offsets;
-            auto const found = first_undone_.find(of);
+        std::int64_t next_of(key key) const {
+            auto const& offsets = log_.lanes.at(key).offsets;
+            auto const found = first_undone_.find(key);
             auto const from = found == first_undone_.end() ? floor_ : found->second;
             auto const next = std::ranges::lower_bound(offsets, from);
             return next == offsets.end() ? -1 : *next;

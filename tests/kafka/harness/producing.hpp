@@ -78,8 +78,8 @@ public:
     }
     event const* last(event_kind kind) const {
         event const* found = nullptr;
-        for (auto const& each : events) {
-            found = each.kind == kind ? &each : found;
+        for (auto const& event : events) {
+            found = event.kind == kind ? &event : found;
         }
         return found;
     }

@@ -93,8 +93,8 @@ struct raw_batch {
 private:
     static std::uint32_t crc32c(std::string_view bytes) {
         auto crc = ~std::uint32_t{0};
-        for (auto const each : bytes) {
-            crc ^= static_cast<std::uint8_t>(each);
+        for (auto const character : bytes) {
+            crc ^= static_cast<std::uint8_t>(character);
             for (int bit = 0; bit != 8; ++bit) {
                 crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
             }
@@ -116,8 +116,8 @@ public:
     void produce(std::string const& topic, std::int32_t partition,
                  std::vector<raw_batch> const& batches) {
         std::string records;
-        for (auto const& each : batches) {
-            records += each.bytes();
+        for (auto const& batch : batches) {
+            records += batch.bytes();
         }
         wire request;
         request.number(std::int16_t{0})

@@ -30,8 +30,8 @@ inline std::string base64url(std::string_view bytes) {
     std::string text;
     std::uint32_t held = 0;
     int bits = 0;
-    for (auto const each : bytes) {
-        held = (held << 8 | static_cast<unsigned char>(each)) & 0xffffu;
+    for (auto const character : bytes) {
+        held = (held << 8 | static_cast<unsigned char>(character)) & 0xffffu;
         for (bits += 8; bits >= 6;) {
             bits -= 6;
             text += letters[held >> bits & 63];

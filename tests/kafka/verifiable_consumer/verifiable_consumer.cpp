@@ -89,11 +89,11 @@ struct options {
 /// The lines, from whatever thread, one at a time. Once the end is told nothing is told any more.
 class teller {
 public:
-    void tell(std::string_view name, json const& what = json::object()) {
+    void tell(std::string_view name, json const& fields = json::object()) {
         auto const now = std::chrono::system_clock::now().time_since_epoch();
         json line{{"timestamp", std::chrono::duration_cast<milliseconds>(now).count()},
                   {"name", name}};
-        line.update(what);
+        line.update(fields);
         auto const text = line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
         std::lock_guard const lock{mutex_};
         if (!ended_) {
@@ -115,8 +115,8 @@ json as_json(kgroup::topic_partition const& where) {
 template <typename Partitions>
 json as_json(Partitions const& partitions) {
     auto list = json::array();
-    for (auto const& each : partitions) {
-        list.push_back(as_json(each));
+    for (auto const& partition : partitions) {
+        list.push_back(as_json(partition));
     }
     return {{"partitions", list}};
 }
@@ -207,7 +207,9 @@ private:
 class acknowledged_round {
 public:
     struct entry {
-        explicit entry(kgroup::message of) : record(std::move(of)), offset(record->offset()) {}
+        explicit entry(kgroup::message message)
+            : record(std::move(message)),
+              offset(record->offset()) {}
 
         std::optional<kgroup::message> record; // until it is acknowledged
         std::int64_t offset;
@@ -250,11 +252,11 @@ public:
     }
 
 private:
-    void acknowledge(entry& what) {
+    void acknowledge(entry& taken) {
         if (ours(claim_)) {
-            claim_.ack(*what.record);
+            claim_.ack(*taken.record);
         }
-        what.record.reset();
+        taken.record.reset();
     }
 
     // How many are finished from the oldest on without a gap, and where that ends.
@@ -359,17 +361,17 @@ private:
         auto done = json::array();
         auto failed = json::array();
         std::string error;
-        for (auto const& each : results) {
-            if (!owned_(each.where)) {
+        for (auto const& result : results) {
+            if (!owned_(result.where)) {
                 continue;
             }
-            auto entry = as_json(each.where);
-            entry["offset"] = each.offset;
-            if (each.status != kgroup::commit_status::committed) {
+            auto entry = as_json(result.where);
+            entry["offset"] = result.offset;
+            if (result.status != kgroup::commit_status::committed) {
                 failed.push_back(entry);
-                error = each.error.message();
-            } else if (auto& before = told_[each.where]; before != each.offset) {
-                before = each.offset;
+                error = result.error.message();
+            } else if (auto& before = told_[result.where]; before != result.offset) {
+                before = result.offset;
                 done.push_back(entry);
             }
         }
@@ -594,16 +596,16 @@ private:
              std::vector<kgroup::topic_partition> const& partitions) {
         std::lock_guard const lock{mutex_};
         std::set<kgroup::topic_partition> added;
-        for (auto const& each : partitions) {
-            if (owned_.insert(each).second) {
-                added.insert(each);
+        for (auto const& partition : partitions) {
+            if (owned_.insert(partition).second) {
+                added.insert(partition);
             }
         }
         if (!added.empty()) {
-            auto what = as_json(added);
-            what.update(
+            auto line = as_json(added);
+            line.update(
                 {{"memberId", session.member_id()}, {"generation", session.generation_id()}});
-            out_.tell("partitions_assigned", what);
+            out_.tell("partitions_assigned", line);
         }
     }
 
@@ -615,9 +617,9 @@ private:
     void disown(std::vector<kgroup::topic_partition> const& partitions) {
         std::lock_guard const lock{mutex_};
         std::set<kgroup::topic_partition> removed;
-        for (auto const& each : partitions) {
-            if (owned_.erase(each) != 0) {
-                removed.insert(each);
+        for (auto const& partition : partitions) {
+            if (owned_.erase(partition) != 0) {
+                removed.insert(partition);
             }
         }
         if (!removed.empty()) {
@@ -644,37 +646,38 @@ private:
 
 // The command line.
 
-std::int64_t as_number(std::string_view text, std::string const& what) {
+std::int64_t as_number(std::string_view text, std::string const& subject) {
     std::int64_t number = 0;
     auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc{} || end != text.data() + text.size()) {
-        throw CLI::ValidationError{what, "'" + std::string{text} + "' is not a number"};
+        throw CLI::ValidationError{subject, "'" + std::string{text} + "' is not a number"};
     }
     return number;
 }
 
 std::pair<std::string, std::string> split(std::string const& text, char at,
-                                          std::string const& what) {
+                                          std::string const& subject) {
     auto const place = text.find(at);
     if (place == std::string::npos) {
-        throw CLI::ValidationError{what, "'" + text + "' has no '" + at + "'"};
+        throw CLI::ValidationError{subject, "'" + text + "' has no '" + at + "'"};
     }
     return {text.substr(0, place), text.substr(place + 1)};
 }
 
-std::pair<milliseconds, milliseconds> as_range(std::string const& text, std::string const& what) {
-    auto const [least, most] = split(text, ':', what);
-    std::pair const range{milliseconds{as_number(least, what)},
-                          milliseconds{as_number(most, what)}};
+std::pair<milliseconds, milliseconds> as_range(std::string const& text,
+                                               std::string const& subject) {
+    auto const [least, most] = split(text, ':', subject);
+    std::pair const range{milliseconds{as_number(least, subject)},
+                          milliseconds{as_number(most, subject)}};
     if (range.first < milliseconds{0} || range.first > range.second) {
-        throw CLI::ValidationError{what, "'" + text + "' is not MIN:MAX"};
+        throw CLI::ValidationError{subject, "'" + text + "' is not MIN:MAX"};
     }
     return range;
 }
 
-incident as_incident(std::string const& text, std::string const& what) {
-    auto const [time, offset] = split(text, '@', what);
-    return {milliseconds{as_number(time, what)}, as_number(offset, what)};
+incident as_incident(std::string const& text, std::string const& subject) {
+    auto const [time, offset] = split(text, '@', subject);
+    return {milliseconds{as_number(time, subject)}, as_number(offset, subject)};
 }
 
 std::vector<kgroup::assignor> as_assignors(std::string text) {
@@ -702,9 +705,9 @@ std::vector<kgroup::assignor> as_assignors(std::string text) {
 
 /// A field of `kgroup::config`, or else a property of librdkafka.
 void set_property(options& to, std::string const& text) {
-    std::string const what = "--property";
-    auto const [key, value] = split(text, '=', what);
-    auto const time = [&, &number = value] { return milliseconds{as_number(number, what)}; };
+    std::string const option = "--property";
+    auto const [key, value] = split(text, '=', option);
+    auto const time = [&, &number = value] { return milliseconds{as_number(number, option)}; };
     auto& group = to.group;
     if (key == "auto_commit_interval") {
         to.commit_interval = time();
@@ -717,9 +720,9 @@ void set_property(options& to, std::string const& text) {
     } else if (key == "close_timeout") {
         group.close_timeout = time();
     } else if (key == "buffer_bytes") {
-        group.buffer_bytes = static_cast<std::size_t>(as_number(value, what));
+        group.buffer_bytes = static_cast<std::size_t>(as_number(value, option));
     } else if (key == "expected_partitions") {
-        group.expected_partitions = static_cast<std::size_t>(as_number(value, what));
+        group.expected_partitions = static_cast<std::size_t>(as_number(value, option));
     } else if (key == "on_claim_exit") {
         group.on_claim_exit = value == "keep_others" ? kgroup::claim_exit::keep_others
                                                      : kgroup::claim_exit::end_session;
@@ -742,18 +745,18 @@ char const* name_of(kgroup::severity level) {
     return "unknown";
 }
 
-void tell_event(teller& out, kgroup::event const& what) {
-    json line{{"kind", kgroup::to_string(what.kind)},
-              {"level", name_of(what.level)},
-              {"text", what.text}};
-    if (what.where) {
-        line.update(as_json(*what.where));
+void tell_event(teller& out, kgroup::event const& event) {
+    json line{{"kind", kgroup::to_string(event.kind)},
+              {"level", name_of(event.level)},
+              {"text", event.text}};
+    if (event.where) {
+        line.update(as_json(*event.where));
     }
-    if (what.error) {
-        line["error"] = what.error.message();
+    if (event.error) {
+        line["error"] = event.error.message();
     }
-    if (what.suppressed != 0) {
-        line["suppressed"] = what.suppressed;
+    if (event.suppressed != 0) {
+        line["suppressed"] = event.suppressed;
     }
     out.tell("event", line);
 }
@@ -853,8 +856,8 @@ options parse(CLI::App& app, int argc, char** argv) {
     if (!pauses.empty() && given.mode == finishing::out_of_order) {
         throw CLI::ValidationError{"--handler-pause-ms", "needs --mode mark"};
     }
-    for (auto const& each : properties) {
-        set_property(given, each);
+    for (auto const& property : properties) {
+        set_property(given, property);
     }
     given.commits_itself = !autocommit;
     group.auto_commit_interval = autocommit ? given.commit_interval : milliseconds{0};

@@ -252,8 +252,8 @@ TEST_CASE("reused memory: each block is with one user at a time, and what is too
         CHECK(*taken[static_cast<std::size_t>(i)] == i);
     }
     auto* const first = taken.front();
-    for (auto* const each : taken) {
-        from.deallocate(each, 4);
+    for (auto* const place : taken) {
+        from.deallocate(place, 4);
     }
     CHECK(from.allocate(4) == first);
     from.deallocate(first, 4);

@@ -84,8 +84,8 @@ TEST_CASE("event_filter: what happens to claims and sessions always passes") {
           event_kind::claims_revoked, event_kind::claims_lost, event_kind::handler_failed,
           event_kind::handler_abandoned}) {
         for (int i = 0; i != 3; ++i) {
-            event each{kind, severity::info};
-            CHECK(filter.passes(each, first_moment));
+            event event{kind, severity::info};
+            CHECK(filter.passes(event, first_moment));
         }
     }
 }
@@ -99,10 +99,10 @@ TEST_CASE("event_filter: the limit holds for any number of places, and every eve
         auto dropped = std::uint64_t{0};
         auto told = std::uint64_t{0};
         auto const tell = [&](std::int32_t partition, kgroup::detail::clock::time_point when) {
-            auto each = commit_failed(partition);
-            if (filter.passes(each, when)) {
+            auto failure = commit_failed(partition);
+            if (filter.passes(failure, when)) {
                 ++passed;
-                told += each.suppressed;
+                told += failure.suppressed;
             } else {
                 ++dropped;
             }
@@ -133,12 +133,12 @@ TEST_CASE("event_filter: what is forgotten keeps its count") {
     event_filter filter;
     auto const capacity = static_cast<std::int32_t>(event_filter::capacity);
     for (int times = 0; times != 6; ++times) {
-        auto each = commit_failed(-2);
-        filter.passes(each, first_moment);
+        auto failure = commit_failed(-2);
+        filter.passes(failure, first_moment);
     }
     for (std::int32_t partition = 0; partition != capacity - 1; ++partition) {
-        auto each = commit_failed(partition);
-        filter.passes(each, first_moment + 1s);
+        auto failure = commit_failed(partition);
+        filter.passes(failure, first_moment + 1s);
     }
     CHECK(filter.size() == event_filter::capacity);
     auto other = commit_failed(capacity, std::errc::connection_reset);
@@ -205,8 +205,8 @@ TEST_CASE("event: each condition that begins has an end of its own, and the othe
                   event_kind::brokers_reachable);
     static_assert(kgroup::ends(event_kind::brokers_reachable) == event_kind::brokers_unreachable);
     std::set<event_kind> ends;
-    for (int each = 0; each <= static_cast<int>(event_kind::client_log); ++each) {
-        auto const kind = static_cast<event_kind>(each);
+    for (int number = 0; number <= static_cast<int>(event_kind::client_log); ++number) {
+        auto const kind = static_cast<event_kind>(number);
         auto const end = kgroup::ended_by(kind);
         if (!end) {
             continue;

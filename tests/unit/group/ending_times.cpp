@@ -24,7 +24,7 @@ TEST_CASE("ending_times: what handlers have of the time to close") {
     struct sample {
         clock::duration rebalance_deadline, commit_timeout, close_timeout, handlers;
     };
-    for (auto const& each :
+    for (auto const& time :
          std::array{sample{10s, 5s, 15s, 11250ms}, // all but a quarter
                     sample{3s, 5s, 9s, 6750ms},
                     sample{10s, 5s, 60s, 54s},      // or but what the commit and the leave need
@@ -32,9 +32,9 @@ TEST_CASE("ending_times: what handlers have of the time to close") {
                     sample{10s, 5s, 12s, 10s},      // as long as in a rebalance, if that fits
                     sample{9s, 5s, 10s, 9s}, sample{9100ms, 5s, 10s, 7500ms},
                     sample{10s, 5s, 1s, 750ms}}) {
-        CAPTURE(each.close_timeout.count());
-        CHECK(ending_times::handlers_share(given(each.rebalance_deadline, each.commit_timeout,
-                                                 each.close_timeout)) == each.handlers);
+        CAPTURE(time.close_timeout.count());
+        CHECK(ending_times::handlers_share(given(time.rebalance_deadline, time.commit_timeout,
+                                                 time.close_timeout)) == time.handlers);
     }
 }
 

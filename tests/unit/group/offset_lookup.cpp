@@ -35,8 +35,8 @@ std::error_code const no_partition =
 
 partition_set set_of(std::initializer_list<int> numbers) {
     partition_set set;
-    for (int const each : numbers) {
-        set.emplace("t", each);
+    for (int const number : numbers) {
+        set.emplace("t", number);
     }
     return set;
 }
@@ -73,27 +73,27 @@ public:
             follow(lookup.on_time(now));
         }
     }
-    void follow(offset_lookup::outcome what) {
-        for (auto& each : what.events) {
-            events.push_back(each);
+    void follow(offset_lookup::outcome outcome) {
+        for (auto& event : outcome.events) {
+            events.push_back(event);
         }
-        for (auto const& each : what.found) {
-            found[each.where.partition] = each.start;
-            CHECK(each.leader_epoch == (each.committed >= 0 ? 7 : -1));
+        for (auto const& start : outcome.found) {
+            found[start.where.partition] = start.start;
+            CHECK(start.leader_epoch == (start.committed >= 0 ? 7 : -1));
         }
-        if (what.complete) {
+        if (outcome.complete) {
             CHECK_FALSE(complete);
             complete = true;
-            delayed = what.delayed;
+            delayed = outcome.delayed;
         }
-        if (what.failure) {
-            failure = what.failure;
+        if (outcome.failure) {
+            failure = outcome.failure;
         }
-        if (what.committed) {
-            follow(lookup.answer(answer(*what.committed), now));
+        if (outcome.committed) {
+            follow(lookup.answer(answer(*outcome.committed), now));
         }
-        if (what.log) {
-            follow(lookup.answer(answer(*what.log), now));
+        if (outcome.log) {
+            follow(lookup.answer(answer(*outcome.log), now));
         }
     }
 
@@ -108,8 +108,8 @@ public:
     client_offsets answer(offset_lookup::committed_request const& request) const {
         client_offsets result{request.id};
         partition_set const asked{request.partitions.begin(), request.partitions.end()};
-        for (auto const& each : asked) {
-            result.offsets.push_back(offset_of(each));
+        for (auto const& question : asked) {
+            result.offsets.push_back(offset_of(question));
         }
         for (int i = 0; request.with_lower && i != asked.rbegin()->partition; ++i) {
             if (!asked.contains({"t", i})) {
@@ -132,17 +132,17 @@ public:
             result.offsets.push_back(
                 {where, offset, error == log_errors.end() ? std::error_code{} : error->second});
         }
-        for (auto const& each : request.topics) {
-            result.partition_counts[each] = partitions;
+        for (auto const& topic : request.topics) {
+            result.partition_counts[topic] = partitions;
         }
         return result;
     }
 
     std::vector<int> told(event_kind kind) const {
         std::vector<int> numbers;
-        for (auto const& each : events) {
-            if (each.kind == kind) {
-                numbers.push_back(each.where ? each.where->partition : -1);
+        for (auto const& event : events) {
+            if (event.kind == kind) {
+                numbers.push_back(event.where ? event.where->partition : -1);
             }
         }
         return numbers;

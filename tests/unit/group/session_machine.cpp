@@ -67,13 +67,13 @@ public:
     explicit story(machine::settings given = {}) : machine_{given} {}
 
     /// What an event leads to, and where.
-    void operator()(machine::event const& what, lines const& expected, step at,
+    void operator()(machine::event const& event, lines const& expected, step at,
                     std::source_location where = std::source_location::current()) {
-        lines const seen = to_text(machine_.handle(what));
+        lines const seen = to_text(machine_.handle(event));
         bool const as_expected = seen == expected && machine_.current_step() == at;
         if (!as_expected) {
             DOCTEST_ADD_FAIL_CHECK_AT(where.file_name(), static_cast<int>(where.line()),
-                                      to_text(what)
+                                      to_text(event)
                                           << "\n  expected: " << joined(expected) << " -> "
                                           << to_text(at) << "\n  seen:     " << joined(seen)
                                           << " -> " << to_text(machine_.current_step()));
@@ -83,8 +83,8 @@ public:
 
     /// The way to where a scenario begins; others show it step by step.
     story& after(std::vector<machine::event> const& events) {
-        for (machine::event const& each : events) {
-            machine_.handle(each);
+        for (machine::event const& event : events) {
+            machine_.handle(event);
         }
         return *this;
     }
@@ -136,8 +136,8 @@ story cooperative(machine::settings given = {}) {
 } // namespace
 
 TEST_CASE("session_machine: the way to each step leads there") {
-    for (auto const& each : ways()) {
-        CHECK(to_text(at(each.first).told().current_step()) == to_text(each.first));
+    for (auto const& way : ways()) {
+        CHECK(to_text(at(way.first).told().current_step()) == to_text(way.first));
     }
 }
 
@@ -392,12 +392,12 @@ TEST_CASE("session_machine: cleanup has its own time after setup was cancelled")
 }
 
 TEST_CASE("session_machine: a time that is not running is not over") {
-    for (auto const& each : ways()) {
-        story tell = at(each.first);
-        bool const limited = each.first == step::draining || each.first == step::cleaning_up ||
-                             each.first == step::awaiting_final_assignment;
+    for (auto const& way : ways()) {
+        story tell = at(way.first);
+        bool const limited = way.first == step::draining || way.first == step::cleaning_up ||
+                             way.first == step::awaiting_final_assignment;
         if (!limited) {
-            tell(deadline_over, {}, each.first);
+            tell(deadline_over, {}, way.first);
         }
     }
 }
@@ -996,9 +996,9 @@ TEST_CASE("session_machine: the close deadline ends the run in every step") {
          {"seal 0 1", "end 0 1 and session: stopped", "drop 0 1", "end session: stopped",
           "finish"}},
     };
-    for (auto const& each : ways()) {
-        story tell = at(each.first);
-        auto const found = expected.find(each.first);
+    for (auto const& way : ways()) {
+        story tell = at(way.first);
+        auto const found = expected.find(way.first);
         tell(close_deadline_over, found == expected.end() ? lines{"finish"} : found->second,
              step::finished);
         CHECK_FALSE(tell.told().in_session());
@@ -1042,8 +1042,8 @@ TEST_CASE(
     "session_machine: a run that was interrupted ends what is left, as often as it is tried") {
     // Which action failed is not known: the session may be there or not, whatever the machine
     // believes.
-    for (auto const& each : ways()) {
-        story tell = at(each.first);
+    for (auto const& way : ways()) {
+        story tell = at(way.first);
         tell.after({interrupted({0, 1})});
         CHECK(to_text(tell.told().current_step()) == to_text(step::finished));
         tell(interrupted({0, 1}),
@@ -1059,8 +1059,8 @@ TEST_CASE(
 }
 
 TEST_CASE("session_machine: an answer that comes too late has no effect") {
-    for (auto const& each : ways()) {
-        step const where = each.first;
+    for (auto const& way : ways()) {
+        step const where = way.first;
         story tell = at(where);
         if (where != step::looking_up) {
             tell(looked_up, {}, where);
@@ -1178,10 +1178,10 @@ TEST_CASE("session_machine: something else fails") {
                                         {step::looking_up, step::leaving},
                                         {step::running, step::draining},
                                         {step::backing_off, step::leaving}};
-    for (auto const& each : leads_to) {
-        auto const moved = moves_to.find(each.first);
-        story tell = at(each.first);
-        tell(run_failed, each.second, moved == moves_to.end() ? each.first : moved->second);
+    for (auto const& [begin, end] : leads_to) {
+        auto const moved = moves_to.find(begin);
+        story tell = at(begin);
+        tell(run_failed, end, moved == moves_to.end() ? begin : moved->second);
     }
 }
 

@@ -42,8 +42,8 @@ public:
     std::vector<std::string> called;
 
     asio::awaitable<void> setup(kgroup::session&) override { return call("setup"); }
-    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& of) override {
-        return call("consume " + std::to_string(of.partition()));
+    asio::awaitable<void> consume_claim(kgroup::session&, kgroup::claim& claim) override {
+        return call("consume " + std::to_string(claim.partition()));
     }
     asio::awaitable<void> cleanup(kgroup::session&) override { return call("cleanup"); }
 

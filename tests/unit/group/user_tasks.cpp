@@ -32,9 +32,9 @@ class scripted_task final : public stranded_task<scripted_task> {
 public:
     using body = std::function<asio::awaitable<void>()>;
 
-    scripted_task(asio::any_io_executor const& executor, body what, end_handler on_end)
+    scripted_task(asio::any_io_executor const& executor, body work, end_handler on_end)
         : stranded_task(executor, std::move(on_end)),
-          body_(std::move(what)) {}
+          body_(std::move(work)) {}
 
     asio::awaitable<void> call() override { return body_(); }
     void leave() noexcept override { late_messages = 2; }

@@ -373,8 +373,8 @@ TEST_CASE("a dead letter under way is no attempt, and keeps its lane until it is
     auto& first = some.make(7);
     auto& second = some.make(7);
     auto& other = some.make(8);
-    for (auto* const each : {&first, &second, &other}) {
-        schedule.add(*each);
+    for (auto* const waiting : {&first, &second, &other}) {
+        schedule.add(*waiting);
     }
     CHECK(&schedule.start_next(start) == &first);
     CHECK(&schedule.start_next(start + 1s) == &other);

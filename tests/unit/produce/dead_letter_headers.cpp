@@ -35,9 +35,9 @@ header_list headers_of(dead_letter_headers set, dead_letter_reason const& reason
                        bool whole = true) {
     dead_letter_header_set const made{set, reason, whole};
     header_list found;
-    for (auto const& each : made.headers()) {
-        REQUIRE(each.value);
-        found.emplace_back(each.name, *each.value);
+    for (auto const& header : made.headers()) {
+        REQUIRE(header.value);
+        found.emplace_back(header.name, *header.value);
     }
     return found;
 }

@@ -68,11 +68,11 @@ TEST_CASE(
     epochs.begin(second);
     epochs.settle(one, first_failure);
     epochs.settle(other, second_failure);
-    for (auto* const each : {&first, &second}) {
-        REQUIRE(epochs.is_over(*each));
-        CHECK(each->found.count == 2);
-        CHECK(each->found.first == first_failure);
-        epochs.end(*each, true);
+    for (auto* const flush : {&first, &second}) {
+        REQUIRE(epochs.is_over(*flush));
+        CHECK(flush->found.count == 2);
+        CHECK(flush->found.first == first_failure);
+        epochs.end(*flush, true);
     }
     delivery_epochs::flush third;
     epochs.begin(third);
