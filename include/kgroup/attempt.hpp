@@ -34,7 +34,7 @@ public:
     std::exception_ptr first_failure() const noexcept { return first_failure_; }
 
     /// The generation of the group in which this claim began. With the record's offset it is a
-    /// fencing token: whoever owns the partition later has a higher one. -1: not known.
+    /// fencing token: a later owner of the partition has a higher generation. -1: not known.
     std::int32_t generation() const noexcept { return generation_; }
 
     /// When the attempt is cancelled unless it has ended: when `retry_options::attempt_timeout` is
@@ -52,10 +52,10 @@ public:
                                                         : std::optional{detail::clock::steady(by)};
     }
 
-    /// Whether the attempt is cancelled, for work that blocks and so does not hear of it: look at
-    /// `stop_requested()` now and then, or pass it on. Work that awaits is cancelled (`terminal`)
-    /// at the same moment. A `std::stop_callback` runs on the claim's strand. It says nothing any
-    /// more when the call has ended.
+    /// Says whether the attempt is cancelled. It is for work that blocks: check `stop_requested()`
+    /// now and then, or pass the token on. Work that awaits is cancelled (`terminal`) at the same
+    /// moment. A `std::stop_callback` runs on the claim's strand. It says nothing any more when the
+    /// call has ended.
     std::stop_token token() const noexcept {
         return stop_ ? stop_->get_token() : std::stop_token{};
     }

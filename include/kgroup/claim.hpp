@@ -65,22 +65,23 @@ public:
     std::int64_t high_water_mark_offset() const noexcept {
         return state_->source()->known_watermarks().high;
     }
-    /// How many offsets lie between what was delivered and the high water mark; -1: not known yet.
-    /// What lies between and is not delivered (control records, transactions that were aborted)
-    /// counts until the claim has come to its end; then it is passed over, and what is committed
-    /// stands behind it when everything before is marked or acknowledged.
+    /// The number of offsets between the last delivered record and the high water mark; -1: not
+    /// known yet. Offsets without a record to deliver (control records, aborted transactions) count
+    /// until the claim has reached the end of the log. Then the claim skips them, and commits an
+    /// offset behind them when everything before is marked or acknowledged.
     std::int64_t lag() const noexcept {
         auto const high = high_water_mark_offset();
         auto const position = state_->position();
         return high < 0 || position < 0 ? -1 : high > position ? high - position : 0;
     }
 
-    /// How many of the delivered records are not done: neither marked nor acknowledged. Of a claim
-    /// that is marked it is known by offsets only: where they have gaps it may be more. Takes a
-    /// lock, and looks at each record in flight: for a report, not for each record. Any thread.
+    /// The number of delivered records that are neither marked nor acknowledged. A claim that is
+    /// marked counts offsets, so gaps between offsets may make the number too large. The call takes
+    /// a lock and looks at each record in flight: use it for a report, not for each record. Any
+    /// thread.
     std::uint64_t undone() const noexcept { return state_->tracker().undone(state_->position()); }
 
-    /// The text that was committed beside the offset at which the last owner stopped; empty if
+    /// The metadata that was committed with the offset at which the last owner stopped; empty if
     /// there was none.
     std::string_view committed_metadata() const noexcept { return state_->committed_metadata(); }
 
@@ -94,8 +95,8 @@ public:
         report(owns(record) ? state_->tracker().mark(record.offset + 1, record.epoch)
                             : mark_result::refused_ended);
     }
-    /// The same, with a text that is committed beside the offset and can be read by the next owner
-    /// (`committed_metadata`). Takes a lock and may allocate.
+    /// The same, with metadata: a text that is committed with the offset, and that the next owner
+    /// can read (`committed_metadata`). Takes a lock and may allocate.
     ///
     /// @throws std::bad_alloc; then nothing was marked.
     void mark(message const& done, std::string_view metadata) {
@@ -107,7 +108,7 @@ public:
     /// Marks only this record as done; earlier ones may still be open. Lock-free, unless it is
     /// refused or the channel waits for it; allocates only when more records are in flight than
     /// ever before. A second one for the same message: no effect. When 65,536 delivered records are
-    /// not acknowledged, the channel waits until one is; where they stand does not matter.
+    /// not acknowledged, the channel waits until one of them is.
     ///
     /// @throws std::bad_alloc; then nothing was acknowledged.
     void ack(message const& done) {
@@ -150,9 +151,9 @@ public:
     }
 
     /// Waits until the claim has ended: until the partition is revoked or lost, the session ends,
-    /// or the group is stopped; completes at once if it has. For what hangs off a claim: a retry
-    /// loop, a timer, work on a pool. `end_reason` and `finish_by` then say why, and how much time
-    /// is left.
+    /// or the group is stopped; completes at once if it has. Use it where something must stop with
+    /// the claim: a retry loop, a timer, work on a pool. `end_reason` and `finish_by` then say why,
+    /// and how much time is left.
     ///
     /// Completes on the executor of the coroutine that awaits it.
     ///

@@ -45,7 +45,7 @@ enum class assignor { range, roundrobin, cooperative_sticky };
 /// claims go on, and the one left behind is reported each minute.
 enum class claim_exit { end_session, keep_others };
 
-/// Everything a group is told, given once. An aggregate: name the fields you need, in this order.
+/// The configuration of a group. An aggregate: name the fields you need, in this order.
 struct config {
     /// Brokers to start from, comma separated: `host:port,host:port`. Required. Without a port it
     /// is 9092; an address of IPv6 stands in brackets; `PLAINTEXT://`, `SSL://`, … may stand before
@@ -61,9 +61,9 @@ struct config {
     /// `group_protocol::consumer` RE2's, too: docs/errors.md.
     std::vector<std::string> topics{};
     /// Where to start without a committed offset. Required: librdkafka's default skips all that is
-    /// in the log, Java's too, and neither is right for everyone. `latest` and `none` do not skip
-    /// what was written while the group existed: a partition that was added since begins at its
-    /// beginning (`infer_new_partitions`). With `latest` and `none`, and with `initial_time`, a
+    /// in the log, Java's too, and neither is right for everyone. `latest` and `none` skip no
+    /// record that was written while the group existed: a partition that was added later begins at
+    /// its beginning (`infer_new_partitions`). With `latest` and `none`, and with `initial_time`, a
     /// start that was chosen without a committed offset counts as marked there, and is committed at
     /// once, also with an `auto_commit_interval` of 0: what comes before the first mark is not
     /// passed over when the partition changes hands or the process starts again. The claim's
@@ -113,17 +113,17 @@ struct config {
     /// it; and while a revocation waits for them, that at most, since the group waits, too. With
     /// the defaults that is 11.25 s; with 9 s, 6.75 s; with a minute, 54 s. `cleanup` has what they
     /// leave of it, and a quarter of what is left at least; each step behind it has a share of the
-    /// rest. What was going on at the stop (a revocation, its commit) gets no more than that
+    /// rest. A revocation or a commit that is under way at the stop gets no more time than that
     /// either. A member that waits for an assignment, which it needs to leave in order, waits for
     /// half of it.
     std::chrono::milliseconds close_timeout{15000};
     /// Resident memory for records that wait in this member, in bytes, over all its claims. Sets
     /// librdkafka's queue *and* fetch limits.
     std::size_t buffer_bytes = 64 << 20;
-    /// What `buffer_bytes` is divided by: librdkafka's limits are per partition and fixed at the
-    /// start. Owning more is reported (`event_kind::too_many_partitions`), and memory grows in
-    /// proportion. With much less than 8 MiB a partition, one that has a backlog is read in spurts
-    /// beside others that have none: docs/performance.md.
+    /// `buffer_bytes` is divided by it, because librdkafka's limits are per partition and fixed at
+    /// the start. Owning more is reported (`event_kind::too_many_partitions`), and memory grows in
+    /// proportion. With much less than 8 MiB a partition, a partition with a backlog is read in
+    /// bursts while others have none: docs/performance.md.
     std::size_t expected_partitions = 8;
     claim_exit on_claim_exit = claim_exit::end_session;
     /// Any property of librdkafka by its own name (`security.protocol`, `session.timeout.ms`, …).
@@ -142,21 +142,20 @@ struct config {
     /// (`errc::handler_abandoned`). A copy of the function lives as long as a call of it. Unset:
     /// librdkafka's own ways, by properties.
     std::function<asio::awaitable<oauth_token>()> oauth_token_provider{};
-    /// Told of everything that happens beside the records, librdkafka's log included, on the
-    /// group's executor, one at a time. It should return soon; what it throws ends the run. What
-    /// may come many times a second (a refused mark, a failed commit, librdkafka's errors and log,
-    /// …; same kind, place and cause) is reported once in ten seconds, and `event::suppressed`
-    /// counts the others. Unset: warnings, errors and librdkafka's log go to standard error, a line
-    /// each (`kgroup::print`).
+    /// Called with each event, and with librdkafka's log, on the group's executor, one call at a
+    /// time. It should return soon. An exception from it ends the run. Events that may repeat many
+    /// times a second (a refused mark, a failed commit, librdkafka's errors and log, …) are
+    /// reported once in ten seconds for the same kind, place and cause; `event::suppressed` counts
+    /// the others. Unset: warnings, errors and librdkafka's log go to standard error, a line each
+    /// (`kgroup::print`).
     std::function<void(event const&)> on_event{};
-    /// What watches the records, commits and rebalances: `kgroup::observer`. A
-    /// `std::shared_ptr` to it; kept until the run is over, or the group is gone.
+    /// An observer of records, commits and rebalances: `kgroup::observer`. A `std::shared_ptr` to
+    /// it; kept until the run is over, or the group is gone.
     any_observer observer{};
 };
 
-/// A group's configuration over a connection that it shares with others: its brokers, its
-/// properties beside those of `given`, where the same name in `given` counts, and its token
-/// provider.
+/// Adds a connection, which others may share, to a group's configuration: its brokers, its
+/// properties and its token provider. A property of the same name in `given` wins.
 ///
 /// @param given has no `brokers` and no `oauth_token_provider`, or they count.
 inline config connected(connection const& over, config given) {
@@ -172,8 +171,8 @@ inline config connected(connection const& over, config given) {
 
 namespace detail {
 
-/// How the names of the properties begin that concern the connection: of librdkafka's properties
-/// for consumers and producers alike.
+/// The beginnings of the names of librdkafka's properties that concern the connection, for
+/// consumers and producers alike.
 inline constexpr std::array<std::string_view, 14> connection_properties{"security.",
                                                                         "sasl.",
                                                                         "enable.sasl.",
@@ -191,9 +190,9 @@ inline constexpr std::array<std::string_view, 14> connection_properties{"securit
 
 } // namespace detail
 
-/// How a group's configuration reaches its cluster, for a producer beside the group: its brokers,
-/// its token provider and those of its properties that concern the connection (`security.…`,
-/// `sasl.…`, `ssl.…`, `socket.…`, `client.id`, …). The other way round: `connected`.
+/// The connection in a group's configuration, for a producer that uses the same cluster: the
+/// brokers, the token provider, and the properties that concern the connection (`security.…`,
+/// `sasl.…`, `ssl.…`, `socket.…`, `client.id`, …). `connected` does the opposite.
 inline connection connection_of(config const& given) {
     connection result{.brokers = given.brokers, .oauth_token_provider = given.oauth_token_provider};
     for (auto const& [name, value] : given.properties) {

@@ -12,8 +12,8 @@
 
 namespace kgroup {
 
-/// How a cluster is reached: the same for a group and for a producer beside it. A producer has one
-/// as `producer_config::connection`; a group's `config` has fields of the same names, which
+/// How a cluster is reached; a group and a producer can share it. A producer has one as
+/// `producer_config::connection`; a group's `config` has fields of the same names, which
 /// `connected` fills.
 ///
 ///     kgroup::connection const cluster{.brokers = "kafka:9092"};

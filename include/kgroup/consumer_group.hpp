@@ -46,10 +46,10 @@ namespace kgroup {
 /// `KGROUP_SEPARATE_COMPILATION` is defined.)
 ///
 /// Everything runs on the executor that it is given, whatever kind that is: the handlers, each on a
-/// strand of its own over it, and the group's own work; so over a strand nothing of the group's
-/// runs beside anything else on it. The group adds no thread but short-lived ones, at most one at a
-/// time of each: to look up where a log begins or ends, to look up offsets for a time, and to end
-/// librdkafka's consumer when the run is over.
+/// strand of its own over it, and the group's own work; so on a strand nothing of the group runs at
+/// the same time as anything else there. The group adds no thread but short-lived ones, at most one
+/// at a time of each: to look up where a log begins or ends, to look up offsets for a time, and to
+/// end librdkafka's consumer when the run is over.
 ///
 /// A group runs once. When `async_run` has completed no function of the user's is called any more,
 /// nor kept, but by the frames of handlers that were abandoned; what these still do is only counted
@@ -85,8 +85,9 @@ public:
     basic_consumer_group(Context& context, config given)
         : basic_consumer_group(context.get_executor(), std::move(given)) {}
 
-    /// Takes another's place, also while that one runs: the run goes on, and is this group's. What
-    /// was moved from may only be destroyed or assigned to. No other call may run beside it.
+    /// Takes another group's place, also while that one runs: the run goes on, and belongs to this
+    /// group. The other group may then only be destroyed or assigned to. No other call on the two
+    /// may run at the same time.
     basic_consumer_group(basic_consumer_group&&) noexcept = default;
     /// The same; the run of the group that was here is stopped, as by its destructor.
     basic_consumer_group& operator=(basic_consumer_group&& other) noexcept {
@@ -215,9 +216,9 @@ public:
     /// `group_protocol::consumer` is for the broker to say: an event.)
     void subscribe(std::vector<std::string> topics) { driver_->subscribe(std::move(topics)); }
 
-    /// Finds out, for each of these partitions, which record is the first whose timestamp is not
-    /// earlier than `time`. They need not be owned. Timestamps are what producers or brokers wrote,
-    /// in milliseconds; times before 1970 are taken for 1970.
+    /// Finds, for each of these partitions, the first record whose timestamp is not earlier than
+    /// `time`. They need not be owned. Timestamps are what producers or brokers wrote, in
+    /// milliseconds; times before 1970 are taken for 1970.
     ///
     /// Completion signature: `void(std::error_code, std::vector<offset_for_time>)`: one result for
     /// each, in this order; a partition that does not exist, or whose leader did not answer within

@@ -40,7 +40,8 @@ namespace kgroup {
 ///   that is its partition's; `message::copy` does not.
 /// - `config::buffer_bytes` bounds the answers of all partitions together;
 ///   `config::expected_partitions` has no effect.
-/// - A broker has connections of kgroup's beside librdkafka's, under the same `client.id`.
+/// - kgroup opens connections of its own to each broker, in addition to librdkafka's, under the
+///   same `client.id`.
 /// - librdkafka's statistics and log show nothing of the fetching.
 /// - Names of brokers are looked up on a thread of kgroup's: no look-up blocks the executor, or its
 ///   end.

@@ -8,7 +8,7 @@ namespace kgroup {
 enum class error_effect {
     heals,            ///< told, and tried again; the run goes on
     ends_run,         ///< the run ends when librdkafka calls it fatal; another run may succeed
-    ends_application, ///< the run ends, whoever tells it; no repetition mends it
+    ends_application, ///< the run ends, whatever the source of the error; repetition does not help
 };
 
 } // namespace kgroup

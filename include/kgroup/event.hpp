@@ -268,7 +268,7 @@ constexpr std::optional<event_kind> ends(event_kind kind) noexcept {
     return std::nullopt;
 }
 
-/// Something that happened beside the records. It owns all that it holds.
+/// Something that happened, other than the arrival of records. It owns all that it holds.
 struct event {
     event_kind kind;
     severity level;

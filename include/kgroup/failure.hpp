@@ -29,8 +29,8 @@ public:
 };
 
 /// The classification of `for_each` where nothing else is given: `permanent_failure` is `give_up`,
-/// `not_now` is `not_now`, everything else is `retry`. Also for a classification of one's own that
-/// knows some exceptions and leaves the rest to this one.
+/// `not_now` is `not_now`, everything else is `retry`. A classification of your own may handle some
+/// exceptions and call this one for the rest.
 ///
 /// @param failure not null.
 inline failure_class classify_failure(std::exception_ptr const& failure) noexcept {

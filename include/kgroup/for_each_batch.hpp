@@ -44,19 +44,18 @@ inline asio::awaitable<void> process_batches(claim& from, collect_limits limits,
 
 } // namespace detail
 
-/// Calls a function for one batch of a claim after another, and again where it fails: for what is
-/// cheap together, a transaction of a database, say.
+/// Calls a function for one batch of a claim after another, and again if it fails. Use it for work
+/// that is cheaper in batches, such as a database transaction.
 ///
 ///     auto store = [&](kgroup::message_batch const& batch) { database_.insert(batch); };
 ///     co_await kgroup::for_each_batch(claim, {.records = 500, .within = 200ms},
 ///                                     {.retry = {.attempts = 5}}, store);
 ///
 /// A batch is done, and marked, when the function has returned normally. An exception is a failed
-/// attempt at all of it. `failed_at` says which record has failed: those before it are done, so
-/// they have to be stored by then (not rolled back with it), and what is tried again begins with
-/// it. The attempts are counted for the first record of what is
-/// tried; when they are used up, that one is given up alone, and where nobody has said which one
-/// has failed, all of the batch.
+/// attempt at all of it. `failed_at` says which record has failed. The records before it are done,
+/// so they must be stored by then (not rolled back with it); the next attempt begins with the
+/// failed one. Attempts are counted for the first record of an attempt. When they are used up, only
+/// that record is given up; without `failed_at`, the whole batch is.
 ///
 /// @param claim which nobody else receives from meanwhile (`errc::receive_in_progress`).
 /// @param limits what makes a batch: see `message_channel::async_collect`.

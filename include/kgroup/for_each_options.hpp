@@ -32,18 +32,18 @@ struct for_each_options {
     kgroup::limit* limit = nullptr;
 
     /// How many bytes of records may wait, behind a busy key or for a retry; then nothing more is
-    /// taken from the claim. What waits long is copied, so that it does not pin what was fetched
-    /// with it.
+    /// taken from the claim. A record that waits long is copied, so that it does not pin the
+    /// records that were fetched with it.
     std::size_t held_bytes = std::size_t{16} << 20;
 
-    /// How far delivery may run ahead of the oldest record that is not done, in records. What was
-    /// done above that one is done again after a rebalance or a restart.
+    /// How far delivery may run ahead of the oldest record that is not done, in records. After a
+    /// rebalance or a restart, the records above it are done again.
     std::size_t replay = 1'000'000;
 
     /// Which failures are repeated, how often, and what follows.
     retry_options retry{};
 
-    /// Where records go that are given up, a `kgroup::dead_letters`; null: nowhere. It comes before
+    /// A `kgroup::dead_letters`, to which records go that are given up; null: none. It comes before
     /// `retry_options::give_up`: the record is done when the broker has acknowledged its letter.
     /// Until then its key waits. It outlives the call.
     detail::dead_letter_sender* dead_letters = nullptr;

@@ -70,7 +70,7 @@ constexpr std::string_view to_string(group_phase phase) noexcept {
     return "unknown";
 }
 
-/// Something that has begun and not ended: docs/events.md says of each kind what begins it, what
+/// A condition that has begun and not ended. docs/events.md says for each kind what begins it, what
 /// ends it, and what to do.
 struct lasting_condition {
     event_kind kind{};                      ///< of the event that began it
@@ -102,14 +102,14 @@ enum class handler_wait {
     acknowledgements, ///< of records that were delivered long ago (`claim::ack`)
 };
 
-/// What `for_each` or `for_each_batch` has to do in a claim, and has done.
+/// The work of `for_each` or `for_each_batch` in a claim: waiting, running and done.
 struct processing_state {
     std::uint64_t running = 0;           ///< attempts that are under way
     std::uint64_t busy_lanes = 0;        ///< keys of which a record runs or waits (`order::by_key`)
     std::uint64_t parked_keys = 0;       ///< those of them that wait for a retry
     std::uint64_t waiting_for_retry = 0; ///< records
-    /// What the key that has the most holds of all records that are taken and not done: 0 to 1.
-    /// Near 1, more attempts at a time would not help.
+    /// The share of the key with the most records, of all records that are taken and not done: 0 to
+    /// 1. Near 1, more attempts at a time would not help.
     double hottest_key_share = 0;
     std::uint64_t attempts = 0; ///< begun
     std::uint64_t attempts_failed = 0;
@@ -134,20 +134,20 @@ struct claim_state {
     std::size_t bytes_waiting = 0;   ///< about: by the mean size of the records that were delivered
     std::uint64_t records_in_flight =
         0; ///< delivered and not done, or a few more: see docs/observability.md
-    /// When the oldest of these was delivered, to half a second, and to a tenth of its age: it is
-    /// that old at least. nullopt: there is none.
+    /// When the oldest of these was delivered, to half a second and to a tenth of its age; it may
+    /// be older. nullopt: there is none.
     std::optional<std::chrono::system_clock::time_point> oldest_in_flight{};
 
     // How it goes.
     bool paused = false;
     bool acknowledges = false; ///< the handler acknowledges record by record (`claim::ack`)
     handler_wait waits_for = handler_wait::nothing;
-    /// When the position or what is done moved last, to half a second; in a claim that has not
-    /// moved, when it began.
+    /// When the position or the marks moved last, to half a second. In a claim that has not moved:
+    /// when it began.
     std::chrono::system_clock::time_point last_progress{};
-    /// Since when this claim has not moved although it is up to its member, to half a second; where
-    /// `for_each` works on it, not before the oldest attempt that runs began. nullopt: there is
-    /// nothing to do, it is paused, or what is not done waits for something outside (see
+    /// Since when this claim has not moved although its member has something to do, to half a
+    /// second. With `for_each` it is not before the begin of the oldest running attempt. nullopt:
+    /// there is nothing to do, the claim is paused, or its records wait for something outside (see
     /// `liveness`).
     std::optional<std::chrono::system_clock::time_point> no_progress_since{};
     std::optional<std::chrono::system_clock::time_point>
@@ -166,14 +166,14 @@ struct claim_state {
 /// What a group does, waits for, and how far behind it is: a snapshot. `readiness` and `liveness`
 /// judge it, `prometheus_text` and (in `kgroup::app`) `to_json` write it down, `operator<<` too.
 ///
-/// Times are of the system clock, for people and pages. Between two of a snapshot lies what the
-/// steady clock says, whatever was done to the other meanwhile.
+/// Times are of the system clock, for people and pages. The difference of two times in a snapshot
+/// is that of the steady clock, also if the system clock was set meanwhile.
 struct group_state {
     std::string group_id{};
     group_protocol protocol = group_protocol::classic;
     std::chrono::system_clock::time_point at{}; ///< when the snapshot was taken
-    /// When the group looked after itself last: twice a second, unless all threads of its executor
-    /// are blocked, or it is stopped.
+    /// When the group last did its own periodic work. It does so twice a second, unless all threads
+    /// of its executor are blocked, or it is stopped.
     std::chrono::system_clock::time_point looked_at{};
 
     group_phase phase = group_phase::stopped;
@@ -190,7 +190,7 @@ struct group_state {
     std::optional<std::chrono::system_clock::time_point>
         last_commit{}; ///< that the broker confirmed, whole
     std::optional<std::chrono::system_clock::time_point>
-        last_commit_failure{};           ///< older than `last_commit`: it is mended
+        last_commit_failure{};           ///< older than `last_commit`: it is over
     std::error_code last_commit_error{}; ///< the one of that failure
 
     std::vector<lasting_condition> conditions{}; ///< by kind and place

@@ -66,9 +66,9 @@ concept names_cleanup = fitting_cleanup<H> ||
 /// executor type is `asio::any_io_executor`.
 ///
 /// A `setup` or `cleanup` of another shape is a compile error, not a hook that is never called. (In
-/// a `final` class it is taken for absent.)
+/// a `final` class kgroup cannot see it, and takes it for absent.)
 ///
-/// | call | when | on | beside it |
+/// | call | when | on | runs concurrently |
 /// |---|---|---|---|
 /// | `setup` | once a session, before any claim of it; `session::start_at` moves the starts | a strand of the session's | nothing of this session |
 /// | `consume_claim` | once a claim: for each partition that is assigned, also later in the session | a strand of the claim's, over the group's executor | other claims, concurrently: protect state that they share on a multi-threaded executor |

@@ -86,7 +86,8 @@ inline health readiness(group_state const& state, readiness_options const& optio
     return result;
 }
 
-/// Whether this process works: not whether the brokers do, of which a restart mends nothing.
+/// Whether this process works. The brokers do not count: a restart of the process does not repair
+/// them.
 ///
 /// Not live: a claim that has made no progress for `no_progress` although it has something to do
 /// (its handler is stuck; under `for_each`, a call of the function has not ended in that time), a

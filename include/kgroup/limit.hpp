@@ -45,8 +45,8 @@ public:
     limit(limit const&) = delete;
     limit& operator=(limit const&) = delete;
 
-    /// For the library. Takes a place. false: none is free; `waiter` has its turn behind those who
-    /// wait already, and is told once.
+    /// For the library. Takes a place. false: none is free; `waiter` is queued behind the others,
+    /// and is told once.
     bool take(std::shared_ptr<detail::limit_waiter> const& waiter) {
         std::lock_guard const lock{mutex_};
         if (free_ != 0 && waiting_.empty()) {
@@ -57,7 +57,7 @@ public:
         return false;
     }
 
-    /// For the library. Gives a place back: to the first who waits, if anybody does.
+    /// For the library. Gives a place back. The first waiter gets it, if there is one.
     void give_back() noexcept {
         std::shared_ptr<detail::limit_waiter> next; // goes, if it does, behind the lock
         std::lock_guard const lock{mutex_};
@@ -71,11 +71,11 @@ public:
         ++free_;
     }
 
-    /// For the library. What had a place has ended, and there is more to do for it. true: it keeps
-    /// the place. false: the place has gone to another, who waits and has fewer.
+    /// For the library. An attempt that had a place has ended, and its claim has more to do. true:
+    /// the claim keeps the place. false: the place has gone to a waiter that has fewer places.
     ///
-    /// One of those who wait is looked at each time, in turn: it costs the same however many they
-    /// are, and who has fewer is found before long.
+    /// Each call looks at one waiter, in turn. So the cost does not depend on their number, and a
+    /// waiter with fewer places is found soon.
     ///
     /// @param places how many it has, this one included.
     bool keep(std::size_t places) noexcept {

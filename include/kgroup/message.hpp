@@ -46,11 +46,11 @@ struct owned_message {
 /// The views it gives out (`topic`, `key`, `value`, `headers`) point into the buffer that came from
 /// the broker: nothing is copied, and they are valid for as long as the message lives.
 ///
-/// *Lifetime.* A message is to be destroyed before the `consume_claim` it was delivered to returns;
-/// `copy()` makes one to keep. One that is kept longer does no harm (it keeps its buffer and the
-/// connection's state alive) and is counted in `group_stats::late_messages` and reported once a
-/// claim; but the executor's context must outlive it. A message pins the records that were fetched
-/// together with it: hold few of them for long.
+/// *Lifetime.* Destroy a message before the `consume_claim` that received it returns; `copy()`
+/// makes a copy to keep. A message that is kept longer does no harm: it keeps its buffer and the
+/// connection's state alive. It is counted in `group_stats::late_messages` and reported once a
+/// claim. The executor's context must outlive it. A message pins the records that were fetched
+/// together with it, so hold few of them for long.
 ///
 /// *Thread safety.* Distinct messages: safe, each may be moved to and destroyed on any thread. A
 /// shared message: reading is safe, but for `headers()`, `header()` and `copy()`, which are not:

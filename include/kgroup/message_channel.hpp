@@ -29,13 +29,13 @@ struct claim_access;
 struct batch_access;
 } // namespace detail
 
-/// Some messages of one claim, in order: what `message_channel::async_receive_available` and
-/// `async_collect` deliver.
+/// Messages of one claim, in order. `message_channel::async_receive_available` and `async_collect`
+/// deliver them.
 ///
-/// A move-only range of `message&`, with random access. A message may be moved out of it or into
-/// it, or swapped with any other, of this claim or another: it stays the message of its record
-/// wherever it stands. The destructor releases the remaining messages in one operation; those that
-/// were moved in, one by one. The storage belongs to the claim and is used again.
+/// A move-only range of `message&`, with random access. A message may be moved out of the batch or
+/// into it, or swapped with any other message, also of another claim. It remains the message of its
+/// record wherever it is. The destructor releases the remaining messages in one operation; those
+/// that were moved in, one by one. The storage belongs to the claim and is used again.
 ///
 /// *Lifetime* and *thread safety*: as `message`. A batch pins its records also when all its
 /// messages were moved out.
@@ -164,10 +164,10 @@ struct batch_access {
 
 } // namespace detail
 
-/// The messages of one claim, in the order of their offsets: what a handler awaits.
+/// The messages of one claim, in the order of their offsets. A handler awaits them.
 ///
-/// The channel pulls. When the handler asks and nothing is at hand, the channel takes what waits in
-/// the partition's queue; not asking is the backpressure, and no message is ever shed. It ends
+/// The channel pulls. When the handler asks and no message is at hand, the channel takes records
+/// from the partition's queue. Not asking is the backpressure; no message is ever dropped. It ends
 /// (`std::nullopt`, an empty batch) when the partition is revoked or lost, when the session ends
 /// and when the group is stopped; then the handler finishes what it holds, and returns.
 ///
@@ -179,7 +179,8 @@ struct batch_access {
 /// then, it gives the end instead. (A coroutine passes on only `terminal` unless it says otherwise:
 /// see `asio::this_coro::reset_cancellation_state`.) But a message that *was* delivered belongs to
 /// the receiver: combining `async_receive() || timer` discards the loser's result, and if both were
-/// ready that is a message. Put `async_wait()` beside a timer instead, or use `async_receive_for`.
+/// ready that is a message. Combine `async_wait()` with the timer instead, or use
+/// `async_receive_for`.
 ///
 /// *Thread safety.* Unsafe: it is used from the coroutine that `consume_claim` is, on its strand.
 /// The forms that take a completion token start on that strand by themselves and may be called from
@@ -220,8 +221,8 @@ public:
         return spawn(async_receive_for(limit), std::forward<CompletionToken>(token));
     }
 
-    /// Waits until there is a message, and takes those that are at hand, `max` at most (512 at most
-    /// whatever is asked; 0 is taken for 1). It does not wait for the batch to fill.
+    /// Waits until there is a message, and takes the messages at hand: at most `max`, and never
+    /// more than 512. 0 means 1. It does not wait for the batch to fill.
     ///
     /// @return the messages; empty: the claim has ended.
     asio::awaitable<message_batch> async_receive_available(std::size_t max);
@@ -239,14 +240,14 @@ public:
     ///     while (auto batch = co_await claim.messages().async_collect(
     ///                {.records = 500, .bytes = 64 << 10, .within = 200ms})) {
     ///
-    /// It may come with less: when the claim can deliver no more before something is acknowledged
-    /// (`claim::ack`), when an offset does not ascend, and, where neither `records` nor `bytes` is
-    /// given, when it holds as many bytes as this claim has for its share of
+    /// The batch may be smaller: when the claim can deliver no more before something is
+    /// acknowledged (`claim::ack`), when an offset does not ascend, and, where neither `records`
+    /// nor `bytes` is given, when it holds as many bytes as this claim has for its share of
     /// `config::buffer_bytes`. When the claim ends in order, what was collected comes at once, and
     /// then the end; after a loss the end. While the claim is paused, nothing comes.
     ///
-    /// `within` goes by kgroup's clock. A batch may be held beside others. Cancelled, it has taken
-    /// nothing: the next receive, of any kind, gives the same messages.
+    /// `within` goes by kgroup's clock. Several batches may be held at the same time. A cancelled
+    /// call has taken nothing: the next receive, of any kind, gives the same messages.
     ///
     /// @return the messages; empty: the claim has ended.
     /// @throws std::system_error `errc::invalid_limits` when no limit is given, or a negative time.
@@ -264,8 +265,8 @@ public:
     /// Never waits.
     std::optional<message> try_receive();
 
-    /// Waits until there is a message to take or the claim has ended; takes nothing. The thing to
-    /// put beside a timer.
+    /// Waits until there is a message to take or the claim has ended; takes nothing. Combine it
+    /// with a timer.
     asio::awaitable<void> async_wait();
 
     /// The same with a completion token. Completion signature: `void(std::error_code)`.

@@ -140,8 +140,8 @@ concept names_rebalance = fitting_rebalance<O> ||
 /// called. (In a `final` class it is taken for absent.) A hook that is not there costs nothing.
 ///
 /// Called on the group's executor, never on a thread of librdkafka's: `fetched`, `delivered` and
-/// `handled` on the strand of their claim, so beside those of other claims where the executor has
-/// several threads; `committed` and `rebalance` on the group's strand. They stand in the way of
+/// `handled` on the strand of their claim, so concurrently for several claims where the executor
+/// has several threads; `committed` and `rebalance` on the group's strand. They stand in the way of
 /// records, so they should do little; they cannot fail, so `noexcept`. What they are given lives
 /// until they return.
 template <typename O>
@@ -251,7 +251,7 @@ struct observer_access;
 class any_observer {
 public:
     any_observer() noexcept = default;
-    /// @param given shared with whoever else keeps it; null: none.
+    /// @param given may be shared with others; null: none.
     template <typename O>
     any_observer(std::shared_ptr<O> given) {
         static_assert(detail::explain_observer<O>());

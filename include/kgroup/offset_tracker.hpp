@@ -51,12 +51,12 @@ struct tracked_offset {
 /// acknowledged records, in the order of their delivery, ends). The first mark or acknowledgement
 /// after the first delivery settles which; the other is refused from then on.
 ///
-/// Offsets within a partition may have gaps, and may go backward (a topic made anew, a truncated
-/// log, a seek, a record delivered twice). From a backward step on a new *epoch* counts: marks of
-/// earlier records are ignored, and what may be committed goes back to where delivery went back to.
-/// Acknowledgements of earlier records are still awaited, so that a record in a handler's hands is
-/// never passed over; they do not lift what may be committed above the place where delivery went
-/// back to.
+/// Offsets within a partition may have gaps, and may go backward (a topic that was created again, a
+/// truncated log, a seek, a record delivered twice). From a backward step on a new *epoch* counts:
+/// marks of earlier records are ignored, and what may be committed goes back to where delivery went
+/// back to. Acknowledgements of earlier records are still awaited, so that a record in a handler's
+/// hands is never passed over; they do not lift what may be committed above the place where
+/// delivery went back to.
 ///
 /// Where the log goes on without a record (control records, transactions that were aborted),
 /// delivery says so
@@ -125,8 +125,8 @@ public:
     }
 
     /// Delivery: no record lies from `from`, the next offset behind what was taken to be delivered,
-    /// up to `to`: whoever is done up to there is done up to `to`. `from` is `none` when nothing
-    /// was taken at all. Counts until delivery or a `reset` goes back. Takes a lock.
+    /// up to `to`: a claim that is done up to `from` is done up to `to`. `from` is `none` when
+    /// nothing was taken at all. Counts until delivery or a `reset` goes back. Takes a lock.
     void pass_over(std::int64_t from, std::int64_t to) noexcept {
         std::lock_guard const lock{mutex_};
         fold_gap();

@@ -13,8 +13,8 @@
 
 namespace kgroup {
 
-/// A record to be sent. It owns nothing: what it refers to must live until the operation that it is
-/// given to has been begun, which for a `co_await` expression is its end.
+/// A record to be sent. It owns nothing: its bytes must live until the operation has begun. Bytes
+/// that live until the end of the `co_await` expression live long enough.
 struct outgoing_record {
     /// Its name. Required.
     std::string_view topic{};

@@ -29,21 +29,21 @@
 
 namespace kgroup {
 
-/// Sends records: what fits beside a group, for a service's output and for dead letters.
+/// Sends records: the output of a service that consumes, and dead letters.
 ///
 ///     kgroup::producer out{context, {.connection = {.brokers = "kafka:9092"}}};
 ///     co_await out.async_enqueue({.topic = "bills", .key = order, .value = bill});
 ///     auto const where = co_await out.async_send({.topic = "bills", .value = bill});
 ///
 /// Idempotent, and acknowledged by all replicas that are in sync: a record that is acknowledged
-/// stands in the log once, whatever was retried. The order within a partition is the order in which
-/// records were given in, also of those that had to wait for room: by `co_await`, in the order in
-/// which they were awaited. (An `asio::awaitable` begins when it is awaited.)
+/// stands in the log once, whatever was retried. Records stand in a partition in the order in which
+/// they were given to the producer, also if they had to wait for room. With `co_await` that is the
+/// order of the awaits. (An `asio::awaitable` begins when it is awaited.)
 ///
 /// *A fatal error* of librdkafka's (the cluster has forgotten the producer, a sequence is broken)
-/// fails what is under way, which may have been delivered; librdkafka's producer is replaced, and
-/// what is sent then works. Events: `producer_failed`, and `producer_recovered` at the next
-/// acknowledgement.
+/// fails the operations under way, whose records may have been delivered. kgroup replaces
+/// librdkafka's producer; later operations use the new one. Events: `producer_failed`, and
+/// `producer_recovered` at the next acknowledgement.
 ///
 /// *Errors* of single records have the category `kafka`: `MSG_SIZE_TOO_LARGE` (at once),
 /// `_UNKNOWN_TOPIC` (30 seconds after a topic that the brokers neither have nor make was first
@@ -76,7 +76,7 @@ public:
     requires std::is_convertible_v<Context&, asio::execution_context&>
     producer(Context& context, producer_config given)
         : producer(context.get_executor(), std::move(given)) {}
-    /// What was moved from can only be destroyed or assigned to.
+    /// The other producer can then only be destroyed or assigned to.
     producer(producer&&) noexcept = default;
     producer& operator=(producer&& other) noexcept {
         auto const before = std::exchange(engine_, std::exchange(other.engine_, nullptr));
@@ -161,7 +161,8 @@ public:
             token, engine_, record);
     }
 
-    /// Waits until everything that was given in before is acknowledged or has failed.
+    /// Waits until every record that was given to the producer before is acknowledged or has
+    /// failed.
     ///
     /// A failure is told to the flushes that wait for its record, or else to the next one. The
     /// failure of a record of `async_send` is told only there: await `async_send` to learn of one
@@ -194,9 +195,10 @@ public:
             token, engine_);
     }
 
-    /// Takes nothing more (`errc::producer_stopped`, also for what waits for room), and gives what
-    /// was enqueued `producer_config::close_timeout` to be acknowledged. What was not is counted
-    /// and told, as an `event_kind::delivery_failed`. Returns at once; sticky.
+    /// Takes no more records: `errc::producer_stopped`, also for operations that wait for room.
+    /// Records that were enqueued have `producer_config::close_timeout` to be acknowledged. The
+    /// others are counted and reported, as an `event_kind::delivery_failed`. Returns at once;
+    /// sticky.
     void stop() { engine_->stop(); }
 
     /// The same, and waits for it: for `close_timeout` and two seconds at most.

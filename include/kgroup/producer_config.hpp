@@ -23,9 +23,9 @@ struct producer_config {
     /// elections and retries. Then it has failed (`_MSG_TIMED_OUT`), and may have been delivered.
     /// 0: without limit.
     std::chrono::milliseconds delivery_timeout{120'000};
-    /// Memory for records that are not acknowledged yet, in bytes, with some 400 for each beside
-    /// what is in it; while it is full, `async_enqueue` and `async_send` wait. It must hold two of
-    /// the largest records (property `message.max.bytes`, 1 MB unless it is set).
+    /// Memory for records that are not acknowledged yet, in bytes. A record counts its own bytes
+    /// and some 400 more. While the memory is full, `async_enqueue` and `async_send` wait. It must
+    /// hold two of the largest records (property `message.max.bytes`, 1 MB unless it is set).
     std::size_t buffer_bytes = std::size_t{32} << 20;
     /// How long what was enqueued may take to be acknowledged after `stop()`.
     std::chrono::milliseconds close_timeout{15'000};
@@ -34,9 +34,9 @@ struct producer_config {
     /// contradicts a field above or how kgroup produces (idempotent, acknowledged by all replicas
     /// in sync), is refused.
     std::map<std::string, std::string> properties{};
-    /// Told of everything that happens beside the records, on the producer's executor, one at a
-    /// time: as `config::on_event`. What it throws comes out of the executor's `run`. Unset:
-    /// warnings, errors and librdkafka's log go to standard error, a line each.
+    /// Called with each event, on the producer's executor, one call at a time, as
+    /// `config::on_event`. An exception from it comes out of the executor's `run`. Unset: warnings,
+    /// errors and librdkafka's log go to standard error, a line each.
     std::function<void(event const&)> on_event{};
 };
 

@@ -133,8 +133,8 @@ prometheus_families(std::vector<group_state> const& states) {
 } // namespace detail
 
 /// States of groups as metrics for prometheus-cpp: the families of `prometheus_text`, with its
-/// names, labels and units, beside those of the rest of the program. Needs prometheus-cpp 1.0 or
-/// newer; the CMake target is `kgroup::prometheus`.
+/// names, labels and units, next to the program's own metrics. Needs prometheus-cpp 1.0 or newer;
+/// the CMake target is `kgroup::prometheus`.
 ///
 ///     prometheus::Exposer exposer{"127.0.0.1:9464"};
 ///     auto const metrics = std::make_shared<kgroup::prometheus_collectable>(

@@ -21,7 +21,7 @@ struct backoff_options {
     double jitter = 0.2; ///< 0 to 1
 };
 
-/// What `for_each` does with a record whose attempts are used up, or that no repetition helps.
+/// What `for_each` does with a record whose attempts are used up, or that failed for good.
 enum class give_up {
     end,  ///< The exception comes out of `for_each`, so the session ends and it comes out of
           ///< `async_run`.
@@ -30,10 +30,11 @@ enum class give_up {
 
 /// How `for_each` repeats what failed. While a record waits, only its key waits.
 struct retry_options {
-    /// In all, the first one included; at least 1.
+    /// The number of attempts, the first one included; at least 1.
     std::uint32_t attempts = 1;
     backoff_options backoff{};
-    /// No attempt begins later than this after the first one that counts began; 0: no limit.
+    /// The time from the begin of the first attempt that counts, after which no other begins; 0: no
+    /// limit.
     std::chrono::milliseconds give_up_after{0};
     /// One attempt may take this long; then it is cancelled (`terminal`) and has failed, unless it
     /// returns normally all the same. 0: no limit.
@@ -41,7 +42,7 @@ struct retry_options {
     /// Says what a failure means. A plain function: a lambda without captures converts to it. It
     /// must not throw.
     failure_class (*classify)(std::exception_ptr const& failure) = classify_failure;
-    /// What becomes of a record that is given up.
+    /// What happens to a record that is given up.
     kgroup::give_up give_up = kgroup::give_up::end;
 };
 

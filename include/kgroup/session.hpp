@@ -25,7 +25,7 @@
 
 namespace kgroup {
 
-/// What became of one partition's offset in a commit.
+/// The result of a commit for one partition.
 enum class commit_status {
     committed,        ///< the group has it
     stale_generation, ///< a rebalance was going on or the member's generation is over; it stays
@@ -88,33 +88,30 @@ public:
     void mark_message(message const& done, std::string_view metadata = {});
 
     /// Everything below `next` is done in this partition: `next` is the offset to read first when
-    /// the group resumes, like Kafka's commit. No effect when it is not above what is marked
-    /// already. In `setup`, it moves the start of the claim. A partition that is not claimed:
-    /// refused, counted and reported. Beyond the end of the log, as far as that is known from the
-    /// last fetch: it counts, as with any other client, and is reported as
-    /// `event_kind::mark_beyond_end`.
+    /// the group resumes, like Kafka's commit. No effect when `next` is not above the mark. In
+    /// `setup`, it moves the start of the claim. A partition that is not claimed: refused, counted
+    /// and reported. Beyond the end of the log, as far as that is known from the last fetch: it
+    /// counts, as with any other client, and is reported as `event_kind::mark_beyond_end`.
     ///
     /// @throws std::bad_alloc when there is metadata; then nothing was marked.
     void mark_offset(topic_partition const& where, std::int64_t next,
                      std::string_view metadata = {});
 
-    /// Takes the marks of this partition back to `next`, which is what the next commit writes: also
-    /// when it is equal to what is marked (with other metadata) and when nothing is committed yet.
-    /// No effect when it is above what is marked. In `setup`, it moves the start of the claim; a
-    /// claim that runs keeps reading where it is. A partition that is not claimed: refused, counted
-    /// and reported.
+    /// Moves the mark of this partition back to `next`, and the next commit writes it. That works
+    /// when `next` equals the mark (to change the metadata), and when nothing is committed yet. No
+    /// effect when `next` is above the mark. In `setup`, it moves the start of the claim; a claim
+    /// that runs keeps reading where it is. A partition that is not claimed: refused, counted and
+    /// reported.
     ///
     /// @throws std::bad_alloc; then nothing was changed.
     void reset_offset(topic_partition const& where, std::int64_t next,
                       std::string_view metadata = {});
 
-    /// In `setup`: the claim of this partition starts at exactly this offset, whatever is committed
-    /// or marked, and whether its start is known already or not: one that waits for it
-    /// (`event_kind::start_delayed`) waits no longer. As a mark and a reset would, it counts as
-    /// what is done: the offset is committed with the next commit. Thread-safe. A partition that is
-    /// not claimed (any more), and an offset that a partition cannot have: refused, counted and
-    /// reported
-    /// (`event_kind::mark_refused`).
+    /// Call it in `setup`: the claim of this partition then starts at exactly this offset, whatever
+    /// is committed or marked. A claim that waits for its start (`event_kind::start_delayed`) waits
+    /// no longer. The offset counts as marked, and is committed with the next commit. Thread-safe.
+    /// A partition that is not claimed (any more), and an offset that a partition cannot have:
+    /// refused, counted and reported (`event_kind::mark_refused`).
     ///
     /// @param next the offset to read first.
     /// @throws std::system_error `errc::not_in_setup` when `setup` does not run: `consume_claim`
@@ -122,9 +119,9 @@ public:
     /// it was committed. std::bad_alloc; nothing was changed then.
     void start_at(topic_partition const& where, std::int64_t next);
 
-    /// Commits what is marked in all claims of this session, in one request; where the broker
-    /// refuses some partitions, these are told apart by requests of their own. Requests never
-    /// overlap: callers that come while one is under way share the next.
+    /// Commits what is marked in all claims of this session, in one request. If the broker refuses
+    /// some partitions, further requests find out which. Requests never overlap: callers that
+    /// arrive while a request is under way share the next one.
     ///
     /// Completion signature: `void(std::error_code, std::vector<commit_result>)`: one result for
     /// each claim in which something is or was marked.
@@ -133,9 +130,9 @@ public:
     /// `config::commit_timeout`, `errc::session_ended`, and the category `kafka` when the request
     /// failed as a whole. The timeout starts when the request is sent, after any commit in flight.
     /// If some partitions were answered, only the rest report the error. What was not committed
-    /// stays marked. A request that timed out may still take effect. Nothing newer is sent for its
-    /// partitions until it is answered, and a call waits for that within its own time; what is
-    /// newest is committed once more then.
+    /// stays marked. A request that timed out may still take effect. Until it is answered, no newer
+    /// request is sent for its partitions. A newer call waits for that answer within its own
+    /// timeout. Then the newest marks are committed again.
     ///
     /// Cancellation: terminal and partial; the request may have been sent and take effect.
     asio::awaitable<std::vector<commit_result>> async_commit();

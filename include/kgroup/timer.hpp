@@ -11,8 +11,8 @@
 
 namespace kgroup {
 
-/// A timer on kgroup's clock: what `asio::steady_timer` is, but a test moves its time
-/// (`testing::advance`). For retries, limits and intervals of a handler's own.
+/// A timer on kgroup's clock. It is like `asio::steady_timer`, but a test can move its time
+/// (`testing::advance`). Use it for the handler's own retries, limits and intervals.
 ///
 ///     kgroup::timer pause{co_await asio::this_coro::executor};
 ///     pause.expires_after(50ms);

@@ -59,7 +59,8 @@ inline constexpr bool makes_groups = std::is_same_v<Client, rdkafka_client>;
 
 } // namespace detail
 
-/// A whole program around one handler: signals, restarts, and groups of one's own for broadcasts.
+/// A whole program around one handler: signals, restarts, and a group for each instance when every
+/// instance needs all messages.
 ///
 ///     int main() {
 ///         return kgroup::consumer_app{kgroup::load_app_config("push.json"), push_handler{}}.run();
@@ -71,7 +72,7 @@ inline constexpr bool makes_groups = std::is_same_v<Client, rdkafka_client>;
 ///
 /// A run that ends with an error is begun again after a backoff: 3 s, doubled each time up to a
 /// minute, ± 20 %, and 3 s again after a run of more than a minute. It is reported as
-/// `event_kind::run_restarted`. An error that another run cannot mend ends the application
+/// `event_kind::run_restarted`. An error that another run cannot repair ends the application
 /// (`error_effect::ends_application`: docs/errors.md).
 ///
 /// The handler is made by the application, or moved into it. One that can neither be copied nor

@@ -33,8 +33,8 @@ namespace kgroup {
 /// States of groups as instruments of OpenTelemetry: the gauges and counters of `prometheus_text`,
 /// lags above all, under their names with dots (`kgroup_claim_lag_records` is
 /// `kgroup.claim.lag_records`; seconds are the unit, not part of the name). The group, topic and
-/// partition are attributes by the semantic conventions. What `prometheus_text` has as histograms
-/// is `operation_metrics`'.
+/// partition are attributes by the semantic conventions. The histograms of `prometheus_text` are in
+/// `operation_metrics`.
 ///
 ///     kgroup::state_metrics const metrics{[&group] { return group.state(); }};
 ///

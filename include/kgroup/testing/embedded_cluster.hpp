@@ -60,7 +60,7 @@ namespace kgroup::testing {
 /// - The members of one group must name the same assignor first: otherwise the mock ends the
 ///   process.
 /// - A partition keeps 5 MiB or 100,000 messages; older ones are dropped.
-/// - A topic that is asked for comes into being with 4 partitions, unless the one who asks has set
+/// - A topic that a client asks for is created with 4 partitions, unless the client has set
 ///   `allow.auto.create.topics=false`, as consumers do by default.
 /// - Transactions, compaction, static membership, authentication, quotas and the administration of
 ///   topics are not there, and the consumer protocol (KIP-848) only with a newer librdkafka.
@@ -204,10 +204,10 @@ public:
         check(rd_kafka_mock_broker_set_rtt(cluster_, broker, in_milliseconds(time)));
     }
 
-    /// The next requests of this kind, `times` of them, by whoever and to this broker, are not
-    /// carried out and answered with this error; `RD_KAFKA_RESP_ERR__TRANSPORT`: the connection is
-    /// closed. More errors may be queued behind. The cluster's own operations make requests too,
-    /// and are not spared.
+    /// The next `times` requests of this kind to this broker, from any client, are not carried out,
+    /// but answered with this error; `RD_KAFKA_RESP_ERR__TRANSPORT`: the connection is closed. More
+    /// errors may be queued behind. The cluster's own operations make requests too, and are not
+    /// spared.
     void fail(request kind, rd_kafka_resp_err_t error, std::size_t times = 1,
               std::int32_t broker = all_brokers) {
         if (broker != all_brokers) {

@@ -124,8 +124,8 @@ public:
         coordinator_->add_control(where, count);
     }
 
-    /// Empties the log and lets it begin at 0 again, as when a topic was deleted and made anew. A
-    /// position behind the end of the log is reset as `config::initial_offset` says; with `none`,
+    /// Empties the log and lets it begin at 0 again, as when a topic was deleted and created again.
+    /// A position behind the end of the log is reset as `config::initial_offset` says; with `none`,
     /// the run ends with `errc::offset_out_of_range`.
     void make_anew(topic_partition const& where) { coordinator_->make_anew(where); }
 
@@ -136,8 +136,7 @@ public:
 
     // Committed offsets.
 
-    /// Sets what the group has committed: the offset of the next record to read, and the text
-    /// beside it.
+    /// Sets what the group has committed: the offset of the next record to read, and its metadata.
     void set_committed(topic_partition const& where, std::int64_t next,
                        std::string_view metadata = {}) {
         coordinator_->set_committed(where, next, metadata);
@@ -147,7 +146,7 @@ public:
         auto const found = coordinator_->committed(where);
         return found ? std::optional{found->offset} : std::nullopt;
     }
-    /// The text that was committed beside it; empty: none.
+    /// The metadata of that commit; empty: none.
     std::string committed_metadata(topic_partition const& where) const {
         auto const found = coordinator_->committed(where);
         return found ? found->metadata : std::string{};
@@ -193,8 +192,7 @@ public:
     /// first connection and when four fifths of a token's time are over.
     void want_token() { coordinator_->want_token(); }
 
-    /// Something beside all this, as librdkafka tells it: an outage, a missing topic, a line of its
-    /// log.
+    /// Any other event, as librdkafka reports it: an outage, a missing topic, a line of its log.
     ///
     /// After an outage (`brokers_unreachable`) the brokers do not answer when the member asks
     /// whether they are there, until the script lets them do something (records that reach the

@@ -92,8 +92,8 @@ public:
     asio::any_io_executor const& strand() const noexcept { return strand_.executor(); }
     bool on_strand() const noexcept { return strand_.running_in_this_thread(); }
 
-    /// There may be something to do for whoever waits. Any thread, also on the strand; calls that
-    /// come close together cost one. What the executor was given before runs first.
+    /// Wakes the waiter: there may be something to do. Any thread, also on the strand. Calls close
+    /// together cost as much as one. Work that was posted to the executor before runs first.
     void notify() noexcept {
         if (notified_.exchange(true, std::memory_order_acq_rel) || !process_.is_this_one()) {
             return;
@@ -119,16 +119,16 @@ public:
         });
     }
 
-    /// In a process that was forked since it was made nothing wakes; unless it is this one's from
-    /// here on.
+    /// In a process that was forked after its construction nothing wakes it, unless that process
+    /// calls this first.
     void begin_in_this_process() noexcept { process_.renew(); }
 
     /// What runs on the strand is spawned with it.
     asio::cancellation_slot slot() noexcept { return signal_.slot(); }
 
-    /// Cancels what was spawned so, on the strand; the last of several calls includes the others.
-    /// Any thread. When there is no memory to tell it, `cancel_pending` says so, and the next
-    /// `notify` makes up for it.
+    /// Cancels what was spawned with `slot`, on the strand. The last of several calls includes the
+    /// others. Any thread. If there is no memory to deliver it, `cancel_pending` is true, and the
+    /// next `notify` delivers it.
     void cancel(asio::cancellation_type type) noexcept {
         cancel_asked_.fetch_or(static_cast<unsigned>(type), std::memory_order_release);
         notify();
@@ -137,15 +137,15 @@ public:
         return cancel_asked_.load(std::memory_order_relaxed) != 0;
     }
 
-    /// What runs here learns in another way what a `total` cancellation would say: none follows. On
+    /// The coroutine here learns of its end in another way, so no `total` cancellation follows. On
     /// the strand.
     void told() noexcept { told_ = true; }
 
-    /// An operation runs here by itself, from which who waits for it will learn that: until it is
-    /// over, a `total` cancellation is kept. Any thread.
+    /// An operation runs here by itself, and its waiter will learn of the end from it. Until it is
+    /// over, a `total` cancellation is kept back. Any thread.
     void begin_operation() noexcept { operations_.fetch_add(1); }
     void end_operation() noexcept { operations_.fetch_sub(1); }
-    /// What was kept meanwhile is told now, if who waited has not learned it.
+    /// Delivers a cancellation that was kept back, if the waiter has not learned of the end.
     void tell_kept() noexcept {
         if (cancel_asked_.load() != 0) {
             notify();
@@ -279,8 +279,8 @@ private:
                     // not store: the reads below must not move above it.
                     self.notified_.exchange(false, std::memory_order_acq_rel);
                     auto const asked = self.cancel_asked_.exchange(0, std::memory_order_acquire);
-                    self.resume(true); // first: whoever waits learns by that what a cancellation of
-                                       // before would say
+                    // First: the waiter learns by that what an earlier cancellation would say.
+                    self.resume(true);
                     self.emit(static_cast<asio::cancellation_type>(asked));
                 }});
         } catch (...) { // out of memory, or what came out of a completion handler: the executor's

@@ -30,8 +30,8 @@ public:
         return happened_;
     }
 
-    /// Any thread. It touches no waiter, and nothing of its executor's, after the waiter has gone
-    /// on: whoever was waiting may end the executor's context then.
+    /// Any thread. After a waiter has gone on, this touches neither it nor its executor: the waiter
+    /// may then end the executor's context.
     void set() noexcept {
         std::lock_guard const lock{mutex_}; // throughout, and a waiter goes on behind it
         happened_ = true;

@@ -47,16 +47,16 @@ private:
     figure<std::int64_t> sum_;
 };
 
-/// What `for_each` and `for_each_batch` count of a claim. Written on the claim's strand; any thread
-/// may read.
+/// The counters of `for_each` and `for_each_batch` for a claim. The claim's strand writes them; any
+/// thread may read.
 struct claim_figures {
     written_histogram handling;  // of each attempt
     written_histogram residence; // of each record that is done: since it was fetched
 
     figure<bool> processes; // one of them has begun
-    /// When the oldest attempt that runs began. While none runs: the last moment there is, if what
-    /// is not done waits for something outside (a retry, an end of `not_now`, a dead letter, a
-    /// place under a limit); the first, if nothing is known of it.
+    /// When the oldest running attempt began. While none runs, it is the maximum if the records
+    /// wait for something outside (a retry, an end of `not_now`, a dead letter, a place under a
+    /// limit), and the minimum if nothing is known of them.
     figure<clock::time_point> attempt_since;
     figure<std::uint64_t> running;
     figure<std::uint64_t> busy_lanes;

@@ -36,8 +36,8 @@ KGROUP_INLINE message_channel::outstanding_receive::outstanding_receive(message_
     channel.receiving_ = true;
 }
 
-// Up to `max` of what is at hand, in the form in which it is received; for `async_wait`, nothing.
-// Does not recheck the gate: a receive that saw it open completes.
+// Takes up to `max` records at hand, in the form of `Result`; for `async_wait`, none. Does not
+// recheck the gate: a receive that saw it open completes.
 template <typename Result>
 Result message_channel::take([[maybe_unused]] std::size_t max) {
     if constexpr (std::is_same_v<Result, message_batch>) {
@@ -78,7 +78,7 @@ asio::awaitable<Result> message_channel::receive(detail::clock::time_point deadl
             in_time = co_await state_.wait(
                 lacks == its_turn ? (detail::clock::time_point::max)() : deadline, lacks);
         } catch (std::system_error const&) {
-            if (!state_.ended()) { // the end is given also to whoever is cancelled for it
+            if (!state_.ended()) { // a receive that is cancelled at the end gives the end
                 throw;
             }
         }
@@ -111,8 +111,7 @@ KGROUP_INLINE asio::awaitable<message_batch> message_channel::async_collect(coll
     return collect(limits);
 }
 
-// All that is collected stays at hand until the batch is complete: to be cancelled is to leave it
-// there.
+// Collected records stay at hand until the batch is complete. So a cancelled call loses none.
 KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_limits limits) {
     using enum detail::partition_state::wait_for;
     using time_point = detail::clock::time_point;
@@ -135,12 +134,12 @@ KGROUP_INLINE asio::awaitable<message_batch> message_channel::collect(collect_li
         if (state.cancelled() != asio::cancellation_type::none) {
             throw std::system_error{asio::error::operation_aborted};
         }
-        // Where it is complete, and may not be delivered now, its time is no reason to look again.
+        // A complete batch that may not be delivered now needs no deadline.
         auto const until = lacks == records && !so_far.complete ? deadline : (time_point::max)();
         try {
             co_await state_.wait(until, lacks);
         } catch (std::system_error const&) {
-            if (!state_.ended()) { // the end is given also to whoever is cancelled for it
+            if (!state_.ended()) { // a receive that is cancelled at the end gives the end
                 throw;
             }
         }
@@ -212,8 +211,8 @@ KGROUP_INLINE detail::partition_state::wait_for message_channel::what_it_lacks()
     return holding() ? nothing : records;
 }
 
-// What waits in the partition's queue, in a block of its own; null: nothing. `expected`: the offset
-// that is to come.
+// Takes the records that wait in the partition's queue into a block of their own; null: there were
+// none. `expected`: the next offset.
 KGROUP_INLINE detail::record_block* message_channel::drain(std::size_t capacity,
                                                            std::int64_t expected) {
     auto& block = state_.take_block(capacity, expected);
@@ -235,7 +234,7 @@ KGROUP_INLINE detail::record_block* message_channel::drain(std::size_t capacity,
     return &block;
 }
 
-// In few sizes: a block is used again for whatever needs no larger one.
+// Blocks have few sizes, so that they can be used again.
 KGROUP_INLINE std::size_t message_channel::next_fill() const noexcept {
     return std::clamp(std::bit_ceil(last_fill_ * 4), detail::partition_state::smallest_block,
                       detail::partition_state::largest_block);
@@ -257,8 +256,8 @@ KGROUP_INLINE void message_channel::fill() {
     }
 }
 
-// Takes more behind what is at hand, `most` at most, into one block: a batch is one run of it.
-// Nothing is delivered by that, so whoever receives next receives all of it.
+// Adds at most `most` records behind those at hand, in one block, because a batch is a run of one
+// block. Nothing is delivered by that, so the next receive gets all of them.
 KGROUP_INLINE bool message_channel::fill_up(std::size_t most) {
     if (!holding()) {
         fill();

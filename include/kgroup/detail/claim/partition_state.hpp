@@ -47,7 +47,7 @@ constexpr bool is_loss(end_reason why) noexcept {
     return why == end_reason::lost || why == end_reason::group_failed;
 }
 
-/// Who knows what stands behind the records of a block, and frees them.
+/// Knows the client's objects behind the records of a block, and frees them.
 class record_owner {
 public:
     using header_sink = std::function<void(std::string_view, std::optional<std::string_view>)>;
@@ -61,17 +61,18 @@ public:
 /// Where the records of one assigned partition come from: a client's model of its queue.
 class record_source : public record_owner {
 public:
-    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or nothing
-    /// waits; then it says where reading goes on (`partition_state::drained`), if it knows. Behind
-    /// an error that is the end of the claim it gives nothing any more. Claim's strand.
+    /// Moves waiting records into the block until it is full, holds `byte_limit` bytes, or no
+    /// record waits. In the last case it reports where reading goes on
+    /// (`partition_state::drained`), if it knows. After an error that ends the claim it gives no
+    /// more records. Claim's strand.
     virtual void drain(record_block& into, std::size_t byte_limit) noexcept = 0;
-    /// While nobody drains: takes away what would not be delivered, up to the first record, so that
-    /// the position goes on and nothing seems to wait. Claim's strand.
+    /// Called while nobody drains: removes entries that are not delivered, up to the first record,
+    /// so that the position moves on and no record seems to wait. Claim's strand.
     virtual void look() noexcept {}
     /// How much waits, in records or other things that `drain` would take away. Any thread.
     virtual std::size_t waiting() const noexcept = 0;
-    /// No wake-up comes after this returned; what waits is dropped. Idempotent; any thread but the
-    /// client's own.
+    /// No wake-up comes after this returned. Waiting records are dropped. Idempotent; any thread
+    /// but the client's own.
     virtual void close() noexcept = 0;
     virtual watermarks known_watermarks() const noexcept = 0;
     /// The epoch of the leader that wrote the record before `next`; -1: it is not known. Any
@@ -81,7 +82,7 @@ public:
     virtual std::uint32_t seed() const;
 };
 
-/// Who is told of what happens in a claim outside the group's strand. Every call: any thread.
+/// Receives the events of a claim that happen outside the group's strand. Every call: any thread.
 class claim_observer {
 public:
     virtual ~claim_observer() = default;
@@ -91,7 +92,7 @@ public:
     virtual void mark_beyond_end(topic_partition const& where, std::int64_t next,
                                  std::int64_t end) noexcept = 0;
     virtual void released_twice(topic_partition const& where) noexcept = 0;
-    /// Something that an algorithm over the claim has to tell.
+    /// An event of an algorithm over the claim.
     virtual void report_of_claim(event told) noexcept = 0;
     virtual void partition_failed(topic_partition const& where, std::error_code ec,
                                   std::string_view text) noexcept = 0;
@@ -133,11 +134,11 @@ public:
 
     /// The offset at which the last owner stopped; -1: there was none.
     std::int64_t committed_before() const noexcept { return committed_before_; }
-    /// What was committed beside it.
+    /// The metadata that was committed with it.
     std::string const& committed_metadata() const noexcept { return metadata_; }
 
-    /// Once, before the handler starts. Negative: where the client finds the start to be.
-    /// `generation`: of the group, when the claim began; -1: not known.
+    /// Called once, before the handler starts. A negative offset leaves it to the client to find
+    /// the start. `generation` is that of the group when the claim began; -1: not known.
     void start(std::shared_ptr<record_source> source, std::int64_t offset,
                std::int32_t generation = -1,
                std::chrono::milliseconds rebalance_deadline = {}) noexcept {
@@ -212,40 +213,41 @@ public:
         clock::time_point const given{clock::duration{finish_by_.load(std::memory_order_relaxed)}};
         return is_loss(why_ended()) || given == clock::time_point{} ? clock::now() : given;
     }
-    /// Until it has ended. Any executor; a wait outlives whatever else there is of the claim.
+    /// Waits until the claim has ended. Any executor. A wait may outlive everything else of the
+    /// claim.
     static asio::awaitable<void> wait_ended(std::shared_ptr<partition_state> state);
 
-    /// An algorithm over the claim is over before it, and has not done all that it took. Claim's
-    /// strand.
+    /// An algorithm over the claim has ended before the claim, and has not done all records that it
+    /// took. Claim's strand.
     void leave_undone() noexcept { left_undone_ = true; }
     bool left_undone() const noexcept { return left_undone_; }
 
     // On the group's strand.
 
-    /// The topic was said not to exist when its log was known up to `log_end` (-1: not known). What
-    /// is committed at the end might become the offset of another that is made under its name,
-    /// whose records would be passed over.
+    /// The brokers reported that the topic does not exist, when its log was known up to `log_end`
+    /// (-1: not known). If the topic is created again, an offset that is committed at the end would
+    /// make the group skip its records.
     void miss_topic(std::int64_t log_end) noexcept {
         missing_topic_ = {true, log_end, delivered(), tracker_.epoch()};
     }
     void find_topic() noexcept { missing_topic_.missing = false; }
     bool topic_missing() const noexcept { return missing_topic_.missing; }
-    /// Whether a record has been delivered that was not in the log then; the queue may have held
-    /// others.
+    /// Whether a record was delivered that was not in the log at that time. (The queue may have
+    /// held older ones.)
     bool has_newer_record() const noexcept {
         return delivered() != missing_topic_.delivered &&
                (position() > missing_topic_.log_end || tracker_.epoch() != missing_topic_.epoch);
     }
 
-    /// Somebody else may have the partition, or another claim of this member's: nothing is
-    /// committed here any more.
+    /// Another member, or another claim of this member, may own the partition: this claim commits
+    /// nothing any more.
     void give_away() noexcept { given_away_ = true; }
     bool given_away() const noexcept { return given_away_ || is_loss(why_ended()); }
 
     // Waking.
 
-    /// There may be something to do for the handler, when others on the executor have had their
-    /// turn. Any thread, the client's own included; calls that come close together cost one.
+    /// Wakes the handler: there may be something to do. Other work on the executor has its turn
+    /// first. Any thread, the client's own included. Calls close together cost as much as one.
     void notify() noexcept;
 
     /// What a handler waits for.
@@ -253,10 +255,10 @@ public:
 
     /// Waits for `notify`, as `auto_reset_event` does.
     asio::awaitable<bool> wait(clock::time_point deadline, wait_for cause);
-    /// A receive gives the end: what the handler would be cancelled for otherwise. Claim's strand.
+    /// A receive gives the handler the end, so the handler is not cancelled for it. Claim's strand.
     void end_told() noexcept;
-    /// A receive runs by itself, for a completion handler: meanwhile the handler is not cancelled
-    /// for the end, which it will be given. Any thread.
+    /// A receive runs by itself, for a completion handler. It will give the end, so meanwhile the
+    /// handler is not cancelled for it. Any thread.
     void begin_receive() noexcept;
     void end_receive() noexcept;
     /// It is cancelled now, if it was not given the end.
@@ -334,8 +336,8 @@ public:
         }
     }
 
-    /// For the source: from `to` on the log has other records than before. What of those was
-    /// delivered, or marked, does not count any more.
+    /// Called by the source: from `to` on, the log has other records than before. Deliveries and
+    /// marks of the old records do not count any more.
     ///
     /// @throws std::bad_alloc; nothing changed then.
     void go_back(std::int64_t to) {
@@ -348,8 +350,8 @@ public:
         position_.store(to, std::memory_order_relaxed);
     }
 
-    /// For the source, any thread: what is marked above `next` is of a log that is no more. It is
-    /// not committed.
+    /// Called by the source, any thread: marks above `next` belong to a log that does not exist any
+    /// more. They are not committed.
     void void_above(std::int64_t next) noexcept {
         void_above_.store(next, std::memory_order_relaxed);
     }
@@ -380,8 +382,8 @@ public:
         }
     }
 
-    /// Where the first record that is not done stands, or before it: the offsets may have a gap.
-    /// Any thread.
+    /// The offset of the first record that is not done, or a lower one, if there is a gap before
+    /// it. Any thread.
     std::int64_t first_undone() const noexcept {
         return (std::max)(tracker_.marked(), initial_offset());
     }
@@ -453,8 +455,8 @@ public:
                                                   std::memory_order_relaxed));
     }
 
-    /// How many records are held by messages and batches. Claim's strand; exact when the channel
-    /// has given up its own.
+    /// The number of records that messages and batches hold. Claim's strand; exact when the channel
+    /// has released its own.
     std::size_t records_held() const noexcept {
         std::size_t held = 0;
         for (auto const& block : blocks_) {
@@ -560,7 +562,7 @@ inline void record_block::give_up(record& record) noexcept {
 }
 
 inline bool record_block::end_once(std::atomic<bool>& over) noexcept {
-    // No exchange: nothing can be promised to who destroys one thing on two threads at once.
+    // No exchange: to destroy one message on two threads at once is undefined anyway.
     if (over.load(std::memory_order_relaxed)) [[unlikely]] {
         tell_released_twice();
         return false;

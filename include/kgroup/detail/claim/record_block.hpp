@@ -18,8 +18,8 @@ class partition_state;
 class record_block;
 class record_owner;
 
-/// What the library keeps about one record. A cache line: each record is written once and read once
-/// or twice.
+/// The library's data about one record. Its size is a cache line, because each record is written
+/// once and read once or twice.
 struct alignas(64) record {
     void* native;      // what the client knows it by; handed back to `record_source::free_records`
     char const* key;   // null: a null key
@@ -34,11 +34,11 @@ struct alignas(64) record {
     std::atomic<bool> acked;      // tells a second ack of the same record
     std::atomic<bool> given_up;   // tells a second destruction of its message,
     std::atomic<bool> batch_over; // and of the batch that begins with it
-    bool alone; // delivered by itself: nobody has its place, and its message gives up both
+    bool alone; // delivered by itself: its message releases the record and its place
 };
 
-/// A record is held by its message, wherever that was moved to, and by the batch that has its
-/// place, whatever message was moved into that. A block counts both in one word.
+/// Two things hold a record: its message, wherever that was moved to, and the batch that has its
+/// place, whatever message is in the place. A block counts both in one word.
 struct holds {
     std::uint16_t messages = 0;
     std::uint16_t places = 0;
@@ -54,9 +54,9 @@ struct record_room {
 };
 
 /// Records that were drained together and are freed together: the allocator sees the frees of a
-/// block in one run, which with glibc is what makes them cheap. To deliver one takes no atomic
-/// operation, and to give one up takes one only where it is not the claim's strand that gives it
-/// up, or the claim is at a later block.
+/// block in one run, which with glibc is what makes them cheap. To deliver a record takes no atomic
+/// operation. To release it takes one only on another thread than the claim's strand, or when the
+/// claim is at a later block.
 class record_block {
 public:
     /// @param capacity at most 65,535: see `holds`.
@@ -84,7 +84,7 @@ public:
     record& operator[](std::size_t index) noexcept { return records_[index]; }
     partition_state& state() const noexcept { return *state_; }
     void belongs_to(partition_state& state) noexcept { state_ = &state; }
-    /// Who knows the records. While some are held.
+    /// The source of the records. To be called while some are held.
     record_owner const& from() const noexcept { return *from_; }
     std::shared_ptr<partition_state> const& owner() const noexcept { return owner_; }
 
@@ -139,19 +139,19 @@ public:
     void release(holds given_up) noexcept; // defined with partition_state
     /// The message of a record of this block is destroyed. Any thread.
     void give_up(record& record) noexcept; // defined with partition_state
-    /// Notes the end of a message or of a batch of this block. false: it has ended before, which is
-    /// told; nothing is to be released.
+    /// Notes the end of a message or of a batch of this block. false: it has ended before. That is
+    /// reported, and the caller must release nothing.
     bool end_once(std::atomic<bool>& over) noexcept; // defined with partition_state
 
-    /// The claim goes on to another block: what the strand gave up so far is given up for all to
-    /// see. Claim's strand.
+    /// The claim goes on to another block: the releases of the strand so far become visible to all
+    /// threads. Claim's strand.
     void settle() noexcept {
         at_hand_ = false;
         if (auto const word = std::exchange(given_up_, 0)) {
             release_for_all(word);
         }
     }
-    /// How many records are held, by messages or by batches, whichever are more. Claim's strand.
+    /// The number of records held by messages or by batches, the larger of the two. Claim's strand.
     std::size_t held() const noexcept {
         auto const word = held_.load(std::memory_order_relaxed) - given_up_;
         return (std::max)(word & 0xffff, word >> 16);
@@ -164,8 +164,8 @@ private:
     }
     void free_records() noexcept; // defined with partition_state
     void release_for_all(std::uint32_t word) noexcept {
-        // acq_rel: whoever frees sees all that others did with their records before they gave them
-        // up
+        // acq_rel: the thread that frees sees everything that others did with their records before
+        // they released them
         if (auto const before = held_.fetch_sub(word, std::memory_order_acq_rel); before == word) {
             free_records();
         } else if ((before & 0xffff) < (word & 0xffff) || before < word) [[unlikely]] {

@@ -19,9 +19,9 @@ struct error_row {
                              // own words say it
 };
 
-/// Every code that has another effect than `heals`, and those that heal but had better be mended.
-/// What librdkafka itself calls fatal to a consumer (2.0 to 2.16: rdkafka_cgrp.c) is among them,
-/// and so is what it repeats for ever without any hope.
+/// Every code with another effect than `heals`, and the codes that heal but that somebody should
+/// correct. What librdkafka itself calls fatal to a consumer (2.0 to 2.16: rdkafka_cgrp.c) is among
+/// them, and so is what it repeats for ever without any hope.
 ///
 /// The default, for all other codes, is `heals` without a remedy: brokers, leaders and coordinators
 /// that are away or move, generations that are over, records and requests that are refused one by

@@ -47,8 +47,8 @@ inline std::string without(std::string text, std::string_view part) {
     return text;
 }
 
-/// What a text says beside the error that goes with it: `error.message()` says the rest, and
-/// librdkafka's texts often say it, too.
+/// A text without the message of the error that goes with it. `error.message()` says that part, and
+/// librdkafka's texts often repeat it.
 inline std::string words_beside(std::error_code const& error, std::string text) {
     if (!error) {
         return text;

@@ -14,17 +14,17 @@
 
 namespace kgroup::detail {
 
-/// How a claim goes on, as looked at in intervals: when it moved last, how fast, and how long its
-/// oldest record has been in flight. Without a clock in the way of a record, and without memory
-/// that grows.
+/// The progress of a claim, sampled in intervals: when it moved last, how fast, and how long its
+/// oldest record has been in flight. It needs no clock for each record, and its memory does not
+/// grow.
 ///
-/// Of each look it keeps up to where had been delivered by then. The oldest record that is not done
-/// was delivered by the first look that had been beyond it. When there are many, every second one
-/// is let go, and they are kept in longer distances.
+/// Each sample keeps the position of delivery at its time. The oldest record that is not done was
+/// delivered before the first sample beyond it. When there are many samples, every second one is
+/// dropped, and the distance between samples grows.
 class claim_progress {
 public:
-    /// What is to be seen of a claim. `reached` and `done` are of one scale: offsets, or numbers in
-    /// the order of delivery.
+    /// A sample of a claim. `reached` and `done` have one scale: offsets, or numbers in the order
+    /// of delivery.
     struct look_at {
         std::uint64_t delivered = 0;
         std::int64_t reached = 0; // everything below has been delivered

@@ -27,8 +27,8 @@
 
 namespace kgroup::detail {
 
-/// Looks at all running claims once a tick, tells what makes no progress, and wakes what has missed
-/// a wake-up. In health it allocates nothing. On the group's strand.
+/// Checks all running claims once a tick. It reports claims without progress, and wakes claims that
+/// have missed a wake-up. It allocates nothing while all is well. On the group's strand.
 class claim_watchdog {
 public:
     using arrival_handler = std::function<void()>;

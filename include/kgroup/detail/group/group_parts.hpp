@@ -62,8 +62,8 @@ struct group_parts {
 
     /// How long the client may take for an answer that the group, or its program, waits for.
     static constexpr auto request_timeout = std::chrono::milliseconds{10000};
-    /// What cancelled coroutines have, and a client that shuts down, when the time to close is
-    /// over.
+    /// The time of cancelled coroutines, and of a client that shuts down, after the time to close
+    /// is over.
     static constexpr auto last_grace = std::chrono::milliseconds{500};
 
     config settings; // without the functions, which the parts keep that call them
@@ -115,7 +115,7 @@ struct group_parts {
 
     // The end.
 
-    /// The run is to close: what is under way has no more time than that leaves. Only the first
+    /// The run is to close. Work under way gets no more time than the close leaves. Only the first
     /// call counts.
     void begin_closing() {
         if (!times.closing()) {
@@ -156,7 +156,7 @@ struct group_parts {
 
     void broker_answered() { membership.answered(clock::now(), tokens.fails()); }
 
-    /// Something shows that there is such a topic.
+    /// The topic was seen to exist.
     void topic_found(std::string const& topic) {
         topics_missing.find(topic, session.state().get());
         reporter.topic_found(topic);
@@ -167,7 +167,7 @@ struct group_parts {
         }
     }
 
-    /// What lasts of no certain partition, and nobody has told again since then, is over.
+    /// Ends conditions that name no partition and were not reported again since then.
     void end_conditions_without_place(clock::time_point silent_since, std::string_view text) {
         for (auto const kind : {event_kind::partition_error, event_kind::topic_missing}) {
             reporter.end_without_place(kind, silent_since, text);

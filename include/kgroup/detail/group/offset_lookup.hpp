@@ -65,7 +65,7 @@ public:
         std::vector<std::string> topics; // how many partitions they have
     };
 
-    /// What follows from something: to be done by whoever drives.
+    /// What the driver is to do next.
     struct outcome {
         std::optional<committed_request> committed{};
         std::optional<log_request> log{};

@@ -45,8 +45,9 @@ inline bool is_answer_of_broker(std::error_code const& ec) noexcept {
     return !ec || (ec.category() == kafka_category() && ec.value() > 0);
 }
 
-/// An outage of all brokers, or of those that refuse this member: librdkafka tells its begin, and
-/// nobody its end. It ends when a broker has answered. While it lasts, brokers are asked.
+/// An outage: no broker can be reached, or brokers refuse this member. librdkafka reports its
+/// begin, but not its end. It ends when a broker has answered. While it lasts, the member asks
+/// brokers.
 class outage_watch {
 public:
     static constexpr auto interval = std::chrono::seconds{5};

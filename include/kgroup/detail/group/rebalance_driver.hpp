@@ -28,7 +28,7 @@ public:
     void take(client_rebalance& event) {
         std::visit(
             [this](auto& rebalance) {
-                own(rebalance); // first: whoever is told may pause what has come
+                own(rebalance); // first: on_event may pause new partitions
                 note(rebalance);
                 reports_.began(rebalance, clock::now());
                 group_.feed(std::move(rebalance));

@@ -11,8 +11,8 @@
 
 namespace kgroup::detail {
 
-/// How long a rebalance takes: from when the client tells of it to when it is answered. One that a
-/// newer one makes void is not counted.
+/// How long a rebalance takes, from the client's report to the answer. A rebalance that a newer one
+/// replaces is not counted.
 class rebalance_timing {
 public:
     using kind = rebalance_observation::kind;

@@ -72,7 +72,7 @@ public:
         bool failed = false;
     };
     struct committed {};
-    /// The time given by `arm_deadline` is over.
+    /// The deadline of `arm_deadline` has passed.
     struct deadline_over {};
     struct backoff_over {};
     /// `joined`: the member is known to the group, so that leaving without having been assigned
@@ -88,8 +88,8 @@ public:
     struct client_closed {};
     /// The time from the stop to the completion is over.
     struct close_deadline_over {};
-    /// An action could not be performed to its end, so that it is not known what was: of the
-    /// session these claims are left. The only event that counts after `finish`, too.
+    /// An action failed in the middle, and its effect is not known. These claims of the session are
+    /// left. It is the only event that also counts after `finish`.
     struct interrupted {
         partition_set claims;
     };
@@ -106,7 +106,7 @@ public:
     struct look_up {
         partition_set partitions;
     };
-    /// Make the session over these partitions and run `setup`; then `setup_ended`.
+    /// Create the session over these partitions and run `setup`; then `setup_ended`.
     struct begin_session {
         partition_set partitions;
     };
@@ -124,7 +124,7 @@ public:
     struct start_delayed {
         partition_set claims;
     };
-    /// Answer an assignment that nobody will read.
+    /// Answer an assignment whose records nobody will read.
     struct assign_without_reading {
         partition_set assignment;
         bool cooperative = false;
@@ -176,13 +176,14 @@ public:
     };
     /// A newer rebalance has overtaken an unanswered one.
     struct report_superseded {};
-    /// Give handlers or a hook time to end; then `deadline_over`. What was armed before is void.
+    /// Give handlers or a hook time to end; then `deadline_over`. A deadline that was armed before
+    /// is void.
     struct arm_deadline {
         enum class limit { drain, grace, join } how_long;
     };
     struct disarm_deadline {};
-    /// The group waits for this member from now on: what is armed is over when it would be in a
-    /// rebalance, if not before.
+    /// The group waits for this member from now on: the armed deadline passes no later than it
+    /// would in a rebalance.
     struct hasten_deadline {};
     struct start_backoff {};
     /// Leave the group; revocations come and are answered meanwhile; then `client_closed`.

@@ -35,7 +35,7 @@
 namespace kgroup::detail {
 
 /// The session that is under way: its claims, the starts that were found for them, their handlers,
-/// and the hooks. What of it the client is to be told, whoever drives tells. On the group's strand.
+/// and the hooks. The driver passes on what the client must know of it. On the group's strand.
 class session_scope {
 public:
     struct settings {

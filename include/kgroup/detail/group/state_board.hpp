@@ -67,10 +67,9 @@ constexpr group_phase phase_of(session_machine::step at, join_progress progress,
     return group_phase::stopped;
 }
 
-/// Where a group writes down what it is doing, for other threads to read: `state`. The figures of a
-/// claim are the claim's own, which it counts for itself. They are read under the lock of the
-/// board, which nobody takes but the group's strand and readers: so no reader keeps a claim alive,
-/// and none is in the way of a record.
+/// The group writes its state here, and other threads read it (`state`). Each claim keeps its own
+/// counters. Readers take them under the lock of the board, which only the group's strand and
+/// readers take. So no reader keeps a claim alive, and none delays a record.
 ///
 /// Thread safety: `state`: any thread. Everything else: the group's strand.
 class state_board {
@@ -252,10 +251,10 @@ private:
         return (std::min)(seen.by_number ? claim.tracker().in_flight() : beyond, seen.delivered);
     }
 
-    // Whether it is up to the member that a claim goes on: records wait or are in flight, and
-    // neither a pause nor something outside keeps them. A handler that waits for records holds none
-    // back, whatever it has marked, unless it acknowledges record by record: then others work for
-    // it. What it collects is no batch yet.
+    // Whether the member has something to do in a claim: records wait or are in flight, and neither
+    // a pause nor something outside holds them. A handler that waits for records holds none back,
+    // whatever it has marked. But if it acknowledges record by record, others work for it, and may
+    // hold records. Records that it collects are no batch yet.
     static bool has_work(partition_state const& claim, std::uint64_t records_in_flight) noexcept {
         auto const& figures = claim.figures();
         if (claim.paused() || figures.attempt_since.get() == (clock::time_point::max)()) {

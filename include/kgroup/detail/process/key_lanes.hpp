@@ -12,9 +12,9 @@
 
 namespace kgroup::detail {
 
-/// Which keys are busy, and what waits behind each. A lane is a 64-bit hash of a key: a collision
-/// merges two keys into one lane, which costs concurrency and not order. Only busy lanes take room,
-/// so that a new key allocates nothing.
+/// Which keys are busy, and which records wait behind each. A lane is a 64-bit hash of a key: a
+/// collision merges two keys into one lane, which costs concurrency and not order. Only busy lanes
+/// take room, so that a new key allocates nothing.
 class key_lanes {
 public:
     /// true: the lane was free and is `entering`'s now. false: `entering` waits in it.
@@ -67,7 +67,7 @@ public:
 
     /// How many lanes are busy.
     std::size_t size() const noexcept { return busy_; }
-    /// How many are in the longest, whoever has it included.
+    /// The number of tasks in the longest lane, the running one included.
     std::size_t longest() const noexcept { return longest_; }
 
 private:

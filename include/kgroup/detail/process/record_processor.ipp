@@ -282,7 +282,8 @@ KGROUP_INLINE void record_processor::tell_stall(clock::time_point now) {
     }
 }
 
-// The producer tells of the letter and why it is not delivered; the claim, that it waits for one.
+// The producer reports the letter and why it is not delivered. The claim reports that it waits for
+// one.
 KGROUP_INLINE void record_processor::tell_held_letters(clock::time_point now) {
     auto const* const oldest = schedule_.letters().front();
     switch (held_letters_.look(oldest ? std::optional{oldest->letter_began} : std::nullopt, now)) {
@@ -767,7 +768,7 @@ KGROUP_INLINE task& record_processor::new_task() {
     return *spare;
 }
 
-// The channel is about to give its block back: what waits must not keep it.
+// The channel is about to give its block back, so waiting records are copied out of it.
 KGROUP_INLINE void record_processor::copy_what_waits() noexcept {
     for (auto* taken = schedule_.by_age().back(); taken && taken->sequence >= block_begin_;
          taken = taken->age.previous) {

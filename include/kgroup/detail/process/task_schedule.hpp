@@ -15,8 +15,9 @@
 
 namespace kgroup::detail {
 
-/// What of the records taken may run, and what waits for what. Knows no claim, no function and no
-/// executor; time is an argument. Every operation costs O(1), those of retries O(log n) of them.
+/// Decides which of the records taken may run now, and what the others wait for. Knows no claim, no
+/// function and no executor; time is an argument. Every operation costs O(1), those of retries
+/// O(log n) of them.
 ///
 /// A task is in one of four places: behind another of its lane, ready, waiting for a retry (and
 /// keeps its lane meanwhile), or running.

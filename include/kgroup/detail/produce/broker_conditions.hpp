@@ -11,8 +11,8 @@
 
 namespace kgroup::detail {
 
-/// Whether the brokers can be reached, and accept the producer, by what librdkafka tells of them:
-/// it tells the begin of both conditions, and nobody their end.
+/// Whether the brokers can be reached, and accept the producer, by the events of librdkafka.
+/// librdkafka reports when these conditions begin, but not when they end.
 class broker_conditions {
 public:
     /// What an error of librdkafka's is told as.

@@ -31,7 +31,8 @@ struct native_producer {
     std::error_code cause;       // of its end
 };
 
-/// The one that takes records, if there is one, and those that only report what becomes of theirs.
+/// The producer that takes records, if there is one, and older ones, which only report the results
+/// of theirs.
 class native_producers {
 public:
     std::shared_ptr<native_producer> const& current() const noexcept { return current_; }

@@ -45,9 +45,8 @@
 
 namespace kgroup::detail {
 
-/// What a producer is. Records are given to librdkafka by whoever calls, under a lock; what
-/// librdkafka has to say is taken on a strand, by `serve`, in runs: one post wakes it for as much
-/// as has come.
+/// The implementation of a producer. The calling thread gives records to librdkafka, under a lock.
+/// `serve` takes librdkafka's events on a strand; one post wakes it for all that have arrived.
 ///
 /// Its members stand in three files: what any thread calls, in `producer_engine.ipp`; what the
 /// strand does whenever it is woken, in `producer_engine_rounds.ipp`; what librdkafka tells it, in

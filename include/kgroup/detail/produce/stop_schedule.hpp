@@ -40,8 +40,8 @@ public:
         phase_ = producer_phase::stopped;
         return true;
     }
-    /// Whether who waits for the stop is told; `handles`: producers of librdkafka's that are not
-    /// destroyed yet, which may take longer than anybody wants to wait.
+    /// Whether callers that wait for the stop are told. `handles`: librdkafka's producers that are
+    /// not destroyed yet; that may take longer than a caller wants to wait.
     bool is_over(clock::time_point now, std::size_t handles) const noexcept {
         return stopped() && (handles == 0 || now >= stop_by_ + time_of_destruction);
     }

@@ -15,9 +15,9 @@
 
 namespace kgroup::detail {
 
-/// Finds out when a broker answers again: librdkafka tells the begin of an outage, and its end only
-/// to who asks, which blocks. So it is done on a thread, which lives until a broker has answered or
-/// nobody wants to know any more; that takes a second at most.
+/// Finds out when a broker answers again. librdkafka reports the begin of an outage by itself, but
+/// its end only to a caller that asks, and asking blocks. So a thread asks. It ends when a broker
+/// has answered, or within a second after the answer is not needed any more.
 class broker_enquiry {
 public:
     /// `answered` is called on the thread, once, and must do nothing but post. Throws when there is

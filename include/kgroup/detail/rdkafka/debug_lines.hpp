@@ -33,12 +33,11 @@ inline bool share_name(std::string_view one, std::string_view other) noexcept {
     return false;
 }
 
-/// Lines of librdkafka's debug log, kept for a moment to be shown beside a condition that lasts:
-/// they often say why it does.
+/// Lines of librdkafka's debug log, kept for a moment. An event that reports a lasting condition
+/// shows them: they often say why it lasts.
 ///
-/// They are not understood. Those that sound like trouble are kept, and the newest of those that
-/// name the matter are shown, one of each facility. The number of lines and their length are
-/// bounded.
+/// Their meaning is not parsed. Lines that sound like trouble are kept. Of the lines that name the
+/// subject, the newest of each facility is shown. The number of lines and their length are bounded.
 class debug_lines {
 public:
     static constexpr std::size_t capacity = 256;

@@ -126,7 +126,8 @@ public:
     rd_kafka_t* get() const noexcept { return handle_; }
     process_of_birth const& process() const noexcept { return process_; }
 
-    /// Whether many records may be taken by one call now; whoever is told so ends it. Any thread.
+    /// Whether many records may be taken by one call now. If so, the caller must call `end_batch`.
+    /// Any thread.
     bool begin_batch() noexcept { return !in_batch_.test_and_set(std::memory_order_acquire); }
     void end_batch() noexcept { in_batch_.clear(std::memory_order_release); }
 
