@@ -22,13 +22,13 @@
 
 namespace examples {
 
-// A connection to a printer. It prints one label at a time, and takes a millisecond a letter.
+// A connection to a printer. It prints one label at a time, and takes a tenth of a second a letter.
 struct printer_connection {
     explicit printer_connection(std::vector<std::string>& labels) : printed(labels) {}
 
     asio::awaitable<void> print(std::string_view label) {
         kgroup::timer work{co_await asio::this_coro::executor};
-        work.expires_after(std::chrono::milliseconds{label.size()});
+        work.expires_after(std::chrono::milliseconds{100} * label.size());
         co_await work.async_wait();
         printed.emplace_back(label);
     }
