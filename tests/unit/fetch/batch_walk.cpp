@@ -140,6 +140,25 @@ TEST_CASE("impossible headers") {
     CHECK(base(last - 3) == damage::none);
 }
 
+TEST_CASE("a scan says in which epochs that was written which it goes behind") {
+    auto const batch = [](std::int64_t base, std::int32_t epoch) {
+        auto made = plain_batch(base, 3);
+        made.leader_epoch = epoch;
+        return made.bytes();
+    };
+    auto scan = scan_batches(batch(10, 4) + batch(13, 4), 11, -1);
+    CHECK(scan.first_offset == 10);
+    CHECK(scan.leader_epoch == 4);
+    CHECK(scan.one_epoch);
+    scan = scan_batches(batch(10, 4) + batch(13, 4) + batch(16, 5), 11, -1);
+    CHECK(scan.first_offset == 10);
+    CHECK(scan.leader_epoch == 5);
+    CHECK_FALSE(scan.one_epoch);
+    scan = scan_batches(batch(10, 4) + batch(13, 5), 14, -1); // the first one is passed over
+    CHECK(scan.first_offset == 13);
+    CHECK(scan.one_epoch);
+}
+
 TEST_CASE("a scan goes on behind what it can, and says why it stops") {
     auto const first = plain_batch(10, 3).bytes();
     auto old = plain_batch(13, 1).bytes();

@@ -97,6 +97,23 @@ TEST_CASE("leader_epochs: what was cut off is not known, what replaces it is") {
     }
 }
 
+TEST_CASE("leader_epochs: where the epochs behind one begin") {
+    leader_epochs known;
+    CHECK_FALSE(known.first_later_than(0));
+    known.restart(10, 3);
+    known.add(10, 20, 3);
+    known.add(20, 25, -1);
+    known.add(25, 30, 5);
+    known.add(30, 40, 7);
+    CHECK(known.first_later_than(2) == 9);
+    CHECK(known.first_later_than(3) == 25);
+    CHECK(known.first_later_than(4) == 25);
+    CHECK(known.first_later_than(5) == 30);
+    CHECK_FALSE(known.first_later_than(7));
+    known.cut(30);
+    CHECK_FALSE(known.first_later_than(5));
+}
+
 TEST_CASE("leader_epochs: the newest are remembered, without memory") {
     leader_epochs known;
     kgroup::tests::failing_allocation const next{1};

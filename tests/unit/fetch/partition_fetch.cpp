@@ -304,7 +304,7 @@ TEST_CASE("a fetch answer that names a newer leader is followed") {
 TEST_CASE("out of range: asked again without the epoch, then the log's ends, then a reset") {
     scene on;
     on.partition.start(10);
-    on.fetched(on.asks(api::fetch), records(10, 5));
+    on.fetched(on.asks(api::fetch), records(10, 2, 4) + records(12, 3));
     auto question = on.asks(api::fetch);
     CHECK(question.last_fetched_epoch == 5);
     CHECK_FALSE(on.failed(question, 1).event);
@@ -476,7 +476,7 @@ TEST_CASE("out of range, and the policy is latest") {
 TEST_CASE("a log that was replaced: the broker tells where it diverges") {
     scene on;
     on.partition.start(10);
-    on.fetched(on.asks(api::fetch), records(10, 20, 5));
+    on.fetched(on.asks(api::fetch), records(10, 12, 4) + records(22, 8, 5));
     on.partition.on_metadata(2, 6, first_topic);
     auto const question = on.asks(api::fetch);
     CHECK(question.last_fetched_epoch == 5);
@@ -491,6 +491,89 @@ TEST_CASE("a log that was replaced: the broker tells where it diverges") {
     auto const next = on.asks(api::fetch);
     CHECK(next.offset == 22);
     CHECK(next.last_fetched_epoch == 4);
+}
+
+TEST_CASE("a log that was replaced twice: what was read in an epoch that the leader never had is "
+          "void") {
+    auto const truncates_to = [](scene& on, std::int32_t epoch, std::int64_t end) {
+        auto const question =
+            on.asks_later(on.abilities.diverging ? api::fetch : api::leader_epoch);
+        fetch_answer::partition diverging;
+        diverging.diverging = {epoch, end};
+        auto const reaction = on.abilities.diverging ? on.fetched(question, "", diverging)
+                                                     : on.epoch_ends(question, epoch, end);
+        REQUIRE(tells(reaction, kind::truncated));
+        return *reaction.event;
+    };
+    scene on;
+    SUBCASE("the answer to a fetch tells") {}
+    SUBCASE("older brokers are asked") { on.abilities.diverging = false; }
+    on.partition.start(10);
+    SUBCASE("the leader's own records of before stand there") {
+        on.fetched(on.asks(api::fetch), records(10, 15, 4));
+        on.fetched(on.asks(api::fetch), records(25, 3, 5));
+        on.fetched(on.asks(api::fetch), records(28, 2, 5));
+        on.partition.on_metadata(2, 6, first_topic);
+        auto const event = truncates_to(on, 4, 40);
+        CHECK(event.from == 30);
+        CHECK(event.to == 25);
+        CHECK(event.leader_epoch == 4);
+        auto const next = on.asks(api::fetch);
+        CHECK(next.offset == 25);
+        CHECK(on.fetched(next, records(25, 15, 4)).take);
+    }
+    SUBCASE("its records of before end within what is void") {
+        on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
+        on.partition.on_metadata(2, 6, first_topic);
+        CHECK(truncates_to(on, 4, 28).to == 25);
+    }
+    SUBCASE("several epochs, in one answer, of which it had the first only") {
+        on.fetched(on.asks(api::fetch),
+                   records(10, 5, 3) + records(15, 5, 4) + records(20, 5, 4) + records(25, 5, 5));
+        on.partition.on_metadata(2, 6, first_topic);
+        auto const event = truncates_to(on, 3, 40);
+        CHECK(event.to == 15);
+        CHECK(event.leader_epoch == 3);
+    }
+    SUBCASE("what stands before is of an earlier epoch than the leader names") {
+        on.fetched(on.asks(api::fetch), records(10, 5, 2) + records(15, 15, 5));
+        on.partition.on_metadata(2, 6, first_topic);
+        auto const event = truncates_to(on, 4, 40);
+        CHECK(event.to == 15);
+        CHECK(event.leader_epoch == 2); // which it is asked about next
+        if (on.abilities.diverging) {
+            CHECK(on.asks(api::fetch).last_fetched_epoch == 2);
+        }
+    }
+    SUBCASE("nothing was read yet: at least the record before") {
+        on.partition.start(30, 5);
+        CHECK(truncates_to(on, 4, 40).to == 29);
+    }
+    SUBCASE("damage does not make it forget") {
+        on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
+        on.partition.on_damaged(on.partition.generation(), 28, damage::checksum, on.now);
+        on.partition.on_metadata(2, 6, first_topic);
+        CHECK(truncates_to(on, 4, 40).to == 25);
+    }
+}
+
+TEST_CASE("a leader that wrote nothing: who began at the end of its log has read nothing of it") {
+    for (bool const diverging : {true, false}) {
+        CAPTURE(diverging);
+        scene on;
+        on.abilities.diverging = diverging;
+        on.partition.start(partition_fetch::latest);
+        on.listed(on.asks(api::list_offsets), 30, 5);
+        on.partition.on_metadata(2, 6, first_topic);
+        if (diverging) {
+            fetch_answer::partition answer;
+            answer.diverging = {4, 30};
+            CHECK_FALSE(on.fetched(on.asks(api::fetch), "", answer).event);
+        } else {
+            CHECK_FALSE(on.epoch_ends(on.asks(api::leader_epoch), 4, 30).event);
+        }
+        CHECK(on.asks_later(api::fetch).offset == 30);
+    }
 }
 
 TEST_CASE("who is asked by name may answer for a topic that was made again: the id decides") {

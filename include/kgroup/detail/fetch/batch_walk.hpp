@@ -65,7 +65,9 @@ private:
 /// What an answer brought of a partition, before anything of it is read.
 struct batch_scan {
     std::int64_t next_offset = 0;   // where the next Fetch goes on
+    std::int64_t first_offset = -1; // of the batch in which the position stands
     std::int32_t leader_epoch = -1; // of the last batch
+    bool one_epoch = true;          // it is that of all of them
     std::size_t bytes = 0;          // of whole batches
     std::size_t batches = 0;
     /// `nothing`, or why nothing can be fetched behind the batches: `old_format`, `damaged`.
@@ -90,6 +92,11 @@ inline batch_scan scan_batches(std::string_view bytes, std::int64_t position,
         result.bytes += found.bytes.size();
         ++result.batches;
         if (found.header.next_offset() > result.next_offset) {
+            if (result.first_offset < 0) {
+                result.first_offset = found.header.base_offset;
+            } else if (found.header.leader_epoch != result.leader_epoch) {
+                result.one_epoch = false;
+            }
             result.next_offset = found.header.next_offset();
             result.leader_epoch = found.header.leader_epoch;
         }

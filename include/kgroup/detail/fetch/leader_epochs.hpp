@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace kgroup::detail::fetch {
@@ -52,6 +53,12 @@ public:
         }
     }
 
+    /// The first offset that is known to have a later epoch than this. nullopt: none is.
+    std::optional<std::int64_t> first_later_than(std::int32_t epoch) const noexcept {
+        auto const found = std::find_if(ranges_.begin(), ranges_.end(),
+                                        [=](range const& one) { return one.epoch > epoch; });
+        return found == ranges_.end() ? std::nullopt : std::optional{found->first};
+    }
     /// The epoch of the record before `next`; -1: it is not known.
     std::int32_t before(std::int64_t next) const noexcept {
         auto const above = std::partition_point(ranges_.begin(), ranges_.end(),

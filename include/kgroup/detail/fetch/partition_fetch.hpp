@@ -7,6 +7,7 @@
 #include <kgroup/detail/fetch/broker_abilities.hpp>
 #include <kgroup/detail/fetch/fetch_errors.hpp>
 #include <kgroup/detail/fetch/fetch_message.hpp>
+#include <kgroup/detail/fetch/leader_epochs.hpp>
 #include <kgroup/detail/fetch/list_offsets_message.hpp>
 
 #include <algorithm>
@@ -87,7 +88,8 @@ struct fetch_reaction {
 /// when the first of a new generation is asked.)
 class partition_fetch {
 public:
-    explicit partition_fetch(fetch_settings const& settings) noexcept : settings_(settings) {}
+    /// @throws std::bad_alloc
+    explicit partition_fetch(fetch_settings const& settings) : settings_(settings) {}
 
     static constexpr std::int64_t latest = list_offsets_request::latest;
     static constexpr std::int64_t earliest = list_offsets_request::earliest;
@@ -111,6 +113,7 @@ public:
         begin_generation();
         position_ = from;
         last_epoch_ = leader_epoch;
+        epochs_.restart(from, leader_epoch);
         unchecked_ = true;
         damaged_at_.reset();
         reset_from_.reset();
@@ -273,6 +276,7 @@ public:
         if (scan.next_offset > position_) {
             position_ = scan.next_offset;
             last_epoch_ = scan.leader_epoch;
+            note_epochs(answer, scan);
             forget_failures();
             if (scan.ended_by != found_batch::kind::nothing) {
                 state_ = state::awaiting_reader;
@@ -312,6 +316,7 @@ public:
         case state::finding_start: {
             position_ = offset;
             last_epoch_ = leader_epoch >= 0 && leader_epoch <= leader_.epoch ? leader_epoch : -1;
+            epochs_.restart(offset, -1); // no record need have that one
             unchecked_ = false;
             state_ = state::fetching;
             fetch_reaction result;
@@ -364,8 +369,8 @@ public:
         if (!knows_epoch) {
             return reset(now);
         }
-        if (end_offset < position_) {
-            return cut_off(leader_epoch, end_offset, now);
+        if (auto const end = common_end(leader_epoch, end_offset); end < position_) {
+            return cut_off(leader_epoch, end, now);
         }
         return above_end ? reset(now) : fetch_reaction{};
     }
@@ -474,9 +479,21 @@ private:
     }
     void fetch_from(std::int64_t position) noexcept {
         position_ = position;
-        last_epoch_ = -1; // of what stands before, which is not remembered
-        unchecked_ = false;
+        epochs_.cut(position);
+        last_epoch_ = epochs_.before(position);
         state_ = state::fetching;
+    }
+    void note_epochs(fetch_answer::partition const& answer, batch_scan const& scan) noexcept {
+        if (scan.one_epoch) {
+            epochs_.add(scan.first_offset, scan.next_offset, scan.leader_epoch);
+            return;
+        }
+        batch_walk walk{answer.records, answer.high_watermark};
+        for (auto found = walk.next(); found.state == found_batch::kind::whole;
+             found = walk.next()) {
+            epochs_.add(found.header.base_offset, found.header.next_offset(),
+                        found.header.leader_epoch);
+        }
     }
     void lead(std::int32_t id, std::int32_t epoch) noexcept {
         if (id != leader_.id || epoch != leader_.epoch) {
@@ -589,11 +606,17 @@ private:
         if (epoch < 0 || end_offset < 0) {
             return reset(now);
         }
-        if (end_offset < position_) {
-            return cut_off(epoch, end_offset, now);
+        if (auto const end = common_end(epoch, end_offset); end < position_) {
+            return cut_off(epoch, end, now);
         }
         last_epoch_ = epoch; // what diverges there is not below the position
         return back_off(now, std::nullopt);
+    }
+    /// Where the leader's log and what was fetched part, if `epoch` is the last one up to the last
+    /// fetched that the leader has, and ends there. What was fetched of later ones is not its
+    /// log's.
+    std::int64_t common_end(std::int32_t epoch, std::int64_t end_offset) const noexcept {
+        return (std::min)(end_offset, epochs_.first_later_than(epoch).value_or(end_offset));
     }
     /// Who was asked by the topic's name may have answered for one that was made again.
     fetch_reaction cut_off(std::int32_t epoch, std::int64_t end_offset, time_point now) noexcept {
@@ -613,13 +636,15 @@ private:
         }
         begin_generation();
         fetch_from(end_offset);
-        last_epoch_ = epoch;
+        if (last_epoch_ < 0) {
+            last_epoch_ = epoch;
+        }
         return {.take = false,
                 .refresh = false,
                 .event = fetch_event{.type = fetch_event::kind::truncated,
                                      .from = from,
                                      .to = end_offset,
-                                     .leader_epoch = epoch}};
+                                     .leader_epoch = last_epoch_}};
     }
     fetch_reaction recreated() noexcept {
         if (state_ == state::stopped) {
@@ -641,6 +666,7 @@ private:
     std::uint64_t generation_ = 0;
     std::int64_t position_ = -1;
     std::int32_t last_epoch_ = -1; // of the batch before the position
+    leader_epochs epochs_;         // of what was fetched
     bool unchecked_ = false;       // the leader's epoch is another than when that was checked
     bool wanted_ = true;
     fetch_answer::leader leader_;
