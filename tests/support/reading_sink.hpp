@@ -40,7 +40,8 @@ public:
     std::vector<read_record> records;
     std::vector<detail::fetch::fetch_event> events;
     std::vector<std::int64_t> starts;
-    bool done = false; // for who watches
+    bool done = false;  // for who watches
+    bool awaits = true; // what it found is to be acted upon
     std::size_t takes = 0;
     std::size_t disorder = 0; // records not above those before, within a ticket
     std::int64_t position = -1;
@@ -77,6 +78,9 @@ public:
         ticket = number;
         starts.push_back(offset);
         changed();
+    }
+    bool begins_again(std::uint64_t, std::uint64_t, std::int64_t) noexcept override {
+        return awaits;
     }
     /// Those that were kept.
     void read_kept() {

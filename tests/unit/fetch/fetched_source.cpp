@@ -140,22 +140,33 @@ struct fixture {
                                      std::int64_t next_offset, std::uint64_t generation = 1,
                                      std::vector<aborted_transaction> aborted = {}) {
         auto const kept = std::make_shared<std::string>(std::move(bytes));
+        auto records = records_of(kept, position, next_offset, generation);
+        records.aborted = std::move(aborted);
+        fetched->take(std::move(records));
+        return kept;
+    }
+    fetched_records records_of(std::shared_ptr<std::string> const& bytes, std::int64_t position,
+                               std::int64_t next_offset, std::uint64_t generation) const {
         fetched_records records;
         records.ticket = 1;
         records.generation = generation;
-        records.bytes = *kept;
-        records.keep = kept;
+        records.bytes = *bytes;
+        records.keep = bytes;
         records.memory = partition;
         records.position = position;
         records.next_offset = next_offset;
         records.high_watermark = 1000;
         records.log_start = 3;
-        records.aborted = std::move(aborted);
-        fetched->take(std::move(records));
-        return kept;
+        return records;
     }
     void tell(event_of type, std::int64_t from = -1, std::int64_t to = -1) {
         fetched->tell(1, {.type = type, .from = from, .to = to});
+    }
+
+    /// What the fetcher does with the last finding, before it acts upon it.
+    bool begins_again() {
+        auto const& last = requests->damages.back();
+        return fetched->begins_again(last.ticket, last.generation, last.at);
     }
 
     std::optional<message> receive() { return channel->try_receive(); }
@@ -328,6 +339,7 @@ TEST_CASE("fetched_source: behind damage nothing comes until it was fetched agai
     CHECK(of.source->waiting() == 0);
     of.answer(plain_batch(16, 2).bytes(), 16, 18);
     CHECK(of.receive_all().empty());
+    CHECK(of.begins_again());
     SUBCASE("whole") {
         of.answer(plain_batch(12, 4).bytes(), 12, 16, 2);
         CHECK(of.receive_all() == offsets{12, 13, 14, 15});
@@ -343,6 +355,164 @@ TEST_CASE("fetched_source: behind damage nothing comes until it was fetched agai
         CHECK(of.receive_all().empty());
         CHECK(of.source->waiting() == 0);
     }
+}
+
+TEST_CASE(
+    "fetched_source: damage behind which the fetcher went on elsewhere is asked for again, and "
+    "nothing counts until then") {
+    fixture of;
+    auto damaged = plain_batch(12, 2).bytes();
+    damaged.back() ^= 1;
+    of.answer(plain_batch(10, 2).bytes() + damaged, 10, 14);
+    auto const finds = [&] {
+        CHECK(of.receive_all() == offsets{10, 11});
+        CHECK(of.requests->damages == std::vector<asked::finding>{{1, 1, 12, damage::checksum}});
+        SUBCASE("it goes on there while it has not heard of it") {
+            of.answer(plain_batch(16, 2).bytes(), 16, 18, 2);
+        }
+        SUBCASE("it ends while it has not heard of it") { of.tell(event_of::out_of_range, 16); }
+        SUBCASE("it is already there") {}
+        CHECK(of.receive_all().empty());
+        CHECK(of.source->waiting() == 0);
+        CHECK_FALSE(of.state->is_void(14));
+        CHECK_FALSE(of.fetched->begins_again(2, 1, 12)); // of another start
+        CHECK_FALSE(of.fetched->begins_again(1, 1, 11));
+        CHECK(of.begins_again());
+        CHECK_FALSE(of.begins_again()); // it did
+        of.answer(plain_batch(12, 3).bytes(), 12, 15, 3);
+        of.tell(event_of::record_unreadable, 15);
+        CHECK(of.receive_all() == offsets{12, 13, 14});
+        REQUIRE(of.observer->failures.size() == 1);
+        CHECK(of.observer->failures[0].second.find("offset 15") != std::string::npos);
+        CHECK(of.requests->damages.size() == 1);
+    };
+    SUBCASE("a batch that the broker could not read once") {
+        of.answer(plain_batch(14, 2).bytes(), 14, 16, 2);
+        finds();
+    }
+    SUBCASE("a reset") {
+        of.tell(event_of::position_reset, 14, 40);
+        of.answer(plain_batch(40, 2).bytes(), 40, 42, 2);
+        finds();
+    }
+    SUBCASE("a truncation above it") {
+        of.tell(event_of::truncated, 14, 13);
+        of.answer(plain_batch(13, 2).bytes(), 13, 15, 2);
+        finds();
+    }
+    SUBCASE("an end") {
+        of.tell(event_of::record_unreadable, 14);
+        finds();
+    }
+    SUBCASE("an end, because of a truncation above it") {
+        of.tell(event_of::truncated_no_reset, 14, 13);
+        finds();
+    }
+    SUBCASE("nowhere yet") { finds(); }
+}
+
+TEST_CASE("fetched_source: damage in a log that is no more is not asked for, nor waited for") {
+    fixture of;
+    auto damaged = plain_batch(12, 2).bytes();
+    damaged.back() ^= 1;
+    bool fails = false;
+    std::int64_t next = 0;
+    auto const happens = [&] {
+        SUBCASE("truncated there") {
+            of.tell(event_of::truncated, 16, 12);
+            next = 12;
+        }
+        SUBCASE("truncated above, and then below") {
+            of.tell(event_of::truncated, 16, 15);
+            of.answer(plain_batch(15, 2).bytes(), 15, 17, 2);
+            of.tell(event_of::truncated, 17, 11);
+            next = 11;
+        }
+        SUBCASE("made again") { of.tell(event_of::topic_recreated, 16); }
+        SUBCASE("truncated, which ends it") {
+            of.tell(event_of::truncated_no_reset, 16, 11);
+            fails = true;
+        }
+        SUBCASE("made again, which ends it") {
+            of.tell(event_of::recreated_no_reset, 16);
+            fails = true;
+        }
+    };
+    SUBCASE("before it is found") {
+        of.answer(plain_batch(10, 2).bytes() + damaged, 10, 14);
+        of.answer(plain_batch(14, 2).bytes(), 14, 16);
+        happens();
+        auto const got = of.receive_all();
+        CHECK((got.empty() || got.back() < 12));
+        CHECK(of.requests->damages.empty());
+    }
+    SUBCASE("after it was found") {
+        of.answer(plain_batch(10, 2).bytes() + damaged, 10, 14);
+        CHECK(of.receive_all() == offsets{10, 11});
+        CHECK(of.requests->damages.size() == 1);
+        happens();
+        static_cast<void>(of.receive_all());
+        CHECK_FALSE(of.begins_again());
+    }
+    CHECK(of.source->waiting() == 0);
+    CHECK(of.state->position() <= 12);
+    if (fails) {
+        REQUIRE(of.observer->failures.size() == 1);
+        CHECK(of.observer->failures[0].first == kgroup::errc::offset_out_of_range);
+    } else {
+        of.answer(plain_batch(next, 2).bytes(), next, next + 2, 3);
+        CHECK(of.receive_all() == offsets{next, next + 1});
+        CHECK(of.observer->failures.empty());
+    }
+}
+
+TEST_CASE("fetched_source: behind a seek nothing is waited for") {
+    fixture of;
+    auto damaged = plain_batch(12, 2).bytes();
+    damaged.back() ^= 1;
+    of.answer(plain_batch(10, 2).bytes() + damaged, 10, 14);
+    CHECK(of.receive_all() == offsets{10, 11});
+    of.fetched->restart(1, 12, -1);
+    CHECK_FALSE(of.begins_again());
+    of.answer(plain_batch(12, 2).bytes(), 12, 14, 2);
+    CHECK(of.receive_all() == offsets{12, 13});
+}
+
+TEST_CASE("fetched_source: an answer for which there is no memory is asked for again, although the "
+          "fetcher went on elsewhere") {
+    fixture of;
+    auto damaged = plain_batch(12, 2).bytes();
+    damaged.back() ^= 1;
+    bool whole = true;
+    SUBCASE("what stands before is whole") {}
+    SUBCASE("damage stands before, and is asked for instead") { whole = false; }
+    of.answer(plain_batch(10, 2).bytes() + (whole ? plain_batch(12, 2).bytes() : damaged), 10, 14);
+    auto const lost = std::make_shared<std::string>(plain_batch(14, 2).bytes());
+    auto records = of.records_of(lost, 14, 16, 1);
+    {
+        failing_allocation const next{1};
+        of.fetched->take(std::move(records));
+        CHECK(failing_allocation::has_failed());
+    }
+    auto const first = of.requests->damages;
+    CHECK(first == std::vector<asked::finding>{{1, 1, 14, damage::no_memory}});
+    of.answer(plain_batch(16, 2).bytes(), 16, 18, 2);
+    of.tell(event_of::out_of_range, 18);
+    if (whole) {
+        CHECK(of.receive_all() == offsets{10, 11, 12, 13});
+        CHECK(of.requests->damages.size() == 1);
+        CHECK(of.begins_again());
+        of.answer(plain_batch(14, 4).bytes(), 14, 18, 3);
+        CHECK(of.receive_all() == offsets{14, 15, 16, 17});
+    } else {
+        CHECK(of.receive_all() == offsets{10, 11});
+        REQUIRE(of.requests->damages.size() == 2);
+        CHECK_FALSE(of.fetched->begins_again(1, 1, 14));
+        CHECK(of.begins_again());
+        of.answer(plain_batch(12, 6).bytes(), 12, 18, 3);
+        CHECK(of.receive_all() == offsets{12, 13, 14, 15, 16, 17});
+    }
+    CHECK(of.observer->failures.empty());
 }
 
 TEST_CASE("fetched_source: what ends the claim is told in front of its record, not before") {
@@ -636,6 +806,7 @@ TEST_CASE("direct_source: librdkafka reads on where the format is old") {
     of.answer(plain_batch(10, 2).bytes() + old, 10, 12);
     CHECK(of.receive_all() == offsets{10, 11});
     CHECK(of.requests->old_formats == offsets{12});
+    CHECK(of.fetched->begins_again(1, 1, 12));
     of.tell(event_of::old_format, 12);
     CHECK(of.receive_all().empty());
     CHECK(of.requests->handed_over == offsets{12});

@@ -655,6 +655,34 @@ TEST_CASE("fetcher: damage is fetched once more, alone, and then told") {
     }));
 }
 
+TEST_CASE("fetcher: damage that is found when the broker has had trouble behind it is asked for "
+          "again, too") {
+    fetcher_scene scene;
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 2);
+    scene.append("t", 0, 2);
+    auto& log = scene.cluster.partition("t", 0);
+    auto const whole = log.batches[1].bytes;
+    log.batches[1].bytes.back() = static_cast<char>(whole.back() ^ 1);
+    auto& sink = scene.start("t", 0);
+    sink.keeps = true;
+    REQUIRE(scene.until([&] { return sink.kept.size() == 1; }));
+    log.batches[1].bytes = whole;
+    log.error = 2;
+    scene.cluster.changed();
+    REQUIRE(scene.until([&] { return !sink.events.empty(); }));
+    log.error = 0;
+    scene.append("t", 0, 2);
+    REQUIRE(scene.until([&] { return sink.kept.size() == 2; })); // of the next generation
+    CHECK(sink.kept[0].generation != sink.kept[1].generation);
+    sink.kept.pop_back();
+    sink.keeps = false;
+    sink.read_kept();
+    REQUIRE(scene.until([&] { return sink.count() == 6; }));
+    CHECK(sink.disorder == 0);
+    CHECK(sink.records.back().offset == 5);
+}
+
 TEST_CASE("fetcher: records of an old format end the fetching") {
     fetcher_scene scene;
     scene.cluster.make_topic("t", 1);

@@ -174,6 +174,112 @@ TEST_CASE("answers of an older generation are dropped") {
     CHECK_FALSE(on.fetched(question, records(101, 1)).take);
 }
 
+TEST_CASE("what a reader finds in what was fetched since the start counts, wherever the fetching "
+          "got to meanwhile") {
+    scene on{reset_policy::none};
+    on.partition.start(10);
+    auto const question = on.asks(api::fetch);
+    on.fetched(question, records(10, 2, 4) + records(12, 2));
+    bool ended = true;
+    auto const finds = [&] {
+        CHECK(on.partition.generation() != question.generation);
+        CHECK(on.partition.running() != ended);
+        SUBCASE("damage") {
+            CHECK_FALSE(
+                on.partition.on_damaged(question.generation, 12, damage::checksum, on.now).event);
+            auto const again = on.asks_later(api::fetch);
+            CHECK(again.offset == 12);
+            CHECK(again.last_fetched_epoch == 4);
+            CHECK(again.alone);
+            on.fetched(again, records(12, 2));
+            auto const end =
+                on.partition.on_damaged(again.generation, 12, damage::checksum, on.now);
+            CHECK(tells(end, kind::record_unreadable));
+        }
+        SUBCASE("no memory") {
+            on.partition.on_damaged(question.generation, 12, damage::no_memory, on.now);
+            CHECK(on.asks_later(api::fetch).offset == 12);
+        }
+        SUBCASE("an old format") {
+            auto const end = on.partition.on_old_format(question.generation, 12);
+            REQUIRE(tells(end, kind::old_format));
+            CHECK(end.event->from == 12);
+            on.asks_nothing();
+        }
+        SUBCASE("the topic was made again after the end") {
+            auto const told = on.partition.on_metadata(1, 0, second_topic);
+            CHECK(told.event.has_value() != ended);
+            auto const end =
+                on.partition.on_damaged(question.generation, 12, damage::checksum, on.now);
+            CHECK(tells(end, kind::recreated_no_reset));
+            on.asks_nothing();
+        }
+        on.partition.stop();
+        on.partition.on_damaged(on.partition.generation(), 12, damage::checksum, on.now);
+        on.asks_nothing();
+    };
+    SUBCASE("the broker could not read its log, once") {
+        on.failed(on.asks(api::fetch), 2);
+        ended = false;
+        finds();
+    }
+    SUBCASE("it could not, for good") {
+        on.failed(on.asks(api::fetch), 2);
+        on.failed(on.asks_later(api::fetch), 2);
+        finds();
+    }
+    SUBCASE("out of range") {
+        on.failed(on.asks(api::fetch), 1);
+        on.failed(on.asks(api::fetch), 1);
+        on.listed(on.asks(api::list_offsets), 40);
+        finds();
+    }
+    SUBCASE("truncated") {
+        fetch_answer::partition diverging;
+        diverging.diverging = {5, 13};
+        on.fetched(on.asks(api::fetch), "", diverging);
+        finds();
+    }
+    SUBCASE("nothing more is to be had of this broker") {
+        on.failed(on.asks(api::fetch), 35);
+        finds();
+    }
+}
+
+TEST_CASE("a topic that was made again after the fetching had ended: what was found in the one "
+          "before leads to its beginning") {
+    scene on;
+    on.partition.start(10);
+    auto const question = on.asks(api::fetch);
+    on.fetched(question, records(10, 4));
+    on.failed(on.asks(api::fetch), 35);
+    CHECK_FALSE(on.partition.on_metadata(1, 0, second_topic).event);
+    on.asks_nothing();
+    CHECK(tells(on.partition.on_damaged(question.generation, 12, damage::checksum, on.now),
+                kind::topic_recreated));
+    CHECK(on.asks(api::list_offsets).timestamp == partition_fetch::earliest);
+}
+
+TEST_CASE("damage in front of what the broker cannot read: both have their second chance, and no "
+          "third") {
+    scene on;
+    on.partition.start(10);
+    auto question = on.asks(api::fetch);
+    for (int i = 0; i != 2; ++i) {
+        on.fetched(question, records(10, 4));
+        CHECK(tells(on.failed(on.asks_later(api::fetch), 2),
+                    i == 0 ? kind::broker_error : kind::record_unreadable));
+        auto const found =
+            on.partition.on_damaged(question.generation, 12, damage::checksum, on.now);
+        CHECK(tells(found, kind::record_unreadable) == (i == 1));
+        if (i == 0) {
+            question = on.asks_later(api::fetch);
+            CHECK(question.offset == 12);
+        }
+    }
+    on.asks_nothing();
+}
+
 TEST_CASE("an answer to another question, or a second one, is dropped") {
     scene on;
     on.partition.start(10);
@@ -505,55 +611,60 @@ TEST_CASE("a log that was replaced twice: what was read in an epoch that the lea
         REQUIRE(tells(reaction, kind::truncated));
         return *reaction.event;
     };
-    scene on;
-    SUBCASE("the answer to a fetch tells") {}
-    SUBCASE("older brokers are asked") { on.abilities.diverging = false; }
-    on.partition.start(10);
-    SUBCASE("the leader's own records of before stand there") {
-        on.fetched(on.asks(api::fetch), records(10, 15, 4));
-        on.fetched(on.asks(api::fetch), records(25, 3, 5));
-        on.fetched(on.asks(api::fetch), records(28, 2, 5));
-        on.partition.on_metadata(2, 6, first_topic);
-        auto const event = truncates_to(on, 4, 40);
-        CHECK(event.from == 30);
-        CHECK(event.to == 25);
-        CHECK(event.leader_epoch == 4);
-        auto const next = on.asks(api::fetch);
-        CHECK(next.offset == 25);
-        CHECK(on.fetched(next, records(25, 15, 4)).take);
-    }
-    SUBCASE("its records of before end within what is void") {
-        on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
-        on.partition.on_metadata(2, 6, first_topic);
-        CHECK(truncates_to(on, 4, 28).to == 25);
-    }
-    SUBCASE("several epochs, in one answer, of which it had the first only") {
-        on.fetched(on.asks(api::fetch),
-                   records(10, 5, 3) + records(15, 5, 4) + records(20, 5, 4) + records(25, 5, 5));
-        on.partition.on_metadata(2, 6, first_topic);
-        auto const event = truncates_to(on, 3, 40);
-        CHECK(event.to == 15);
-        CHECK(event.leader_epoch == 3);
-    }
-    SUBCASE("what stands before is of an earlier epoch than the leader names") {
-        on.fetched(on.asks(api::fetch), records(10, 5, 2) + records(15, 15, 5));
-        on.partition.on_metadata(2, 6, first_topic);
-        auto const event = truncates_to(on, 4, 40);
-        CHECK(event.to == 15);
-        CHECK(event.leader_epoch == 2); // which it is asked about next
-        if (on.abilities.diverging) {
-            CHECK(on.asks(api::fetch).last_fetched_epoch == 2);
+    auto const run = [&](scene on) {
+        on.partition.start(10);
+        SUBCASE("the leader's own records of before stand there") {
+            on.fetched(on.asks(api::fetch), records(10, 15, 4));
+            on.fetched(on.asks(api::fetch), records(25, 3, 5));
+            on.fetched(on.asks(api::fetch), records(28, 2, 5));
+            on.partition.on_metadata(2, 6, first_topic);
+            auto const event = truncates_to(on, 4, 40);
+            CHECK(event.from == 30);
+            CHECK(event.to == 25);
+            CHECK(event.leader_epoch == 4);
+            auto const next = on.asks(api::fetch);
+            CHECK(next.offset == 25);
+            CHECK(on.fetched(next, records(25, 15, 4)).take);
         }
-    }
-    SUBCASE("nothing was read yet: at least the record before") {
-        on.partition.start(30, 5);
-        CHECK(truncates_to(on, 4, 40).to == 29);
-    }
-    SUBCASE("damage does not make it forget") {
-        on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
-        on.partition.on_damaged(on.partition.generation(), 28, damage::checksum, on.now);
-        on.partition.on_metadata(2, 6, first_topic);
-        CHECK(truncates_to(on, 4, 40).to == 25);
+        SUBCASE("its records of before end within what is void") {
+            on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
+            on.partition.on_metadata(2, 6, first_topic);
+            CHECK(truncates_to(on, 4, 28).to == 25);
+        }
+        SUBCASE("several epochs, in one answer, of which it had the first only") {
+            on.fetched(on.asks(api::fetch), records(10, 5, 3) + records(15, 5, 4) +
+                                                records(20, 5, 4) + records(25, 5, 5));
+            on.partition.on_metadata(2, 6, first_topic);
+            auto const event = truncates_to(on, 3, 40);
+            CHECK(event.to == 15);
+            CHECK(event.leader_epoch == 3);
+        }
+        SUBCASE("what stands before is of an earlier epoch than the leader names") {
+            on.fetched(on.asks(api::fetch), records(10, 5, 2) + records(15, 15, 5));
+            on.partition.on_metadata(2, 6, first_topic);
+            auto const event = truncates_to(on, 4, 40);
+            CHECK(event.to == 15);
+            CHECK(event.leader_epoch == 2); // which it is asked about next
+            if (on.abilities.diverging) {
+                CHECK(on.asks(api::fetch).last_fetched_epoch == 2);
+            }
+        }
+        SUBCASE("nothing was read yet: at least the record before") {
+            on.partition.start(30, 5);
+            CHECK(truncates_to(on, 4, 40).to == 29);
+        }
+        SUBCASE("damage does not make it forget") {
+            on.fetched(on.asks(api::fetch), records(10, 15, 4) + records(25, 5, 5));
+            on.partition.on_damaged(on.partition.generation(), 28, damage::checksum, on.now);
+            on.partition.on_metadata(2, 6, first_topic);
+            CHECK(truncates_to(on, 4, 40).to == 25);
+        }
+    };
+    SUBCASE("the answer to a fetch tells") { run(scene{}); }
+    SUBCASE("older brokers are asked") {
+        scene on;
+        on.abilities.diverging = false;
+        run(on);
     }
 }
 

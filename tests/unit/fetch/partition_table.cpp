@@ -117,6 +117,20 @@ TEST_CASE("what a reader finds is acted upon: damage is fetched again, an old fo
     CHECK(!scene.at(first).running());
 }
 
+TEST_CASE("what a reader found and awaits no more is not acted upon") {
+    table_scene scene;
+    auto& sink = scene.start_at(1, first, 7);
+    sink.awaits = false;
+    auto const generation = scene.at(first).generation();
+    for (auto const wrong : {damage::checksum, damage::none}) {
+        scene.orders.found(first, scene.ticket, {generation, 8, wrong});
+        scene.carry_out();
+        CHECK(scene.at(first).generation() == generation);
+        CHECK(scene.at(first).position() == 7);
+    }
+    CHECK(sink.events.empty());
+}
+
 TEST_CASE("a question without an answer is asked again, its memory is free, and metadata wanted") {
     table_scene scene;
     scene.start_at(1, first, 7);

@@ -139,6 +139,19 @@ public:
         return reaction;
     }
 
+    /// What the sink found when it read, if that still counts there. It may have been fetched long
+    /// ago: whatever was fetched and told since is void to the sink.
+    ///
+    /// @param wrong none: an old format.
+    fetch_reaction on_found(std::uint64_t generation, std::int64_t at, damage wrong,
+                            time_point now) noexcept {
+        if (!counts(generation) || !sink_ || !sink_->begins_again(ticket_, generation, at)) {
+            return {};
+        }
+        return wrong == damage::none ? on_old_format(generation, at)
+                                     : on_damaged(generation, at, wrong, now);
+    }
+
     /// The request as a whole was answered with an error.
     ///
     /// @param code not 0.

@@ -43,6 +43,14 @@ public:
     virtual void tell(std::uint64_t ticket, fetch_event const& event) noexcept = 0;
     /// Where the end of the log was that the start named.
     virtual void started_at(std::uint64_t ticket, std::int64_t offset) noexcept = 0;
+    /// What was found in a generation is acted upon now: what is taken and told from here on begins
+    /// at `at`, where it was found.
+    ///
+    /// @return false: it counts no more, and is not to be acted upon.
+    virtual bool begins_again(std::uint64_t /*ticket*/, std::uint64_t /*generation*/,
+                              std::int64_t /*at*/) noexcept {
+        return true;
+    }
 };
 
 } // namespace kgroup::detail::fetch

@@ -40,6 +40,10 @@ namespace kgroup::detail::fetch {
 /// when the claim drains: views into the answer, or into what was decompressed for their batch. In
 /// the same order come events that end the fetching, or after which what was fetched before is
 /// void. Each counts at its place, when no record of this drain stands before it.
+///
+/// What cannot be read is asked for again. The fetcher may be far ahead then, or at an end: nothing
+/// more is taken, and nothing that waits behind the place counts, until the fetcher begins there
+/// again. It is not waited for where a truncation, another topic or a seek makes the place void.
 class fetched_source final : public record_source, public fetch_sink {
 public:
     struct settings {
@@ -72,7 +76,7 @@ public:
         cut_off();
         epochs_.restart(from, leader_epoch);
         wants_more_ = true;
-        void_generation_.reset();
+        awaited_.reset();
     }
 
     // fetch_sink. On the fetcher's strand.
@@ -86,16 +90,12 @@ public:
             low_.store(records.log_start, std::memory_order_relaxed);
             high_.store(records.high_watermark, std::memory_order_relaxed);
         }
-        if (records.bytes.empty() || records.generation == void_generation_) {
+        if (records.bytes.empty() || awaited_) {
             return;
         }
         auto const waiting = look_at_batches(records);
         if (!add_spare(reserve + 1)) {
-            // It is fetched again.
-            void_generation_ = records.generation;
-            requests_->on_damaged(records.ticket, records.generation, records.position,
-                                  damage::no_memory);
-            return;
+            return ask_again({records.generation, records.position}, damage::no_memory);
         }
         auto& added = append();
         added.waiting = waiting;
@@ -131,6 +131,11 @@ public:
         }
         auto const end = end_of_same_log(event);
         epochs_.cut(end, event.leader_epoch);
+        if (awaited_ && end <= awaited_->at) {
+            awaited_.reset(); // of a log that is no more: the fetcher goes on below
+        } else if (awaited_ && event.final()) {
+            return; // it begins again
+        }
         if (spare_.empty() && !add_spare(1)) { // the run ends, and nothing void is committed by it
             marked_until_ = (std::min)(marked_until_, end);
             cut_off();
@@ -143,6 +148,17 @@ public:
     }
 
     void started_at(std::uint64_t, std::int64_t) noexcept override {}
+
+    bool begins_again(std::uint64_t ticket, std::uint64_t generation,
+                      std::int64_t at) noexcept override {
+        std::lock_guard const lock{mutex_};
+        if (closed_ || ticket != ticket_.load(std::memory_order_relaxed) ||
+            awaited_ != finding{generation, at}) {
+            return false;
+        }
+        awaited_.reset();
+        return true;
+    }
 
     // record_source.
 
@@ -217,6 +233,12 @@ private:
         fetch_event event{fetch_event::kind::useless_answer};
         std::size_t waiting = 1;
         std::uint64_t number = 0; // tells it from others
+    };
+    // Where something was found, in what was fetched with this generation.
+    struct finding {
+        std::uint64_t generation;
+        std::int64_t at;
+        friend bool operator==(finding const&, finding const&) = default;
     };
     using step = partition_reader::step;
 
@@ -297,14 +319,26 @@ private:
             return no_cut;
         }
     }
-    // The generation is fetched again from where reading stopped.
-    void drop_generation(std::uint64_t generation) noexcept {
-        void_generation_ = generation;
-        while (!queue_.empty() && queue_.front().records &&
-               queue_.front().records->generation == generation) {
-            waiting_.fetch_sub(queue_.front().waiting, std::memory_order_relaxed);
-            bytes_ -= queue_.front().records->bytes.size();
-            remove_first();
+    // Behind the place nothing that waits counts, but for what is told of the log.
+    //
+    // Returns false if that makes the place itself void: then what follows it counts.
+    bool drop_behind(std::int64_t at, std::list<item>& dropped) noexcept {
+        bool counts = true;
+        drop_if(dropped, [&counts, at](item const& one) {
+            auto const end = one.records ? no_cut : end_of_same_log(one.event);
+            counts = counts && end > at;
+            return counts && (end == no_cut || one.event.final());
+        });
+        cut_off();
+        return counts;
+    }
+    void ask_again(finding where, std::optional<damage> wrong) noexcept {
+        awaited_ = where;
+        auto const ticket = ticket_.load(std::memory_order_relaxed);
+        if (wrong) {
+            requests_->on_damaged(ticket, where.generation, where.at, *wrong);
+        } else {
+            requests_->on_old_format(ticket, where.generation, where.at);
         }
     }
     void want_if_room() noexcept {
@@ -544,12 +578,13 @@ private:
         auto const ticket = current_.ticket;
         auto const generation = current_.generation;
         leave();
+        std::list<item> dropped;
         std::lock_guard const lock{mutex_};
-        drop_generation(generation);
-        if (wrong) {
-            requests_->on_damaged(ticket, generation, at, *wrong);
-        } else {
-            requests_->on_old_format(ticket, generation, at);
+        if (ticket != ticket_.load(std::memory_order_relaxed)) {
+            return; // reading goes on elsewhere
+        }
+        if (drop_behind(at, dropped)) {
+            ask_again({generation, at}, wrong);
         }
         want_if_room();
     }
@@ -603,8 +638,8 @@ private:
     std::size_t bytes_ = 0; // of what waits, and of what is being read
     bool wants_more_ = true;
     bool closed_ = false;
-    std::optional<std::uint64_t> void_generation_; // it is asked for again
-    leader_epochs epochs_;                         // of what was fetched
+    std::optional<finding> awaited_;     // the fetcher is to begin there; until then nothing counts
+    leader_epochs epochs_;               // of what was fetched
     std::int64_t marked_until_ = no_cut; // the end of the log by an event that is not in the queue
 
     // On the claim's strand.

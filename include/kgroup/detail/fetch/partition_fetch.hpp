@@ -85,7 +85,8 @@ struct fetch_reaction {
 ///
 /// Each start, seek, reset and end begins a generation: what was asked and fetched before it counts
 /// no more. The caller drops what it holds of older ones. (An older question may still be under way
-/// when the first of a new generation is asked.)
+/// when the first of a new generation is asked.) But what was fetched since the last start is read
+/// later, and what is found then counts: see `on_damaged`.
 class partition_fetch {
 public:
     /// @throws std::bad_alloc
@@ -111,17 +112,21 @@ public:
     /// checked not to have been replaced since.
     void start(std::int64_t from, std::int32_t leader_epoch = -1) noexcept {
         begin_generation();
+        started_with_ = generation_;
+        made_again_ = false;
         position_ = from;
         last_epoch_ = leader_epoch;
         epochs_.restart(from, leader_epoch);
         unchecked_ = true;
         damaged_at_.reset();
+        refused_at_.reset();
         reset_from_.reset();
         forget_failures();
         state_ = from < 0 ? state::finding_start : state::fetching;
     }
     void stop() noexcept {
         begin_generation();
+        started_with_ = generation_ + 1;
         state_ = state::stopped;
     }
     /// Whether there is room for more records. Only fetching heeds it.
@@ -177,7 +182,7 @@ public:
             if (asking == state::fetching && leader_.epoch >= 0 && broker == leader_.id) {
                 question.last_fetched_epoch = last_epoch_;
             }
-            question.alone = asking == state::confirming_range || damaged_at_ == position_;
+            question.alone = asking == state::confirming_range || once_more();
             break;
         case state::finding_start:
             question.request = api::list_offsets;
@@ -217,7 +222,7 @@ public:
     /// Whom `next` asks; -1: nobody, for metadata is missing.
     std::int32_t target(time_point now) const noexcept {
         bool const fetches = state_ == state::fetching && !(unchecked_ && last_epoch_ >= 0);
-        if (fetches && replica_ >= 0 && now < replica_until_ && damaged_at_ != position_) {
+        if (fetches && replica_ >= 0 && now < replica_until_ && !once_more()) {
             return replica_;
         }
         return leader_.id;
@@ -409,37 +414,51 @@ public:
                         .from = position_,
                         .wrong = damage::too_large});
         }
-        damaged_at_ = position_;
+        refused_at_ = position_;
         return on_lost(generation, now);
     }
 
-    /// The reader found damage.
+    /// Whether what is found in the generation counts: it was fetched since the last start.
+    bool counts(std::uint64_t generation) const noexcept {
+        return generation >= started_with_ && generation <= generation_;
+    }
+    /// The reader found damage. Whatever became of the partition since, what stands behind the
+    /// place was not read: fetching goes on there, also if it has ended.
     ///
+    /// @param generation in which it was fetched.
     /// @param at `partition_reader::position`.
     fetch_reaction on_damaged(std::uint64_t generation, std::int64_t at, damage wrong,
                               time_point now) noexcept {
-        if (generation != generation_ || state_ == state::stopped) {
+        if (!counts(generation)) {
             return {};
+        }
+        if (made_again_) {
+            return begin_anew();
         }
         if (wrong == damage::no_memory) {
             begin_generation();
             fetch_from(at);
             return back_off(now, std::nullopt);
         }
-        if (damaged_at_ == at) {
+        // What the reader finds stands before what the broker refuses, and both may last.
+        auto& before = wrong == damage::broker ? refused_at_ : damaged_at_;
+        if (before == at) {
             return end({.type = fetch_event::kind::record_unreadable, .from = at, .wrong = wrong});
         }
         // Once more, from the leader, in a request of its own.
         begin_generation();
         fetch_from(at);
-        damaged_at_ = at;
+        before = at;
         return back_off(now, std::nullopt);
     }
 
     /// The reader found records of an old format.
     fetch_reaction on_old_format(std::uint64_t generation, std::int64_t at) noexcept {
-        if (generation != generation_ || state_ == state::stopped) {
+        if (!counts(generation)) {
             return {};
+        }
+        if (made_again_) {
+            return begin_anew();
         }
         return end({.type = fetch_event::kind::old_format, .from = at});
     }
@@ -470,6 +489,7 @@ private:
         return unchecked_ && answered.broker == leader_.id && answered.current_leader_epoch >= 0 &&
                answered.current_leader_epoch == leader_.epoch && last_epoch_ > leader_.epoch;
     }
+    bool once_more() const noexcept { return damaged_at_ == position_ || refused_at_ == position_; }
     void begin_generation() noexcept {
         ++generation_;
         asked_.reset();
@@ -648,10 +668,15 @@ private:
     }
     fetch_reaction recreated() noexcept {
         if (state_ == state::stopped) {
+            made_again_ = true;
             return {};
         }
+        return begin_anew();
+    }
+    fetch_reaction begin_anew() noexcept {
         auto const from = position_;
         if (settings_.reset == reset_policy::none) {
+            made_again_ = true;
             return end({.type = fetch_event::kind::recreated_no_reset, .from = from});
         }
         // From the beginning, whatever the policy: all in the new topic is new.
@@ -664,6 +689,8 @@ private:
     fetch_settings settings_;
     state state_ = state::stopped;
     std::uint64_t generation_ = 0;
+    std::uint64_t started_with_ = 1; // the generation of the last start; or of the next
+    bool made_again_ = false;        // the topic, since the fetching ended
     std::int64_t position_ = -1;
     std::int32_t last_epoch_ = -1; // of the batch before the position
     leader_epochs epochs_;         // of what was fetched
@@ -680,7 +707,8 @@ private:
     bool told_useless_ = false;  // that answers brought nothing, while they do not
     bool moved_ = false;         // the position, without a fetch, since the last answer of use
     time_point not_before_ = (time_point::min)();
-    std::optional<std::int64_t> damaged_at_; // it was fetched once more from there
+    std::optional<std::int64_t> damaged_at_; // to the reader: it was fetched once more from there
+    std::optional<std::int64_t> refused_at_; // by the broker, or for its size: the same
     std::optional<std::int64_t> reset_from_;
     struct {
         std::int32_t epoch = -1;

@@ -59,9 +59,7 @@ public:
         found->claim_wants(order.more);
         if (order.found) {
             auto const& [generation, position, wrong] = *order.found;
-            react(*found, wrong == damage::none
-                              ? found->on_old_format(generation, position)
-                              : found->on_damaged(generation, position, wrong, now));
+            react(*found, found->on_found(generation, position, wrong, now));
         }
     }
 
