@@ -467,6 +467,56 @@ TEST_CASE("out of range: asked again without the epoch, then the log's ends, the
     }
 }
 
+TEST_CASE("a broker that knows nothing of the epoch proves nothing: the log's ends do") {
+    scene on{reset_policy::latest};
+    auto const says_nothing = [&] {
+        fetch_answer::partition diverging;
+        diverging.diverging = {-1, -1};
+        auto const reaction = on.abilities.diverging
+                                  ? on.fetched(on.asks_later(api::fetch), "", diverging)
+                                  : on.epoch_ends(on.asks_later(api::leader_epoch), -1, -1);
+        CHECK_FALSE(reaction.event);
+        CHECK(on.asks(api::list_offsets).timestamp == partition_fetch::earliest);
+    };
+    auto const run = [&] {
+        on.partition.start(10, 3);
+        says_nothing();
+        auto const generation = on.partition.generation();
+        SUBCASE("within the log") {
+            CHECK_FALSE(on.partition.on_listed(generation, 0, 0, 5, on.now).event);
+            CHECK_FALSE(on.listed(on.asks(api::list_offsets), 20).event);
+            auto const question = on.asks_later(api::fetch);
+            CHECK(question.offset == 10);
+            CHECK(question.last_fetched_epoch == -1);
+            CHECK(on.fetched(question, records(10, 5)).take);
+            CHECK(on.asks(api::fetch).last_fetched_epoch == 5);
+        }
+        SUBCASE("below it") {
+            on.partition.on_listed(generation, 0, 12, 5, on.now);
+            CHECK(tells(on.listed(on.asks(api::list_offsets), 40), kind::position_reset));
+        }
+        SUBCASE("above it") {
+            on.partition.on_listed(generation, 0, 0, 5, on.now);
+            on.listed(on.asks(api::list_offsets), 8);
+            CHECK(tells(on.listed(on.asks(api::list_offsets), 8), kind::position_reset));
+        }
+    };
+    SUBCASE("the answer to a fetch") { run(); }
+    SUBCASE("older brokers") {
+        on.abilities.diverging = false;
+        run();
+    }
+    SUBCASE("each time: less and less often") {
+        on.partition.start(10, 3);
+        for (auto const delay : {100ms, 200ms, 400ms, 800ms, 1000ms, 1000ms}) {
+            says_nothing();
+            on.partition.on_listed(on.partition.generation(), 0, 0, 5, on.now);
+            on.listed(on.asks(api::list_offsets), 20);
+            CHECK(on.partition.held_back_until(on.now) == on.now + delay);
+        }
+    }
+}
+
 TEST_CASE("out of range, of what is in the log, for ever: less and less often, and told once") {
     scene on;
     on.partition.start(10);

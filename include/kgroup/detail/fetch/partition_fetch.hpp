@@ -370,10 +370,10 @@ public:
         }
         unchecked_ = false;
         bool const above_end = state_ == state::checking_above_end;
-        state_ = state::fetching;
         if (!knows_epoch) {
-            return reset(now);
+            return above_end ? reset(now) : check_range();
         }
+        state_ = state::fetching;
         if (auto const end = common_end(leader_epoch, end_offset); end < position_) {
             return cut_off(leader_epoch, end, now);
         }
@@ -602,6 +602,12 @@ private:
         }
         return {};
     }
+    /// The broker knows nothing of the last epoch. Nor is it asked about it again.
+    fetch_reaction check_range() noexcept {
+        last_epoch_ = -1;
+        state_ = state::finding_first;
+        return {};
+    }
     /// The broker says so of a position that is in its log. It is told when it says so again.
     fetch_reaction not_believed(time_point now) noexcept {
         constexpr std::int16_t code = 1;
@@ -624,7 +630,7 @@ private:
     }
     fetch_reaction diverged(std::int32_t epoch, std::int64_t end_offset, time_point now) noexcept {
         if (epoch < 0 || end_offset < 0) {
-            return reset(now);
+            return check_range();
         }
         if (auto const end = common_end(epoch, end_offset); end < position_) {
             return cut_off(epoch, end, now);
