@@ -866,6 +866,49 @@ TEST_CASE("a topic that was made again is read from its beginning, whatever the 
     none.asks_nothing();
 }
 
+TEST_CASE("a topic that was made again is not made again by a broker that is behind") {
+    scene on;
+    on.partition.start(500);
+    CHECK(tells(on.partition.on_metadata(3, 0, second_topic), kind::topic_recreated));
+    auto const behind = [&] {
+        auto const reaction = on.partition.on_metadata(1, 5, first_topic);
+        CHECK_FALSE(reaction.event);
+        CHECK(reaction.refresh);
+        CHECK(on.partition.leader() == 3);
+    };
+    behind();
+    auto const question = on.asks(api::list_offsets);
+    CHECK(question.broker == 3);
+    on.listed(question, 0, 0);
+    SUBCASE("however long, while the new one is read") {
+        for (int i = 0; i != 30; ++i) {
+            on.fetched(on.asks(api::fetch), "");
+            behind();
+        }
+        CHECK_FALSE(on.partition.on_metadata(3, 0, second_topic).refresh);
+    }
+    SUBCASE("however often, while others name the new one") {
+        for (int i = 0; i != 30; ++i) {
+            behind();
+            on.partition.on_metadata(3, 0, second_topic);
+        }
+    }
+    SUBCASE("but it is the broker that named the new one, if nothing is to be had of that") {
+        std::size_t named = 0;
+        for (bool again = false; !again; ++named) {
+            REQUIRE(named != 30);
+            on.failed(on.asks_later(api::fetch), 100); // UNKNOWN_TOPIC_ID
+            again = tells(on.partition.on_metadata(1, 5, first_topic), kind::topic_recreated);
+        }
+        CHECK(named > 5);
+        CHECK(on.asks_later(api::list_offsets).broker == 1);
+    }
+    SUBCASE("nor once it has ended") {
+        on.failed(on.asks(api::fetch), 35);
+        CHECK_FALSE(on.partition.on_metadata(1, 5, first_topic).refresh);
+    }
+}
+
 TEST_CASE(
     "a topic that was made again while nobody read it: what was committed is of an epoch that "
     "its leader has not reached") {

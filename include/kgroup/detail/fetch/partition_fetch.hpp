@@ -140,9 +140,14 @@ public:
     fetch_reaction on_metadata(std::int32_t leader, std::int32_t leader_epoch, topic_uuid const& id,
                                bool newest = true) noexcept {
         fetch_reaction result;
+        if (id != topic_uuid{} && id == former_id_ && is_behind()) {
+            result.refresh = running();
+            return result;
+        }
+        former_named_ = 0;
         if (id != topic_uuid{} && id != topic_id_) {
             bool const other = topic_id_ != topic_uuid{};
-            topic_id_ = id;
+            former_id_ = std::exchange(topic_id_, id);
             if (other) { // epochs count within a topic
                 leader_ = {};
                 result = recreated();
@@ -267,6 +272,7 @@ public:
             unchecked_ = false;
             return diverged(answer.diverging->epoch, answer.diverging->end_offset, now);
         }
+        former_named_ = 0;
         high_watermark_ = answer.high_watermark;
         last_stable_offset_ = answer.last_stable_offset;
         log_start_ = answer.log_start;
@@ -490,6 +496,13 @@ private:
                answered.current_leader_epoch == leader_.epoch && last_epoch_ > leader_.epoch;
     }
     bool once_more() const noexcept { return damaged_at_ == position_ || refused_at_ == position_; }
+    /// Who names the topic before the one that is read has not heard of this one. Unless nothing is
+    /// to be had of this one, and nobody names it any more: then who had named it was behind.
+    bool is_behind() noexcept {
+        constexpr int most = 10;
+        former_named_ = (std::min)(former_named_ + 1, most);
+        return former_named_ != most;
+    }
     void begin_generation() noexcept {
         ++generation_;
         asked_.reset();
@@ -704,6 +717,8 @@ private:
     bool wanted_ = true;
     fetch_answer::leader leader_;
     topic_uuid topic_id_{};
+    topic_uuid former_id_{};
+    int former_named_ = 0;      // how often in a row, without an answer of use between
     std::int32_t replica_ = -1; // asked instead of the leader
     time_point replica_until_{};
     std::optional<partition_question> asked_;
