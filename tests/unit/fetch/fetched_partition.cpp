@@ -87,6 +87,7 @@ TEST_CASE("records are the sink's, and count until it lets go of them") {
     CHECK(records.generation == claim.partition->generation());
     CHECK(records.bytes == batches);
     CHECK(records.position == 10);
+    CHECK(records.leader_epoch == 5);
     CHECK(records.next_offset == 13);
     CHECK(records.high_watermark == 20);
     CHECK(records.last_stable_offset == 20);

@@ -717,6 +717,14 @@ TEST_CASE("fetched_source: offsets have the epoch of the leader that wrote the r
         CHECK(of.source->leader_epoch_before(13) == 5);
         CHECK(of.source->leader_epoch_before(9) == 1);
     }
+    SUBCASE("none that is later than that of the leader that was asked") {
+        auto const bytes = std::make_shared<std::string>(batch(15, 2, 5) + batch(17, 2, 6));
+        auto records = of.records_of(bytes, 15, 19, 1);
+        records.leader_epoch = 5;
+        of.fetched->take(std::move(records));
+        CHECK(of.source->leader_epoch_before(17) == 5);
+        CHECK(of.source->leader_epoch_before(19) == -1);
+    }
     SUBCASE("of another topic none") {
         of.tell(event_of::topic_recreated, 15);
         CHECK(of.source->leader_epoch_before(9) == -1);

@@ -114,6 +114,15 @@ TEST_CASE("leader_epochs: where the epochs behind one begin") {
     CHECK_FALSE(known.first_later_than(5));
 }
 
+TEST_CASE("leader_epochs: a batch is of no later epoch than the leader that sent it") {
+    using kgroup::detail::fetch::believed_epoch;
+    CHECK(believed_epoch(5, 5) == 5);
+    CHECK(believed_epoch(0, 5) == 0);
+    CHECK(believed_epoch(6, 5) == -1);
+    CHECK(believed_epoch(6, -1) == 6); // the leader's is not known
+    CHECK(believed_epoch(-7, 5) == -1);
+}
+
 TEST_CASE("leader_epochs: the newest are remembered, without memory") {
     leader_epochs known;
     kgroup::tests::failing_allocation const next{1};

@@ -934,6 +934,33 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("the epoch of a batch, which no checksum covers, is none above the leader's") {
+    scene on;
+    on.partition.start(10);
+    SUBCASE("of all that came") { on.fetched(on.asks(api::fetch), records(10, 5, 1000)); }
+    SUBCASE("of the last batch") {
+        on.fetched(on.asks(api::fetch), records(10, 3, 5) + records(13, 2, 1000));
+    }
+    CHECK(on.asks(api::fetch).last_fetched_epoch == -1);
+    on.partition.on_lost(on.partition.generation(), on.now);
+    on.partition.on_metadata(1, 6, first_topic);
+    auto const question = on.asks_later(api::fetch);
+    CHECK(question.last_fetched_epoch == -1);
+    CHECK_FALSE(on.failed(question, 1).event); // and not "made again"
+    CHECK(on.asks(api::list_offsets).timestamp == partition_fetch::earliest);
+}
+
+TEST_CASE("the epoch of a batch is believed where the leader's is not known") {
+    scene on;
+    on.partition = partition_fetch{fetch_settings{}};
+    on.partition.on_metadata(1, -1, {});
+    on.partition.start(10);
+    on.fetched(on.asks(api::fetch), records(10, 5, 7));
+    on.partition.on_metadata(1, 7, {});
+    on.partition.on_lost(on.partition.generation(), on.now);
+    CHECK(on.asks(api::fetch).last_fetched_epoch == 7);
+}
+
 TEST_CASE("metadata that is behind makes no topic another one") {
     scene on;
     on.partition.start(30, 9);

@@ -130,6 +130,7 @@ public:
             records.generation = question.generation;
             records.bytes = batches;
             records.position = question.offset;
+            records.leader_epoch = question.current_leader_epoch;
             records.next_offset = reaction.take ? scan.next_offset : question.offset;
             records.high_watermark = watermarks[0];
             records.last_stable_offset = watermarks[1];

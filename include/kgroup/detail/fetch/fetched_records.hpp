@@ -20,9 +20,10 @@ struct fetched_records {
     std::shared_ptr<void const> keep; // the bytes live, and count as memory, as long as this
     unread_bytes unread;              // until they were read
     std::shared_ptr<partition_memory> memory; // where what is decompressed counts
-    std::string_view bytes;       // the partition's batches; empty: only what follows is news
-    std::int64_t position = 0;    // where reading begins
-    std::int64_t next_offset = 0; // where the next fetch goes on
+    std::string_view bytes;         // the partition's batches; empty: only what follows is news
+    std::int64_t position = 0;      // where reading begins
+    std::int64_t next_offset = 0;   // where the next fetch goes on
+    std::int32_t leader_epoch = -1; // of the leader that was asked; -1: not known
     std::int64_t high_watermark = -1;
     std::int64_t last_stable_offset = -1;
     std::int64_t log_start = -1;

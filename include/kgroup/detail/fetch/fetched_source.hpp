@@ -359,7 +359,7 @@ private:
             }
             count += static_cast<std::size_t>(found.header.count);
             epochs_.add(found.header.base_offset, found.header.next_offset(),
-                        found.header.leader_epoch);
+                        believed_epoch(found.header.leader_epoch, records.leader_epoch));
         }
     }
 

@@ -10,6 +10,15 @@
 
 namespace kgroup::detail::fetch {
 
+/// The epoch of a batch, which its checksum does not cover. Who knows the leader's sends no later
+/// one.
+///
+/// @param leader of the leader that was asked; -1: it is not known.
+/// @return -1: none that can be.
+constexpr std::int32_t believed_epoch(std::int32_t batch, std::int32_t leader) noexcept {
+    return batch >= 0 && (leader < 0 || batch <= leader) ? batch : -1;
+}
+
 /// In which leaders' epochs the records of a log were written, as far as the log was fetched.
 /// Offsets are committed with the epoch of the record before, so that the next owner of the
 /// partition finds out whether that record is still in the log.

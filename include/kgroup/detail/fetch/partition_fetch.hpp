@@ -286,8 +286,8 @@ public:
         }
         if (scan.next_offset > position_) {
             position_ = scan.next_offset;
-            last_epoch_ = scan.leader_epoch;
-            note_epochs(answer, scan);
+            note_epochs(answer, scan, question.current_leader_epoch);
+            last_epoch_ = epochs_.before(position_);
             forget_failures();
             if (scan.ended_by != found_batch::kind::nothing) {
                 state_ = state::awaiting_reader;
@@ -516,16 +516,18 @@ private:
         last_epoch_ = epochs_.before(position);
         state_ = state::fetching;
     }
-    void note_epochs(fetch_answer::partition const& answer, batch_scan const& scan) noexcept {
+    void note_epochs(fetch_answer::partition const& answer, batch_scan const& scan,
+                     std::int32_t leader_epoch) noexcept {
         if (scan.one_epoch) {
-            epochs_.add(scan.first_offset, scan.next_offset, scan.leader_epoch);
+            epochs_.add(scan.first_offset, scan.next_offset,
+                        believed_epoch(scan.leader_epoch, leader_epoch));
             return;
         }
         batch_walk walk{answer.records, answer.high_watermark};
         for (auto found = walk.next(); found.state == found_batch::kind::whole;
              found = walk.next()) {
             epochs_.add(found.header.base_offset, found.header.next_offset(),
-                        found.header.leader_epoch);
+                        believed_epoch(found.header.leader_epoch, leader_epoch));
         }
     }
     void lead(std::int32_t id, std::int32_t epoch) noexcept {
