@@ -537,6 +537,31 @@ TEST_CASE("fetcher: a topic that was made again is noticed without ids in Fetch,
     CHECK(scene.count(event::topic_recreated) == 1);
 }
 
+TEST_CASE("fetcher: a topic that was made again is read where topics have no ids") {
+    fetcher_scene scene;
+    scene.cluster.brokers[0].versions[api::fetch] = {4, 12};
+    scene.cluster.brokers[0].versions[api::metadata] = {0, 9};
+    scene.cluster.make_topic("t", 1);
+    scene.cluster.partition("t", 0).leader_epoch = 5;
+    scene.append("t", 0, 5);
+    auto& sink = scene.start("t", 0);
+    REQUIRE(scene.until([&] { return sink.count() == 5; }));
+    bool missed = false;
+    SUBCASE("it was missed meanwhile") {
+        scene.cluster.topics.erase("t");
+        scene.cluster.changed();
+        REQUIRE(scene.until([&] { return scene.count(event::broker_error) != 0; }));
+        missed = true;
+    }
+    SUBCASE("nobody noticed") {}
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 2);
+    REQUIRE(scene.until([&] { return sink.count() == 7; }, 20s));
+    CHECK(scene.count(event::topic_recreated) == 1);
+    CHECK(scene.count(event::broker_error) == (missed ? 1 : 0));
+    CHECK(sink.records[5].offset == 0);
+}
+
 TEST_CASE("fetcher: a log that was cut off and written anew is truncated to") {
     for (bool const tells : {true, false}) {
         std::int16_t const version = tells ? 13 : 11;

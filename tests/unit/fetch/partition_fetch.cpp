@@ -392,6 +392,45 @@ TEST_CASE("metadata of a broker that is behind is not believed") {
     CHECK(on.asks_later(api::fetch).broker == 3);
 }
 
+TEST_CASE(
+    "an earlier epoch is that of a topic that was made again, if topics have no ids and nothing "
+    "else comes") {
+    for (bool const has_ids : {false, true}) {
+        CAPTURE(has_ids);
+        scene on;
+        on.partition = partition_fetch{fetch_settings{.reset = reset_policy::latest}};
+        auto const id = has_ids ? first_topic : topic_uuid{};
+        on.partition.on_metadata(1, 5, id);
+        on.partition.start(10);
+        on.fetched(on.asks(api::fetch), records(10, 5));
+        for (int i = 0; i != 30; ++i) { // while it can be fetched from it is there
+            on.failed(on.asks_later(api::fetch), 75);
+            on.partition.on_metadata(2, 0, id);
+            on.fetched(on.asks_later(api::fetch), "");
+        }
+        CHECK(on.partition.leader() == 1);
+        for (int i = 0; i != 30; ++i) { // or others know of it
+            on.partition.on_metadata(2, 0, id);
+            on.partition.on_metadata(1, 5, id);
+        }
+        CHECK(on.partition.leader() == 1);
+        int named = 0;
+        for (; on.partition.leader() == 1 && named != 30; ++named) {
+            on.failed(on.asks_later(api::fetch), 75); // UNKNOWN_LEADER_EPOCH
+            on.partition.on_metadata(2, 0, id);
+        }
+        CHECK((named == 30) == has_ids);
+        if (has_ids) {
+            continue;
+        }
+        CHECK(named > 5);
+        auto const question = on.asks_later(api::fetch);
+        CHECK(question.broker == 2);
+        CHECK(question.current_leader_epoch == 0);
+        CHECK(tells(on.failed(question, 1), kind::topic_recreated));
+    }
+}
+
 TEST_CASE("a fetch answer that names a newer leader is followed") {
     scene on;
     on.partition.start(10);

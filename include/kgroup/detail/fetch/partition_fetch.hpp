@@ -144,7 +144,6 @@ public:
             result.refresh = running();
             return result;
         }
-        former_named_ = 0;
         if (id != topic_uuid{} && id != topic_id_) {
             bool const other = topic_id_ != topic_uuid{};
             former_id_ = std::exchange(topic_id_, id);
@@ -153,10 +152,13 @@ public:
                 result = recreated();
             }
         }
-        if (leader_epoch >= 0 && leader_epoch < leader_.epoch) {
+        // Without ids it may also be of another topic.
+        if (leader_epoch >= 0 && leader_epoch < leader_.epoch &&
+            (topic_id_ != topic_uuid{} || is_behind())) {
             result.refresh = state_ == state::awaiting_topic;
             return result; // from a broker that is behind
         }
+        former_named_ = 0;
         if (state_ == state::awaiting_topic && leader >= 0 && newest) { // it is the same one
             result = truncate(cut_.epoch, cut_.end_offset);
         }
@@ -496,8 +498,9 @@ private:
                answered.current_leader_epoch == leader_.epoch && last_epoch_ > leader_.epoch;
     }
     bool once_more() const noexcept { return damaged_at_ == position_ || refused_at_ == position_; }
-    /// Who names the topic before the one that is read has not heard of this one. Unless nothing is
-    /// to be had of this one, and nobody names it any more: then who had named it was behind.
+    /// Who names a topic of before, by its id or by an epoch, has not heard of the one that is
+    /// read. Unless nothing is to be had of this one, and nobody names it any more: then it is this
+    /// one that is of before.
     bool is_behind() noexcept {
         constexpr int most = 10;
         former_named_ = (std::min)(former_named_ + 1, most);
