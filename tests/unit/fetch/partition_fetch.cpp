@@ -323,6 +323,24 @@ TEST_CASE("an error is told once while it lasts") {
     CHECK(tells(on.failed(on.asks_later(api::fetch), 29), kind::broker_error));
 }
 
+TEST_CASE("errors that alternate are told once each while they last, and not without end") {
+    scene on;
+    on.partition.start(10);
+    std::size_t told = 0;
+    for (int i = 0; i != 10; ++i) {
+        for (std::int16_t const code : {std::int16_t{29}, std::int16_t{3}, std::int16_t{56}}) {
+            told += on.failed(on.asks_later(api::fetch), code).event ? 1 : 0;
+        }
+    }
+    CHECK(told == 3);
+    for (std::int16_t code = 1000; code != 1100; ++code) { // a broker that makes them up
+        told += on.failed(on.asks_later(api::fetch), code).event ? 1 : 0;
+    }
+    CHECK(told < 20);
+    on.fetched(on.asks_later(api::fetch), "");
+    CHECK(tells(on.failed(on.asks_later(api::fetch), 29), kind::broker_error));
+}
+
 TEST_CASE("errors that nothing helps against end it") {
     scene on;
     on.partition.start(10);

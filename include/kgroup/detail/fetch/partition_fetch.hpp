@@ -11,6 +11,7 @@
 #include <kgroup/detail/fetch/list_offsets_message.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -499,8 +500,8 @@ private:
     }
     bool once_more() const noexcept { return damaged_at_ == position_ || refused_at_ == position_; }
     /// Who names a topic of before, by its id or by an epoch, has not heard of the one that is
-    /// read. Unless nothing is to be had of this one, and nobody names it any more: then it is this
-    /// one that is of before.
+    /// read. Unless nothing is to be had of this one, and nobody names it any more: then this one
+    /// is the former.
     bool is_behind() noexcept {
         constexpr int most = 10;
         former_named_ = (std::min)(former_named_ + 1, most);
@@ -544,7 +545,7 @@ private:
     void forget_failures() noexcept {
         failures_ = 0;
         not_before_ = (time_point::min)();
-        told_ = 0;
+        told_ = {};
         told_useless_ = false;
         moved_ = false;
     }
@@ -560,12 +561,19 @@ private:
     /// From an error of the broker's. It is told once in a row, if it is to be told.
     fetch_reaction back_off_from(std::int16_t code, bool tells, time_point now) noexcept {
         auto result = back_off(now, std::nullopt);
-        if (tells && told_ != code) {
-            told_ = code;
+        if (tells && tells_first(code)) {
             result.event = fetch_event{
                 .type = fetch_event::kind::broker_error, .from = position_, .code = code};
         }
         return result;
+    }
+    /// Whether the error was not told yet since the last answer of use. A broker that has ever
+    /// others is not listened to for long.
+    bool tells_first(std::int16_t code) noexcept {
+        auto const known = std::find_if(told_.begin(), told_.end(), [code](std::int16_t one) {
+            return one == code || one == 0;
+        });
+        return known != told_.end() && std::exchange(*known, code) == 0;
     }
     /// The position moves: at once, but not a second time before something was fetched.
     void slow_down(time_point now) noexcept {
@@ -727,11 +735,11 @@ private:
     std::int32_t replica_ = -1; // asked instead of the leader
     time_point replica_until_{};
     std::optional<partition_question> asked_;
-    broker_abilities abilities_; // of who was asked last
-    int failures_ = 0;           // since the last answer of use
-    std::int16_t told_ = 0;      // the error that was told, while it lasts
-    bool told_useless_ = false;  // that answers brought nothing, while they do not
-    bool moved_ = false;         // the position, without a fetch, since the last answer of use
+    broker_abilities abilities_;         // of who was asked last
+    int failures_ = 0;                   // since the last answer of use
+    std::array<std::int16_t, 8> told_{}; // the errors that were told, while they last; 0: none
+    bool told_useless_ = false;          // that answers brought nothing, while they do not
+    bool moved_ = false; // the position, without a fetch, since the last answer of use
     time_point not_before_ = (time_point::min)();
     std::optional<std::int64_t> damaged_at_; // to the reader: it was fetched once more from there
     std::optional<std::int64_t> refused_at_; // by the broker, or for its size: the same
