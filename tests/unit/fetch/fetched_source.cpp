@@ -289,6 +289,16 @@ TEST_CASE("fetched_source: a full claim wants no more until half of it was read"
     CHECK(of.requests->wants == std::vector<bool>{false, true});
 }
 
+TEST_CASE("fetched_source: a full claim whose topic was made again has room") {
+    fixture of;
+    auto const bytes = plain_batch(10, 40).bytes();
+    of.requests->may_wait = bytes.size();
+    of.answer(bytes, 10, 50);
+    CHECK(of.requests->wants == std::vector<bool>{false});
+    of.tell(event_of::topic_recreated, 50);
+    CHECK(of.requests->wants == std::vector<bool>{false, true});
+}
+
 TEST_CASE("fetched_source: the position stands behind what does not come") {
     fixture of;
     auto aborted = plain_batch(12, 3);

@@ -125,6 +125,7 @@ public:
             return requests_->on_position_reset(event.from, event.to);
         case kind::topic_recreated:
             drop_all(dropped);
+            want_if_room();
             break;
         default:
             break;
