@@ -708,6 +708,35 @@ TEST_CASE("fetcher: damage that is found when the broker has had trouble behind 
     CHECK(sink.records.back().offset == 5);
 }
 
+TEST_CASE("fetcher: what is asked about alone does not hold up the others") {
+    fetcher_scene scene;
+    std::int32_t partitions = 0;
+    scripted_fault fault;
+    auto later = 300ms; // a connection is made again
+    SUBCASE("the broker could not read two of them once") {
+        partitions = 4;
+        later = 2000ms; // the others' first poll is over
+        fault.parts = [](auto& parts) { parts[0].error = parts[1].error = 2; };
+    }
+    SUBCASE("the answer was too large once, and all are asked about alone") {
+        partitions = 20;
+        std::string frame;
+        wire_writer{frame}.int32((std::numeric_limits<std::int32_t>::max)());
+        fault.sent_instead = frame;
+    }
+    scene.cluster.make_topic("t", static_cast<std::size_t>(partitions));
+    scene.cluster.on_request = once(api::fetch, fault);
+    for (std::int32_t i = 0; i != partitions; ++i) {
+        scene.start("t", i);
+    }
+    REQUIRE(scene.until([&] { return scene.cluster.count(api::fetch) != 0; }));
+    scene.pass(later);
+    auto const last = partitions - 1;
+    scene.append("t", static_cast<std::size_t>(last), 3);
+    auto const& sink = *scene.sinks.at({"t", last});
+    CHECK(scene.until([&] { return sink.count() == 3; }, 1s));
+}
+
 TEST_CASE("fetcher: records of an old format end the fetching") {
     fetcher_scene scene;
     scene.cluster.make_topic("t", 1);

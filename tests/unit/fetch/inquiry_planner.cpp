@@ -167,6 +167,18 @@ TEST_CASE("the second poll does not hold up a partition that may be asked about 
     CHECK(asked->wait == 50ms);
 }
 
+TEST_CASE("what is asked about alone does not hold up the others for long") {
+    scene group;
+    group.start_at(1, first, 7);
+    group.start_at(1, second, 7);
+    group.at(first).on_damaged(group.at(first).generation(), 7, damage::checksum, group.now);
+    group.now += 100ms;
+    auto const asked = group.poll(1);
+    CHECK(scene::names(asked) == names{first});
+    CHECK(asked->wait == 50ms);
+    CHECK(scene::names(group.poll(1, asked->ends)) == names{second});
+}
+
 TEST_CASE("an answer to the first poll that is late does not shorten the second one") {
     scene group;
     group.start_at(1, first, 7);

@@ -1079,6 +1079,33 @@ TEST_CASE("damage is fetched once more, alone and from the leader, and ends the 
     }
 }
 
+TEST_CASE("what was damaged is asked about alone, of the leader, until an answer is right") {
+    scene on;
+    on.partition.start(10);
+    fetch_answer::partition prefers;
+    prefers.preferred_replica = 7;
+    auto question = on.asks(api::fetch);
+    on.fetched(question, "", prefers);
+    SUBCASE("the broker could not read it") { on.failed(on.asks(api::fetch), 2); }
+    SUBCASE("the answer was too large") {
+        on.partition.on_too_large(on.asks(api::fetch).generation, on.now);
+    }
+    SUBCASE("its checksum was wrong") {
+        on.partition.on_damaged(question.generation, 10, damage::checksum, on.now);
+    }
+    question = on.asks_later(api::fetch);
+    CHECK(question.alone);
+    CHECK(question.broker == 1);
+    on.partition.on_lost(question.generation, on.now);
+    question = on.asks_later(api::fetch);
+    CHECK(question.alone);
+    on.fetched(question, "", prefers); // nothing is there yet
+    question = on.asks(api::fetch);
+    CHECK_FALSE(question.alone);
+    CHECK(question.broker == 7);
+    CHECK(question.offset == 10);
+}
+
 TEST_CASE("no memory is no damage: it is fetched again, for as long as it takes") {
     scene on;
     on.partition.start(10);

@@ -79,9 +79,11 @@ public:
         }
         auto& asked = *result;
         asked.wait = fetch_wait_max_;
-        if (other_ends) { // no other place for a poll is left
+        // What others may wait for: no other place for a poll is left, or those that are asked
+        // about alone, one after the other, come first.
+        if (other_ends || asked.subjects.front().question.alone) {
             asked.wait = partitions_.turns().max_wait(to.id, now, asked.wait);
-            if (*other_ends > now) {
+            if (other_ends && *other_ends > now) {
                 asked.wait = (std::min)(
                     asked.wait, std::chrono::ceil<std::chrono::milliseconds>(*other_ends - now));
             }

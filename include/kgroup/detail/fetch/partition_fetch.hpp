@@ -121,6 +121,7 @@ public:
         unchecked_ = true;
         damaged_at_.reset();
         refused_at_.reset();
+        alone_ = false;
         reset_from_.reset();
         forget_failures();
         state_ = from < 0 ? state::finding_start : state::fetching;
@@ -190,7 +191,7 @@ public:
             if (asking == state::fetching && leader_.epoch >= 0 && broker == leader_.id) {
                 question.last_fetched_epoch = last_epoch_;
             }
-            question.alone = asking == state::confirming_range || once_more();
+            question.alone = asking == state::confirming_range || alone_;
             break;
         case state::finding_start:
             question.request = api::list_offsets;
@@ -230,7 +231,7 @@ public:
     /// Whom `next` asks; -1: nobody, for metadata is missing.
     std::int32_t target(time_point now) const noexcept {
         bool const fetches = state_ == state::fetching && !(unchecked_ && last_epoch_ >= 0);
-        if (fetches && replica_ >= 0 && now < replica_until_ && !once_more()) {
+        if (fetches && replica_ >= 0 && now < replica_until_ && !alone_) {
             return replica_;
         }
         return leader_.id;
@@ -271,6 +272,7 @@ public:
             replica_ = -1;
             return error(answer.error, now);
         }
+        alone_ = false;
         if (answer.diverging) {
             unchecked_ = false;
             return diverged(answer.diverging->epoch, answer.diverging->end_offset, now);
@@ -424,6 +426,7 @@ public:
                         .wrong = damage::too_large});
         }
         refused_at_ = position_;
+        alone_ = true;
         return on_lost(generation, now);
     }
 
@@ -458,6 +461,7 @@ public:
         begin_generation();
         fetch_from(at);
         before = at;
+        alone_ = true;
         return back_off(now, std::nullopt);
     }
 
@@ -498,7 +502,6 @@ private:
         return unchecked_ && answered.broker == leader_.id && answered.current_leader_epoch >= 0 &&
                answered.current_leader_epoch == leader_.epoch && last_epoch_ > leader_.epoch;
     }
-    bool once_more() const noexcept { return damaged_at_ == position_ || refused_at_ == position_; }
     /// Who names a topic of before, by its id or by an epoch, has not heard of the one that is
     /// read. Unless nothing is to be had of this one, and nobody names it any more: then this one
     /// is the former.
@@ -743,6 +746,7 @@ private:
     time_point not_before_ = (time_point::min)();
     std::optional<std::int64_t> damaged_at_; // to the reader: it was fetched once more from there
     std::optional<std::int64_t> refused_at_; // by the broker, or for its size: the same
+    bool alone_ = false; // because of either, and of the leader, until an answer is right
     std::optional<std::int64_t> reset_from_;
     struct {
         std::int32_t epoch = -1;
