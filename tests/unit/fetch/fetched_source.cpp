@@ -104,6 +104,7 @@ struct native_source final : record_source {
     std::vector<int> objects = std::vector<int>(100);
     std::size_t freed = 0;
     bool closed = false;
+    std::function<void()> on_waiting; // behind the answer how many wait
 
     void drain(record_block& block, std::size_t) noexcept override {
         record_block::writer into{block};
@@ -113,7 +114,13 @@ struct native_source final : record_source {
             records.erase(records.begin());
         }
     }
-    std::size_t waiting() const noexcept override { return records.size(); }
+    std::size_t waiting() const noexcept override {
+        auto const result = records.size();
+        if (on_waiting) {
+            on_waiting();
+        }
+        return result;
+    }
     void close() noexcept override { closed = true; }
     std::size_t drop_waiting() noexcept { return std::exchange(records, {}).size(); }
     void free_records(record*, std::size_t count) noexcept override { freed += count; }
@@ -841,6 +848,18 @@ TEST_CASE("direct_source: librdkafka reads on where the format is old") {
     CHECK(of.counted->handed_over == 2);
     CHECK(of.source->known_watermarks().high == 50);
     CHECK(of.observer->moves.empty());
+}
+
+TEST_CASE("direct_source: what waits behind a hand-over beside the drain is not dropped") {
+    fixture of;
+    of.native->records = {12, 13};
+    of.native->on_waiting = [&] { of.source->hand_over(); }; // another thread's
+    auto const first = of.receive();
+    REQUIRE(first);
+    CHECK(first->offset() == 12);
+    CHECK(of.receive_all() == offsets{13});
+    CHECK(of.requests->held_still == 0);
+    CHECK(of.counted->handed_over == 2);
 }
 
 TEST_CASE("direct_source: a block may hold records of both ways") {

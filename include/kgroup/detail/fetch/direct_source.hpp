@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 namespace kgroup::detail::fetch {
@@ -44,18 +45,21 @@ public:
     /// Null: there is none.
     std::shared_ptr<fetched_source> const& fetched() const noexcept { return fetched_; }
     /// What was fetched is read, or void: from now on librdkafka is asked. Any thread.
-    void hand_over() noexcept { handed_over_.store(true, std::memory_order_release); }
+    void hand_over() noexcept {
+        std::lock_guard const lock{handing_over_};
+        handed_over_.store(true, std::memory_order_release);
+    }
     bool handed_over() const noexcept { return handed_over_.load(std::memory_order_acquire); }
 
     void drain(record_block& into, std::size_t byte_limit) noexcept override {
         auto const before = into.size();
+        if (!handed_over() && native_->waiting() != 0) {
+            drop_native();
+        }
         if (handed_over()) {
             native_->drain(into, byte_limit);
             counted_->handed_over.fetch_add(into.size() - before, std::memory_order_relaxed);
             return;
-        }
-        if (native_->waiting() != 0 && native_->drop_waiting() != 0) { // not only notices
-            requests_->hold_still();
         }
         fetched_->drain(into, byte_limit);
         counted_->direct.fetch_add(into.size() - before, std::memory_order_relaxed);
@@ -103,6 +107,13 @@ public:
     }
 
 private:
+    /// What librdkafka reads although it is held. What waits may have come behind a hand-over.
+    void drop_native() noexcept {
+        std::lock_guard const lock{handing_over_};
+        if (!handed_over() && native_->drop_waiting() != 0) { // not only notices
+            requests_->hold_still();
+        }
+    }
     record_owner& owner(bool direct) const noexcept {
         return direct ? static_cast<record_owner&>(*fetched_) : *native_;
     }
@@ -111,6 +122,7 @@ private:
     std::shared_ptr<Native> const native_;
     std::shared_ptr<claim_requests> const requests_;
     std::shared_ptr<records_by_way> const counted_;
+    std::mutex handing_over_; // it does not happen while librdkafka's records are dropped
     std::atomic<bool> handed_over_;
 };
 
