@@ -3,6 +3,7 @@
 #include <kgroup/detail/fetch/fetcher.hpp>
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
 
 #include <doctest/doctest.h>
@@ -877,6 +878,48 @@ TEST_CASE("fetcher: a broker that says itself that it moved is left, and found w
     for (auto const& [name, sink] : scene.sinks) {
         CHECK(sink->disorder == 0);
     }
+}
+
+TEST_CASE("fetcher: a broker that does not know the new leader is not asked for it for ever") {
+    fetcher_scene scene{2};
+    scene.settings.metadata_refresh_interval = 1s;
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 3);
+    auto& log = scene.cluster.partition("t", 0);
+    log.leader = 1; // who is asked first, too
+    auto const move_to = [&](std::int32_t leader, std::int32_t epoch) {
+        log.leader = leader;
+        log.leader_epoch = epoch;
+    };
+    bool moved = false;
+    bool still_leads = false; // as the former leader has it
+    SUBCASE("it knows that it leads no more") {}
+    SUBCASE("it thinks that it leads") { still_leads = true; }
+    scene.cluster.on_request =
+        [&](scripted_request const& request) -> std::optional<scripted_fault> {
+        if (!moved || request.broker != 1) {
+            return std::nullopt;
+        }
+        if (request.key == api::fetch && still_leads) {
+            return scripted_fault{.parts = [](auto& parts) {
+                parts[0].error = 0;
+                parts[0].high_watermark = parts[0].last_stable_offset = 3;
+            }};
+        }
+        if (request.key == api::metadata) {
+            move_to(1, 0); // until it has answered
+            asio::post(scene.context, [&] { move_to(0, 1); });
+        }
+        return std::nullopt;
+    };
+    auto& sink = scene.start("t", 0);
+    REQUIRE(scene.until([&] { return sink.count() == 3; }));
+    moved = true;
+    move_to(0, 1);
+    scene.append("t", 0, 3);
+    REQUIRE(scene.until([&] { return sink.count() == 6; }, 5s));
+    CHECK(sink.disorder == 0);
+    CHECK(scene.cluster.count(api::metadata) <= 20);
 }
 
 TEST_CASE("fetcher: a broker that closes each connection at once is not tried without end") {

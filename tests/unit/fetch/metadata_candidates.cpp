@@ -33,12 +33,14 @@ struct scene {
         brokers.take(told, [](known_broker&) {});
     }
     /// An address, with a mark if it is to be connected to; empty: nobody.
-    std::string next() {
-        auto const found = tested.next(brokers, now, [&](known_broker const& broker) {
+    std::string next(bool other = false) {
+        auto const is_ready = [&](known_broker const& broker) {
             return std::count(ready.begin(), ready.end(), to_string(broker.address)) != 0;
-        });
+        };
+        auto const found = tested.next(brokers, other, now, is_ready);
         return found ? (found->ready ? "" : "connect ") + to_string(found->to.address) : "";
     }
+    std::string next_other() { return next(true); }
     /// A connection is under way.
     void connect(known_broker& broker) {
         broker.control().link = std::make_shared<connection>(
@@ -53,17 +55,64 @@ TEST_CASE("without brokers nobody is asked") {
     CHECK(nowhere.next() == "");
 }
 
-TEST_CASE("who is connected is asked, the one that was asked last first") {
+TEST_CASE("who is connected is asked, one after the other") {
     scene cluster;
     cluster.name({{1, "one", 1}, {2, "two", 2}, {3, "three", 3}});
     cluster.ready = {"two:2", "three:3"};
     CHECK(cluster.next() == "two:2");
     cluster.ready = {"one:1", "two:2", "three:3"};
-    CHECK(cluster.next() == "two:2");
-    cluster.ready = {"one:1", "three:3"};
     CHECK(cluster.next() == "three:3");
+    CHECK(cluster.next() == "one:1");
+    cluster.ready = {"one:1"};
+    CHECK(cluster.next() == "one:1");
     cluster.ready = {"configured:1"};
     CHECK(cluster.next() == "configured:1");
+}
+
+TEST_CASE("when it is time for another one, all that are named are asked in turn") {
+    scene cluster;
+    cluster.name({{1, "one", 1}, {2, "two", 2}, {3, "three", 3}});
+    cluster.ready = {"one:1", "configured:1"};
+    CHECK(cluster.next_other() == "connect two:2");
+    cluster.connect(*cluster.brokers.find(2));
+    CHECK(cluster.next_other() == ""); // it has a second
+    cluster.ready = {"one:1", "two:2", "configured:1"};
+    CHECK(cluster.next_other() == "two:2");
+    cluster.tested.on_settled();
+    CHECK(cluster.next_other() == "connect three:3");
+    cluster.ready = {"one:1", "two:2", "three:3", "configured:1"};
+    CHECK(cluster.next_other() == "three:3");
+    cluster.tested.on_settled();
+    CHECK(cluster.next_other() == "one:1");
+    CHECK(cluster.next_other() == "two:2");
+}
+
+TEST_CASE("another one that does not come about is not waited for, and the one behind is next") {
+    scene cluster;
+    cluster.name({{1, "one", 1}, {2, "two", 2}, {3, "three", 3}});
+    cluster.ready = {"one:1"};
+    CHECK(cluster.next_other() == "connect two:2");
+    SUBCASE("it is late") {
+        cluster.connect(*cluster.brokers.find(2));
+        cluster.now += 1s;
+    }
+    SUBCASE("its connection ended") { cluster.tested.on_settled(); }
+    CHECK(cluster.next_other() == "one:1");
+    cluster.tested.on_settled();
+    CHECK(cluster.next_other() == "connect three:3");
+}
+
+TEST_CASE("of one broker there is no other, and without it who is configured is tried") {
+    scene cluster;
+    cluster.name({{1, "one", 1}});
+    cluster.ready = {"one:1"};
+    CHECK(cluster.next_other() == "one:1");
+    CHECK(cluster.next_other() == "one:1");
+    cluster.ready = {};
+    CHECK(cluster.next_other() == "connect one:1");
+    cluster.brokers.find(1)->pauses.on_closed(100ms, 10s, 25, cluster.now);
+    cluster.tested.on_settled();
+    CHECK(cluster.next_other() == "connect configured:1");
 }
 
 TEST_CASE("who throttles is not asked while another can be") {

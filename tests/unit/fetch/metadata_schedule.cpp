@@ -65,5 +65,22 @@ TEST_CASE("metadata_schedule: it is asked 100 ms apart, and less often while tha
     CHECK(schedule.due() == at + 100ms);
 }
 
+TEST_CASE("metadata_schedule: another broker is asked when one did not help, and each interval") {
+    metadata_schedule schedule{5min};
+    schedule.want();
+    CHECK_FALSE(schedule.wants_another(begin));
+    schedule.asked(begin);
+    schedule.answered(true);
+    schedule.want();
+    CHECK(schedule.wants_another(begin + 1s));
+    CHECK_FALSE(schedule.wants_another(begin + 2s));
+    schedule.asked(begin + 10s);
+    schedule.answered(true);
+    CHECK(schedule.wants_another(begin + 10s + 5min));
+    schedule.asked(begin + 1h);
+    schedule.lost();
+    CHECK(schedule.wants_another(begin + 1h + 1s));
+}
+
 } // namespace
 } // namespace metadata_schedule_tests

@@ -271,9 +271,10 @@ private:
         }
     }
     void ask_metadata(time_point now) {
-        auto const candidate = candidates_.next(brokers_, now, [](known_broker const& broker) {
+        auto const ready = [](known_broker const& broker) {
             return broker_connections::ready(broker.control());
-        });
+        };
+        auto const candidate = candidates_.next(brokers_, metadata_.wants_another(now), now, ready);
         if (!candidate) {
             return;
         }

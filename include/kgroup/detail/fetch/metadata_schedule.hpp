@@ -32,6 +32,11 @@ public:
         return wanted_ ? (asked_once_ ? (std::min)(regular, last_ + distance_) : time_point{})
                        : regular;
     }
+    /// Whether another broker is to be asked than the last time: because it is time to hear another
+    /// one, or because what the last one said did not help.
+    bool wants_another(time_point now) const noexcept {
+        return asked_once_ && (!wanted_ || now < last_ + helpful);
+    }
     void asked(time_point now) noexcept {
         under_way_ = asked_once_ = true;
         wanted_ = false;
@@ -56,6 +61,7 @@ public:
 private:
     static constexpr std::chrono::milliseconds shortest{100};
     static constexpr std::chrono::milliseconds longest{1000};
+    static constexpr std::chrono::seconds helpful{2}; // what is wanted later has another cause
 
     std::chrono::milliseconds interval_;
     std::chrono::milliseconds distance_ = shortest;
