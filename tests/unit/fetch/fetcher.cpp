@@ -939,7 +939,7 @@ TEST_CASE("fetcher: a broker that closes each connection at once is not tried wi
 }
 
 TEST_CASE("fetcher: a replica that the leader prefers is asked, and if it is away, the leader") {
-    for (std::int32_t const replica : {1, 77}) { // the latter is none
+    for (std::int32_t const replica : {1, 77, 0}) { // 77 is none, and 0 the leader
         CAPTURE(replica);
         fetcher_scene scene{2};
         scene.settings.rack = "here";
@@ -959,6 +959,7 @@ TEST_CASE("fetcher: a replica that the leader prefers is asked, and if it is awa
                     part.records.clear();
                 } else {
                     part.error = 0;
+                    part.preferred_replica = 1; // a follower has no say
                     part.high_watermark = part.last_stable_offset = batches.back().next_offset;
                     for (auto const& batch : batches) {
                         part.records += batch.next_offset > request.partitions[0].offset
@@ -971,6 +972,9 @@ TEST_CASE("fetcher: a replica that the leader prefers is asked, and if it is awa
         auto& sink = scene.start("t", 0);
         if (replica == 1) {
             REQUIRE(scene.until([&] { return sink.count() == 3; }));
+            auto const before = scene.cluster.seen.size();
+            scene.pass(2s);
+            CHECK(scene.cluster.seen.size() - before <= 50);
             scene.cluster.brokers[1].go_down();
         }
         scene.pass(3s);
@@ -982,6 +986,37 @@ TEST_CASE("fetcher: a replica that the leader prefers is asked, and if it is awa
         REQUIRE(scene.until([&] { return sink.count() == 6; }, 5s));
         CHECK(sink.disorder == 0);
     }
+}
+
+TEST_CASE("fetcher: what a replica has damaged is asked of the leader, who then names no replica") {
+    fetcher_scene scene{2};
+    scene.settings.rack = "here";
+    scene.cluster.make_topic("t", 1);
+    scene.append("t", 0, 3);
+    auto damaged = scene.cluster.partition("t", 0).batches[0].bytes;
+    damaged.back() = static_cast<char>(damaged.back() ^ 1);
+    scene.cluster.on_request =
+        [&](scripted_request const& request) -> std::optional<scripted_fault> {
+        if (request.key != api::fetch || (request.broker == 0 && request.rack.empty())) {
+            return std::nullopt;
+        }
+        return scripted_fault{.parts = [&, request](auto& parts) {
+            auto& part = parts[0];
+            part.error = 0;
+            part.high_watermark = part.last_stable_offset = 3;
+            part.records.clear();
+            if (request.broker == 0) {
+                part.preferred_replica = 1;
+            } else if (request.partitions[0].offset == 0) {
+                part.records = damaged;
+            }
+        }};
+    };
+    auto& sink = scene.start("t", 0);
+    REQUIRE(scene.until([&] { return sink.count() == 3; }));
+    CHECK(sink.events.empty());
+    scene.pass(1s);
+    CHECK(scene.cluster.requests(api::fetch).back().broker == 1); // which is believed again
 }
 
 TEST_CASE("fetcher: a batch above the memory for answers arrives, and is told") {

@@ -93,8 +93,7 @@ private:
                           [](auto const& part) { return !part.records.empty(); });
         bool news = false;
         auto const take_part = [&](inquiry::subject const& subject, auto const& part) {
-            news = news || !part.records.empty() || part.error != 0 || part.diverging ||
-                   part.preferred_replica >= 0;
+            news = news || !part.records.empty() || part.error != 0 || part.diverging;
             // A small part does not keep all of a large answer, nor any part when memory is scarce.
             bool const copied =
                 asked.scarce ? with_records > 1 : part.records.size() < bytes->counted() / 8;
@@ -103,6 +102,8 @@ private:
             } catch (std::bad_alloc const&) {
                 partitions_.lose(subject, now);
             }
+            // Another broker is asked next: one that the leader prefers.
+            news = news || subject.partition->target(now) != subject.question.broker;
         };
         result.strays = take_parts(asked, fetched_.partitions, now, take_part);
         result.empty_poll = !news;

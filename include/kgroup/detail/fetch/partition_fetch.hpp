@@ -285,7 +285,7 @@ public:
             unchecked_ = false; // or it would have been told
         }
         state_ = state::fetching;
-        if (answer.preferred_replica >= 0 && of_leader) {
+        if (answer.preferred_replica >= 0 && answer.preferred_replica != leader_.id && of_leader) {
             replica_ = answer.preferred_replica;
             replica_until_ = now + settings_.replica_lifetime;
         }

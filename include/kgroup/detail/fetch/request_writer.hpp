@@ -83,7 +83,9 @@ public:
         request.min_bytes = min_bytes_;
         request.max_bytes = static_cast<std::int32_t>(limits.total);
         request.level = level_;
-        request.rack = rack_;
+        // Who knows the rack names a replica instead of answering.
+        bool const of_leader = !asked.subjects.empty() && asked.subjects.front().question.alone;
+        request.rack = of_leader ? std::string_view{} : rack_;
         request.topics = fetches_.topics;
         write_fetch_request(frame_, version, correlation, client_id_, request);
         return frame_;
