@@ -755,6 +755,22 @@ TEST_CASE("fetcher: records of an old format end the fetching") {
     CHECK(scene.cluster.count(api::fetch) == fetches);
 }
 
+TEST_CASE("fetcher: a full answer about many partitions is not larger than what is received") {
+    fetcher_scene scene;
+    scene.settings.fetch_max_bytes = 100'000;
+    scene.settings.receive_message_max_bytes = 100'512; // the least that librdkafka allows
+    scene.settings.partition_max_bytes = 2'000;
+    scene.cluster.make_topic("t", 100);
+    for (std::int32_t i = 0; i != 100; ++i) {
+        for (int batch = 0; batch != 5; ++batch) {
+            scene.append("t", static_cast<std::size_t>(i), 1, 500);
+        }
+        scene.start("t", i);
+    }
+    REQUIRE(scene.until([&] { return scene.all_have(5); }));
+    CHECK(scene.notices.empty());
+}
+
 TEST_CASE("fetcher: a batch that can never be received is an error of its partition") {
     fetcher_scene scene;
     scene.settings.receive_message_max_bytes = 10'000;

@@ -145,6 +145,22 @@ TEST_CASE("a poll is about all that may be fetched, and has memory promised to i
     CHECK(group.memory->used() == 2000);
 }
 
+TEST_CASE("the largest answer that is received has room for what stands around the records") {
+    scene group;
+    group.settings.partition_max_bytes = 100'000;
+    group.settings.fetch_max_bytes = 100'000;
+    group.settings.receive_message_max_bytes = 100'512;
+    group.planner.emplace(group.settings, group.memory, group.partitions, group.metadata);
+    for (std::int32_t i = 0; i != 20; ++i) {
+        group.start_at(1, {"orders", i}, 7);
+    }
+    auto const asked = group.poll(1);
+    REQUIRE(asked);
+    CHECK(asked->limits.total <= 100'512 - 20 * 45);
+    CHECK(asked->limits.total > 95'000);
+    CHECK(asked->limits.partition == asked->limits.total);
+}
+
 TEST_CASE("the second poll ends no later than the first one, whose partitions it then takes over") {
     scene group;
     group.start_at(1, first, 7);

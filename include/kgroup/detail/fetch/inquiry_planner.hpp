@@ -31,9 +31,9 @@ public:
     inquiry_planner(fetcher_settings const& settings, std::shared_ptr<answer_memory> memory,
                     partition_table& partitions, metadata_schedule& metadata) noexcept
         : fetch_wait_max_(settings.fetch_wait_max),
+          receive_max_(static_cast<std::size_t>(settings.receive_message_max_bytes)),
           shares_(memory->limit(), static_cast<std::size_t>(settings.partition_max_bytes),
-                  static_cast<std::size_t>(
-                      (std::min)(settings.fetch_max_bytes, settings.receive_message_max_bytes))),
+                  static_cast<std::size_t>(settings.fetch_max_bytes)),
           memory_(std::move(memory)),
           partitions_(partitions),
           metadata_(metadata) {}
@@ -93,6 +93,8 @@ public:
         asked.over_budget = std::exchange(tells_of_kept_, false);
         asked.limits =
             shares_.of_request(asked.subjects.size(), partitions_.size(), memory_->used(), scarce_);
+        asked.limits.total = (std::min)(asked.limits.total, room_for_records(asked));
+        asked.limits.partition = (std::min)(asked.limits.partition, asked.limits.total);
         asked.promised = asked.limits.total;
         memory_->promise(asked.promised);
         return result;
@@ -134,6 +136,16 @@ private:
             (question->request == api::fetch ? broker->has_fetches : broker->has_others) = true;
         }
     }
+    /// In the largest answer that is received, beside what stands around records.
+    std::size_t room_for_records(inquiry const& asked) const noexcept {
+        constexpr std::size_t least = 1024;
+        constexpr std::size_t around = 64; // a partition's numbers; the same of the whole
+        auto taken = around;
+        for (auto const& one : asked.subjects) {
+            taken += around + one.partition->name().topic.size();
+        }
+        return receive_max_ > taken + least ? receive_max_ - taken : least;
+    }
     /// Told again only behind a time with much room: requests come and go around the limit.
     void look_at_kept(bool kept) noexcept {
         auto const used = memory_->used();
@@ -160,6 +172,7 @@ private:
     }
 
     std::chrono::milliseconds fetch_wait_max_;
+    std::size_t receive_max_;
     memory_shares shares_;
     std::shared_ptr<answer_memory> memory_;
     partition_table& partitions_;
