@@ -110,16 +110,22 @@ TEST_CASE("answer_memory: what was decompressed counts, and its end wakes") {
     int wakes = 0;
     memory->on_release([&] { ++wakes; });
     partition_memory partition{memory};
-    partition.hold_decompressed(5000);
-    CHECK(partition.held() == 5000);
-    CHECK(memory->used() == 5000);
+    byte_buffer first;
+    byte_buffer second;
+    REQUIRE(first.reserve(30'000));
+    REQUIRE(second.reserve(20'000));
+    partition.hold_decompressed(first.capacity());
+    partition.hold_decompressed(second.capacity());
+    CHECK(partition.held() == 50'000);
+    CHECK(memory->used() == 50'000);
     memory->await_release();
-    partition.let_go_of_decompressed(3000);
-    CHECK(memory->used() == 2000);
+    partition.let_go_of_decompressed(std::move(first));
+    CHECK(memory->used() == 20'000);
     CHECK(wakes == 1);
+    CHECK(partition.buffers().bytes() == 30'000); // for the next one
     memory->await_release();
     memory->forget_release(); // nobody waits
-    partition.let_go_of_decompressed(2000);
+    partition.let_go_of_decompressed(std::move(second));
     CHECK(partition.held() == 0);
     CHECK(memory->used() == 0);
     CHECK(wakes == 1);

@@ -236,6 +236,55 @@ TEST_CASE("fetched_source: records of answers come in their order, with all that
     CHECK(of.counted->handed_over == 0);
 }
 
+TEST_CASE("fetched_source: no claim keeps a buffer of what it has decompressed and read") {
+    fixture of;
+    auto const large_at = [](std::int64_t base) {
+        auto made = plain_batch(base, 2);
+        made.codec = codec::lz4;
+        made.records[0].value = std::string(50'000, ' ');
+        return made;
+    };
+    auto const leave_block = [&] {
+        of.answer(plain_batch(14, 1).bytes(), 14, 15);
+        CHECK(of.receive_all() == offsets{14});
+    };
+    auto& pool = of.memory->buffers();
+    SUBCASE("two batches") {
+        of.answer(large_at(10).bytes() + large_at(12).bytes(), 10, 14);
+        CHECK(of.receive_all() == offsets{10, 11, 12, 13});
+        leave_block();
+    }
+    SUBCASE("a message outlives the reading") {
+        of.answer(large_at(10).bytes(), 10, 12);
+        auto const kept = of.receive();
+        CHECK(of.receive_all() == offsets{11});
+        leave_block();
+        CHECK(pool.bytes() == 0);
+        CHECK(of.memory->used() >= 50'000);
+    }
+    CHECK(of.memory->used() == 0);
+    auto const buffers = pool.bytes();
+    CHECK(buffers >= 50'000);
+    CHECK(buffers <= of.memory->limit() / 8);
+    of.answer(large_at(20).bytes(), 20, 22);
+    CHECK(of.receive()->offset() == 20);
+    CHECK(pool.bytes() < buffers); // it is used again
+}
+
+TEST_CASE("fetched_source: what cannot be decompressed leaves no buffer behind") {
+    fixture of;
+    auto broken = plain_batch(10, 1);
+    broken.codec = codec::gzip;
+    auto payload = compressed(codec::gzip, std::string(50'000, ' '));
+    payload.resize(payload.size() - 8); // its end is not there
+    broken.payload = payload;
+    of.answer(broken.bytes(), 10, 11);
+    CHECK(of.receive_all().empty());
+    CHECK(of.requests->damages.size() == 1);
+    CHECK(of.memory->buffers().bytes() >= 50'000);
+    CHECK(of.memory->used() == 0);
+}
+
 TEST_CASE("fetched_source: an answer lives as long as its last message") {
     fixture of;
     auto const bytes = plain_batch(10, 3).bytes() + plain_batch(13, 3).bytes();

@@ -68,19 +68,21 @@ TEST_CASE("kept_batches: many at a time, whose numbers are used again") {
     }
 }
 
-TEST_CASE("kept_batches: what was decompressed goes with its batch, and its memory is used again") {
+TEST_CASE("kept_batches: what was decompressed counts with its batch, and then is for all to use") {
+    auto const all = std::make_shared<answer_memory>(std::size_t{1} << 20);
+    auto const partition = std::make_shared<partition_memory>(all);
     kept_batches batches;
     byte_buffer buffer;
-    REQUIRE(buffer.reserve(1000));
-    auto const capacity = buffer.capacity();
-    auto const* const memory = buffer.view().data();
-    auto const number = batches.keep({}, memory, nullptr, std::move(buffer), nullptr);
+    REQUIRE(buffer.reserve(10'000));
+    auto const* const memory = buffer.free_begin();
+    auto const number = batches.keep({}, memory, nullptr, std::move(buffer), partition);
     REQUIRE(number);
-    CHECK(batches.spare_buffer().capacity() == 0);
+    CHECK(all->used() == 10'000);
+    CHECK(all->buffers().bytes() == 0);
     batches.release(*number, 1);
-    auto const spare = batches.spare_buffer();
-    CHECK(spare.capacity() == capacity);
-    CHECK(spare.view().data() == memory);
+    CHECK(all->used() == 0);
+    CHECK(partition->held() == 0);
+    CHECK(all->buffers().take(9'000).free_begin() == memory);
 }
 
 TEST_CASE("kept_batches: times and headers of a record are read where it stands") {

@@ -2,9 +2,9 @@
 
 #pragma once
 
+#include <kgroup/detail/fetch/buffer_pool.hpp>
 #include <kgroup/detail/fetch/byte_buffer.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstring>
@@ -14,7 +14,6 @@
 #include <new>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace kgroup::detail::fetch {
 
@@ -42,14 +41,16 @@ private:
 /// The memory for answers, of all connections together: it counts what is promised to requests and
 /// what answers hold, and uses buffers again.
 ///
-/// *Thread safety.* Any thread may release; the rest is one thread's.
+/// *Thread safety.* Any thread may release, and has the pool; the rest is one thread's.
 class answer_memory : public std::enable_shared_from_this<answer_memory> {
 public:
-    explicit answer_memory(std::size_t limit) : limit_(limit) { idle_.reserve(most_idle); }
+    explicit answer_memory(std::size_t limit) : limit_(limit), buffers_(limit / 8) {}
 
     std::size_t limit() const noexcept { return limit_; }
     /// What is promised and what is held.
     std::size_t used() const noexcept { return used_.load(std::memory_order_relaxed); }
+    /// Buffers of answers that are over, and of what was decompressed. They do not count.
+    buffer_pool& buffers() noexcept { return buffers_; }
 
     /// For an answer that was asked for.
     void promise(std::size_t bytes) noexcept { used_.fetch_add(bytes, std::memory_order_relaxed); }
@@ -59,8 +60,8 @@ public:
     /// A buffer with room for so many bytes. Null: there is no memory. What is used may exceed the
     /// limit: what a broker sends is as large as it is.
     std::shared_ptr<answer_bytes> take(std::size_t size) noexcept {
-        auto buffer = reuse(size);
-        if (!buffer.reserve(rounded(size))) {
+        auto buffer = buffers_.take(size);
+        if (!buffer.reserve(buffer_pool::rounded(size))) {
             return nullptr;
         }
         auto const counted = buffer.capacity();
@@ -84,15 +85,7 @@ public:
 
     void give_back(byte_buffer&& buffer) noexcept {
         auto const size = buffer.capacity();
-        {
-            std::lock_guard const lock{mutex_};
-            if (size >= smallest_idle && idle_.size() != most_idle &&
-                idle_bytes_ + size <= limit_ / 8) {
-                idle_bytes_ += size;
-                buffer.clear();
-                idle_.push_back(std::move(buffer));
-            }
-        }
+        buffers_.give_back(std::move(buffer));
         release(size);
     }
     /// Somebody waits for less to be held, here or by a partition: `wake` is called by the next
@@ -116,47 +109,15 @@ public:
     }
 
 private:
-    static std::size_t rounded(std::size_t size) noexcept {
-        std::size_t const step = size < smallest_idle ? 256 : size < 64 << 10 ? 4 << 10 : 64 << 10;
-        return (size + step - 1) / step * step;
-    }
-
-    /// The smallest that fits and is not far too large.
-    byte_buffer reuse(std::size_t size) noexcept {
-        std::lock_guard const lock{mutex_};
-        auto best = idle_.end();
-        for (auto it = idle_.begin(); it != idle_.end(); ++it) {
-            if (it->capacity() >= size && it->capacity() <= 2 * rounded(size) &&
-                (best == idle_.end() || it->capacity() < best->capacity())) {
-                best = it;
-            }
-        }
-        byte_buffer result;
-        if (best != idle_.end()) {
-            result = std::move(*best);
-            idle_bytes_ -= result.capacity();
-            *best = std::move(idle_.back());
-            idle_.pop_back();
-        } else if (idle_.size() == most_idle) { // sizes that are not asked for any more
-            idle_bytes_ -= idle_.front().capacity();
-            idle_.erase(idle_.begin());
-        }
-        return result;
-    }
     void release(std::size_t bytes) noexcept {
         used_.fetch_sub(bytes, std::memory_order_relaxed);
         released();
     }
 
-    static constexpr std::size_t most_idle = 16;
-    static constexpr std::size_t smallest_idle = 4 << 10; // others are cheap to make
-
     std::size_t limit_;
     std::atomic<std::size_t> used_{0};
     std::atomic<bool> awaited_{false};
-    std::mutex mutex_;
-    std::vector<byte_buffer> idle_;
-    std::size_t idle_bytes_ = 0;
+    buffer_pool buffers_;
     std::mutex wake_mutex_;
     std::function<void()> wake_;
 };
@@ -197,10 +158,13 @@ public:
         all_->promise(bytes);
         held_.fetch_add(bytes, std::memory_order_relaxed);
     }
-    void let_go_of_decompressed(std::size_t bytes) noexcept {
-        held_.fetch_sub(bytes, std::memory_order_seq_cst);
-        all_->take_back(bytes);
+    /// @param buffer in which they are.
+    void let_go_of_decompressed(byte_buffer&& buffer) noexcept {
+        held_.fetch_sub(buffer.capacity(), std::memory_order_seq_cst);
+        all_->give_back(std::move(buffer));
     }
+    /// For what is to be decompressed.
+    buffer_pool& buffers() const noexcept { return all_->buffers(); }
 
 private:
     std::shared_ptr<answer_memory> const all_;

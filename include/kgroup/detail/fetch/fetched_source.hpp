@@ -465,7 +465,8 @@ private:
         position_ = current_.position;
         try {
             reader_.start(current_.bytes, current_.position, current_.high_watermark, level_,
-                          current_.aborted);
+                          current_.aborted,
+                          current_.memory ? &current_.memory->buffers() : nullptr);
         } catch (std::bad_alloc const&) {
             give_up(damage::no_memory, current_.position);
             return begin_next(in_front);
@@ -525,7 +526,7 @@ private:
     }
 
     void keep_batch() noexcept {
-        auto decompressed = reader_.take_decompressed(batches_.spare_buffer());
+        auto decompressed = reader_.take_decompressed();
         auto const in_answer = decompressed.size() == 0;
         batch_ = batches_.keep(reader_.header(), reader_.records().data(),
                                in_answer ? current_.keep : nullptr, std::move(decompressed),

@@ -55,11 +55,6 @@ public:
     kept_batches(kept_batches const&) = delete;
     kept_batches& operator=(kept_batches const&) = delete;
 
-    /// Memory of batches that are over, for the next one.
-    byte_buffer spare_buffer() noexcept {
-        std::lock_guard const lock{mutex_};
-        return std::exchange(spare_, byte_buffer{});
-    }
     /// A batch, held once, by the reader. nullopt: there is no memory for it.
     ///
     /// @param first where its records begin, in the answer or in what was decompressed.
@@ -95,15 +90,11 @@ public:
             return;
         }
         kept.answer = nullptr;
+        byte_buffer decompressed = std::move(kept.decompressed);
         if (auto const memory = std::exchange(kept.memory, nullptr)) {
-            memory->let_go_of_decompressed(kept.decompressed.capacity());
+            memory->let_go_of_decompressed(std::move(decompressed));
         }
-        byte_buffer surplus = std::move(kept.decompressed); // freed behind the lock
-        kept.decompressed = {};
         std::lock_guard const lock{mutex_};
-        if (surplus.capacity() > spare_.capacity() && surplus.capacity() <= largest_spare) {
-            surplus = std::exchange(spare_, std::move(surplus));
-        }
         kept.next_free = first_free_;
         first_free_ = number;
     }
@@ -130,7 +121,6 @@ private:
 
     static constexpr std::uint32_t none = ~std::uint32_t{0};
     static constexpr std::uint32_t first_size = 16;
-    static constexpr std::size_t largest_spare = 4 << 20;
 
     // Each segment is as large as all before it together, and none moves: so numbers are looked up
     // without a lock.
@@ -173,7 +163,6 @@ private:
     std::mutex mutex_; // of what follows, and of `next_free`
     std::uint32_t size_ = 0;
     std::uint32_t first_free_ = none;
-    byte_buffer spare_;
 };
 
 } // namespace kgroup::detail::fetch

@@ -5,6 +5,7 @@
 #include <kgroup/detail/fetch/aborted_transactions.hpp>
 #include <kgroup/detail/fetch/batch_header.hpp>
 #include <kgroup/detail/fetch/batch_walk.hpp>
+#include <kgroup/detail/fetch/buffer_pool.hpp>
 #include <kgroup/detail/fetch/byte_buffer.hpp>
 #include <kgroup/detail/fetch/codecs.hpp>
 #include <kgroup/detail/fetch/fetch_message.hpp>
@@ -60,14 +61,18 @@ public:
     /// @param position records below are left out.
     /// @param high_watermark of the answer; below 0: unknown.
     /// @param aborted as the answer lists them; of use with `read_committed`.
+    /// @param buffers for what is decompressed; outlives the reading. Null: the reader's own is
+    /// used again.
     /// @throws std::bad_alloc
     void start(std::string_view bytes, std::int64_t position, std::int64_t high_watermark,
-               isolation level, std::span<aborted_transaction const> aborted) {
+               isolation level, std::span<aborted_transaction const> aborted,
+               buffer_pool* buffers = nullptr) {
         aborted_.reset(level == isolation::read_committed ? aborted
                                                           : std::span<aborted_transaction const>{});
         walk_ = batch_walk{bytes, high_watermark};
         position_ = position;
         level_ = level;
+        buffers_ = buffers;
         state_ = state::between;
         wrong_ = damage::none;
     }
@@ -98,13 +103,7 @@ public:
 
     /// What was decompressed for this batch: the records point into it. Empty: they point into the
     /// answer.
-    ///
-    /// @param spare its memory is used for a batch to come.
-    byte_buffer take_decompressed(byte_buffer spare = {}) noexcept {
-        auto taken = std::exchange(decompressed_, std::move(spare));
-        decompressed_.clear();
-        return taken;
-    }
+    byte_buffer take_decompressed() noexcept { return std::exchange(decompressed_, byte_buffer{}); }
 
 private:
     enum class state { between, within, over };
@@ -115,6 +114,7 @@ private:
         return with;
     }
     step damaged(damage wrong) noexcept {
+        drop_decompressed();
         wrong_ = wrong;
         return finish(step::damaged);
     }
@@ -139,6 +139,7 @@ private:
 
     /// The batch is done with.
     step pass() noexcept {
+        drop_decompressed();
         position_ = (std::max)(position_, header_.next_offset());
         return step::passed;
     }
@@ -177,16 +178,27 @@ private:
         return step::batch;
     }
 
+    /// Nobody keeps between batches what all may use.
+    void drop_decompressed() noexcept {
+        if (buffers_) {
+            buffers_->give_back(take_decompressed());
+        }
+    }
+
     /// Makes the records of the batch readable.
     damage open(found_batch const& found) noexcept {
         auto records = found.records();
         decompressed_.clear();
         // What is empty is not compressed either, whatever the attributes say.
         if (header_.codec_number() != 0 && !(header_.count == 0 && records.empty())) {
+            if (buffers_) {
+                decompressed_ = buffers_->take(usual_size_ != 0 ? usual_size_ : 4 * records.size());
+            }
             switch ((*codecs_)(static_cast<codec>(header_.codec_number()), records, limit_,
                                decompressed_)) {
             case decompress_result::ok:
                 records = decompressed_.view();
+                usual_size_ = records.size() + records.size() / 8; // the next one may be larger
                 break;
             case decompress_result::malformed:
                 return damage::compression;
@@ -240,7 +252,9 @@ private:
     batch_walk walk_;
     aborted_transactions aborted_;
     batch_header header_;
+    buffer_pool* buffers_ = nullptr;
     byte_buffer decompressed_;
+    std::size_t usual_size_ = 0; // of what is decompressed
     std::string_view encoded_;
     record_reader records_;
 };
