@@ -36,10 +36,10 @@ namespace kgroup {
 /// *What differs.*
 /// - Fetching, checksums and decompression run on the executor's threads, not on librdkafka's: the
 ///   first on a strand of its own, the others on the claim's strand, when it asks for records.
-/// - Records are views into the broker's answer. A message that is kept pins the part of the answer
-///   that is its partition's; `message::copy` does not.
-/// - `config::buffer_bytes` bounds the answers of all partitions together;
-///   `config::expected_partitions` has no effect.
+/// - Records are views into the broker's answer. A message that is kept pins the whole answer: up
+///   to eight times as much as its partition's part of it. `message::copy` pins nothing.
+/// - `config::buffer_bytes` bounds the answers of all partitions together; one batch of each claim
+///   may come on top, decompressed. `config::expected_partitions` has no effect.
 /// - kgroup opens connections of its own to each broker, in addition to librdkafka's, under the
 ///   same `client.id`.
 /// - librdkafka's statistics and log show nothing of the fetching.

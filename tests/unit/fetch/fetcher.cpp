@@ -1046,6 +1046,27 @@ TEST_CASE("fetcher: a batch above the memory for answers arrives, and is told") 
     CHECK(scene.count(notice::over_budget) == 1);
 }
 
+TEST_CASE("fetcher: what claims decompress beyond the memory for answers is told once") {
+    fetcher_scene scene;
+    scene.settings.buffer_bytes = 1 << 20;
+    scene.cluster.make_topic("t", 8);
+    for (std::int32_t i = 0; i != 8; ++i) {
+        scene.append("t", static_cast<std::size_t>(i), 1);
+        scene.start("t", i).keeps = true;
+    }
+    REQUIRE(scene.until([&] {
+        return std::all_of(scene.sinks.begin(), scene.sinks.end(),
+                           [](auto const& one) { return !one.second->kept.empty(); });
+    }));
+    for (auto const& [name, sink] : scene.sinks) {
+        sink->kept[0].memory->hold_decompressed(std::size_t{1} << 18);
+        scene.pass(20ms);
+    }
+    REQUIRE(scene.notices.size() == 1);
+    CHECK(scene.notices[0].type == notice::over_budget);
+    CHECK(scene.notices[0].broker.empty());
+}
+
 TEST_CASE("fetcher: a context that ends takes it along") {
     std::weak_ptr<fetcher> left;
     {

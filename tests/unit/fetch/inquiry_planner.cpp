@@ -254,7 +254,7 @@ TEST_CASE(
     CHECK(releases == 1);
     auto asked = group.poll(1);
     REQUIRE(asked);
-    CHECK(!asked->over_budget); // there is room
+    CHECK(!group.planner->take_over_budget()); // there is room
     group.bring(*std::move(asked), 1000);
     group.memory->promise(std::size_t{1} << 20);
     CHECK(!group.poll(1));
@@ -262,11 +262,41 @@ TEST_CASE(
     CHECK(releases == 2);
     asked = group.poll(1);
     REQUIRE(asked);
-    CHECK(asked->over_budget);
+    CHECK(group.planner->take_over_budget() != nullptr);
     group.bring(*std::move(asked), 0);
     asked = group.poll(1);
     REQUIRE(asked);
-    CHECK(!asked->over_budget); // it was told
+    CHECK(!group.planner->take_over_budget()); // it was told
+}
+
+TEST_CASE("claims that decompress more than there is of memory are told once") {
+    scene group;
+    int wakes = 0;
+    group.memory->on_release([&] { ++wakes; });
+    auto const& sink = group.start_at(1, first, 7);
+    group.bring(*group.poll(1), 1);
+    auto const& claim = sink.kept.back().memory;
+    std::vector<byte_buffer> buffers(10);
+    for (auto& buffer : buffers) {
+        REQUIRE(buffer.reserve(std::size_t{1} << 18));
+        claim->hold_decompressed(buffer.capacity());
+    }
+    CHECK(wakes == 1); // also if nobody is asked
+    group.prepare();
+    CHECK(group.planner->take_over_budget() != nullptr);
+    CHECK(!group.planner->take_over_budget());
+    bool all = false;
+    SUBCASE("and not again around the limit") {}
+    SUBCASE("and again behind a time with much room") { all = true; }
+    for (std::size_t i = 0; i != (all ? 10 : 7); ++i) {
+        claim->let_go_of_decompressed(std::move(buffers[i]));
+    }
+    group.prepare();
+    for (int i = 0; i != 10; ++i) {
+        claim->hold_decompressed(std::size_t{1} << 18);
+    }
+    group.prepare();
+    CHECK((group.planner->take_over_budget() != nullptr) == all);
 }
 
 TEST_CASE("nobody is woken by memory that nobody waits for") {

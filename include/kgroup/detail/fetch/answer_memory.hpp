@@ -83,6 +83,19 @@ public:
         return result;
     }
 
+    /// What was decompressed, which nobody asked for room for before. That it exceeds the limit
+    /// wakes, once until `forget_exceeded`.
+    void hold_decompressed(std::size_t bytes) noexcept {
+        auto const before = used_.fetch_add(bytes, std::memory_order_relaxed);
+        if (before <= limit_ && before + bytes > limit_ &&
+            !exceeded_.exchange(true, std::memory_order_relaxed)) {
+            call_wake();
+        }
+    }
+    /// Whether it did.
+    bool exceeded() const noexcept { return exceeded_.load(std::memory_order_relaxed); }
+    void forget_exceeded() noexcept { exceeded_.store(false, std::memory_order_relaxed); }
+
     void give_back(byte_buffer&& buffer) noexcept {
         auto const size = buffer.capacity();
         buffers_.give_back(std::move(buffer));
@@ -95,10 +108,7 @@ public:
     void released() noexcept {
         if (awaited_.load(std::memory_order_seq_cst) &&
             awaited_.exchange(false, std::memory_order_seq_cst)) {
-            std::lock_guard const lock{wake_mutex_};
-            if (wake_) {
-                wake_();
-            }
+            call_wake();
         }
     }
     void on_release(std::function<void()> wake) { wake_ = std::move(wake); }
@@ -109,6 +119,12 @@ public:
     }
 
 private:
+    void call_wake() noexcept {
+        std::lock_guard const lock{wake_mutex_};
+        if (wake_) {
+            wake_();
+        }
+    }
     void release(std::size_t bytes) noexcept {
         used_.fetch_sub(bytes, std::memory_order_relaxed);
         released();
@@ -117,6 +133,7 @@ private:
     std::size_t limit_;
     std::atomic<std::size_t> used_{0};
     std::atomic<bool> awaited_{false};
+    std::atomic<bool> exceeded_{false};
     buffer_pool buffers_;
     std::mutex wake_mutex_;
     std::function<void()> wake_;
@@ -155,7 +172,7 @@ public:
     }
 
     void hold_decompressed(std::size_t bytes) noexcept {
-        all_->promise(bytes);
+        all_->hold_decompressed(bytes);
         held_.fetch_add(bytes, std::memory_order_relaxed);
     }
     /// @param buffer in which they are.

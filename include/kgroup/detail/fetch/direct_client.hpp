@@ -449,8 +449,9 @@ private:
         auto const level = notice.type == kind::frame_too_large || notice.type == kind::unsupported
                                ? severity::error
                                : severity::warning;
-        return client_notice{{event_kind::client_error, level, std::nullopt, notice.error,
-                              notice.broker + ": " + notice.text}};
+        auto text = notice.broker.empty() ? notice.text : notice.broker + ": " + notice.text;
+        return client_notice{
+            {event_kind::client_error, level, std::nullopt, notice.error, std::move(text)}};
     }
 
     rdkafka_client native_;

@@ -106,9 +106,15 @@ private:
 
     void notify_of(notice_kind type, known_broker const& broker, std::error_code error,
                    std::string_view text) noexcept {
+        notify_of(type, &broker, error, text);
+    }
+    /// @param broker null: it concerns none.
+    void notify_of(notice_kind type, known_broker const* broker, std::error_code error,
+                   std::string_view text) noexcept {
         try {
             if (notice_) {
-                notice_({type, to_string(broker.address), error, std::string{text}});
+                notice_({type, broker ? to_string(broker->address) : std::string{}, error,
+                         std::string{text}});
             }
         } catch (std::exception const&) { // no memory to tell
         }
@@ -232,6 +238,9 @@ private:
 
     void ask(time_point now) {
         planner_.prepare(brokers_, now);
+        if (auto const* const text = planner_.take_over_budget()) {
+            notify_of(notice_kind::over_budget, nullptr, {}, text);
+        }
         for (auto& [id, broker] : brokers_.named()) {
             if (!broker.pauses.may_ask(now)) {
                 continue;
@@ -255,10 +264,6 @@ private:
         }
         to.abilities = abilities_of(place->lane.link->versions());
         if (auto asked = planner_.poll(to, place->other_ends, now)) {
-            if (asked->over_budget) {
-                notify_of(notice_kind::over_budget, to, {},
-                          "messages that are kept hold more than buffer_bytes");
-            }
             send(to, place->lane, *std::move(asked), now);
         }
     }

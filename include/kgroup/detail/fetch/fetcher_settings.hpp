@@ -63,11 +63,11 @@ struct fetcher_notice {
         frame_too_large, // an answer above receive.message.max.bytes
         damaged_answer,  // an answer that cannot be read, or that nobody asked for
         unsupported,     // the broker speaks no version that is known here
-        over_budget,     // a batch is larger than what is left of the memory for answers
+        over_budget,     // more is held than the memory for answers
         no_memory,
     };
     kind type;
-    std::string broker; // host:port
+    std::string broker; // host:port; empty: it concerns none
     std::error_code error;
     std::string text;
 };

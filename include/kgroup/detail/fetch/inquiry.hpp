@@ -80,7 +80,6 @@ struct inquiry {
     memory_shares::byte_limits limits{}; // of a fetch
     std::size_t promised = 0;            // bytes of memory, to the answer
     bool scarce = false;                 // memory was, when it was asked
-    bool over_budget = false;            // to be told: kept messages hold more memory than there is
 
 private:
     answer_match match_;

@@ -65,6 +65,9 @@ public:
         look_at_kept(kept);
     }
 
+    /// That claims hold more memory than there is, in words; null: nothing is to be told.
+    char const* take_over_budget() noexcept { return std::exchange(tells_, nullptr); }
+
     /// A poll: about all that may be fetched from the broker. nullopt: there is nothing.
     ///
     /// @param to knows the abilities of the connection.
@@ -90,7 +93,6 @@ public:
         }
         asked.ends = now + asked.wait;
         asked.scarce = scarce_;
-        asked.over_budget = std::exchange(tells_of_kept_, false);
         asked.limits =
             shares_.of_request(asked.subjects.size(), partitions_.size(), memory_->used(), scarce_);
         asked.limits.total = (std::min)(asked.limits.total, room_for_records(asked));
@@ -149,10 +151,15 @@ private:
     /// Told again only behind a time with much room: requests come and go around the limit.
     void look_at_kept(bool kept) noexcept {
         auto const used = memory_->used();
-        if (kept && used > memory_->limit() && !std::exchange(kept_over_budget_, true)) {
-            tells_of_kept_ = true;
+        bool const full = kept && used > memory_->limit();
+        if ((full || memory_->exceeded()) && !std::exchange(over_budget_, true)) {
+            tells_ = full ? "messages that are kept hold more than buffer_bytes"
+                          : "what was decompressed holds more than is left of buffer_bytes";
         }
-        kept_over_budget_ = kept_over_budget_ && used > memory_->limit() / 2;
+        if (used <= memory_->limit() / 2) {
+            over_budget_ = false;
+            memory_->forget_exceeded();
+        }
     }
     /// What was taken is outstanding already.
     std::optional<inquiry> about_taken(api key, time_point now) {
@@ -177,9 +184,9 @@ private:
     std::shared_ptr<answer_memory> memory_;
     partition_table& partitions_;
     metadata_schedule& metadata_;
-    bool scarce_ = false;           // memory, since `prepare`
-    bool kept_over_budget_ = false; // messages hold more than there is of it,
-    bool tells_of_kept_ = false;    // which is to be told
+    bool scarce_ = false;         // memory, since `prepare`
+    bool over_budget_ = false;    // claims hold more than there is of it,
+    char const* tells_ = nullptr; // which is to be told
     std::vector<fetch_turns::turn> taken_;
 };
 
