@@ -73,6 +73,9 @@ TEST_CASE("direct_properties: the one that hands a group over is named") {
                   {"sasl.username", "u"},
                   {"sasl.password", "p"}}) == "security.protocol");
     CHECK(reason({{"test.mock.num.brokers", "1"}}) == "test.mock.num.brokers");
+    CHECK(reason({{"api.version.request", "false"}}) == "api.version.request");
+    CHECK(reason({{"api.version.request", "true"}}).empty());
+    CHECK(reason({{"api.version.request.timeout.ms", "1000"}}).empty());
     if (rd_kafka_version() >= 0x02020000) {
         CHECK(reason({{"client.dns.lookup", "use_all_dns_ips"}}).empty());
         CHECK(reason({{"client.dns.lookup", "resolve_canonical_bootstrap_servers_only"}}) ==

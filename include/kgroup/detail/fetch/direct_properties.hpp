@@ -66,7 +66,8 @@ inline constexpr property_rule property_rules[] = {
     {"enable_sasl_queue", property_way::irrelevant},
     {"oauthbearer_token_refresh_cb", property_way::irrelevant},
     {"https.ca.", property_way::irrelevant},
-    {"plugin.library.paths", property_way::hands_over, ""}, // interceptors see each record
+    {"api.version.request", property_way::hands_over, "true"}, // all is asked by its answer
+    {"plugin.library.paths", property_way::hands_over, ""},    // interceptors see each record
     {"interceptors", property_way::hands_over, ""},
     {"test.mock.num.brokers", property_way::hands_over, "0"}, // whose addresses nobody knows
     {"test.mock.broker.rtt", property_way::irrelevant},
