@@ -239,6 +239,30 @@ TEST_CASE("connection: requests go out one behind the other, and answers belong 
     CHECK(s.memory->used() == 0);
 }
 
+TEST_CASE("connection: one that is idle for longer than it may is closed") {
+    scene s;
+    std::chrono::milliseconds most{0};
+    SUBCASE("there is no limit") {}
+    SUBCASE("there is one") { most = 2s; }
+    s.settings.connections_max_idle = most;
+    s.open("127.0.0.1");
+    REQUIRE(s.until([&] { return s.tested->ready(); }));
+    for (int i = 0; i != 3; ++i) {
+        kgroup::testing::advance(s.context, 1500ms);
+        s.step();
+        REQUIRE(s.tested->ready());
+        auto const asked = s.answers.size();
+        s.ask();
+        REQUIRE(s.until([&] { return s.answers.size() > asked; }));
+    }
+    CHECK(s.tested->deadline().has_value() == (most > 0ms));
+    kgroup::testing::advance(s.context, 2s);
+    s.step();
+    CHECK(s.tested->closed() == (most > 0ms));
+    CHECK(s.tested->end().type == notice::disconnected);
+    CHECK(s.tested->end().was_ready == (most > 0ms));
+}
+
 TEST_CASE("connection: a deadline fires only after a read that found nothing") {
     scene s;
     s.settings.socket_timeout = 1000ms;

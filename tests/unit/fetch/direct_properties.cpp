@@ -98,6 +98,7 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(plain.address_family == fetcher_settings::family::any);
     CHECK(plain.buffer_bytes == 64 << 20);
     CHECK(plain.socket_timeout == 60s);
+    CHECK(plain.connections_max_idle == 0ms);
     CHECK_FALSE(plain.keepalive);
     CHECK(plain.send_buffer_bytes == 0);
     CHECK(plain.receive_buffer_bytes == 0);
@@ -112,6 +113,7 @@ TEST_CASE("direct_properties: what is honoured") {
                                   {"socket.timeout.ms", "5000"},
                                   {"socket.connection.setup.timeout.ms", "2000"},
                                   {"topic.metadata.refresh.interval.ms", "60000"},
+                                  {"connections.max.idle.ms", "240000"},
                                   {"reconnect.backoff.ms", "20"},
                                   {"reconnect.backoff.max.ms", "300"},
                                   {"socket.keepalive.enable", "true"},
@@ -129,6 +131,7 @@ TEST_CASE("direct_properties: what is honoured") {
     CHECK(chosen.socket_timeout == 5s);
     CHECK(chosen.connection_setup_timeout == 2s);
     CHECK(chosen.metadata_refresh_interval == 1min);
+    CHECK(chosen.connections_max_idle == 4min);
     CHECK(chosen.reconnect_backoff == 20ms);
     CHECK(chosen.reconnect_backoff_max == 300ms);
     CHECK(chosen.keepalive);

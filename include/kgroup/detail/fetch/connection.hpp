@@ -89,6 +89,9 @@ public:
             if (!expected_.empty()) {
                 return expected_.front().deadline;
             }
+            if (settings_.connections_max_idle.count() > 0) {
+                return idle_since_ + settings_.connections_max_idle;
+            }
             return std::nullopt;
         case stage::closed:
             break;
@@ -154,6 +157,10 @@ public:
             }
             auto const limit = deadline();
             bool const late = limit && now >= *limit;
+            if (late && expected_.empty()) {
+                close(notice::disconnected, {}, "it was idle");
+                return;
+            }
             if (!is_pending(reading_) || late) {
                 read(now, late, memory, on_answer);
             }
@@ -485,6 +492,7 @@ private:
             return true;
         }
         expected_.pop_front();
+        idle_since_ = now;
         spared_ = false;
         prolong(now); // the next one has waited for this one
         if (question.key == api::api_versions) {
@@ -512,6 +520,7 @@ private:
     api_versions versions_;
     std::int32_t correlation_ = 0;
     std::deque<expected> expected_;
+    time_point idle_since_{};     // while nothing is expected
     std::string out_;             // not sent yet
     std::array<char, 4096> head_; // what was read and belongs to no answer yet
     std::size_t head_size_ = 0;

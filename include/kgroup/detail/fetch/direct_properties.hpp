@@ -49,6 +49,7 @@ inline constexpr property_rule property_rules[] = {
     {"socket.timeout.ms", property_way::honoured},
     {"socket.connection.setup.timeout.ms", property_way::honoured},
     {"topic.metadata.refresh.interval.ms", property_way::honoured},
+    {"connections.max.idle.ms", property_way::honoured},
     {"reconnect.backoff.ms", property_way::honoured},
     {"reconnect.backoff.max.ms", property_way::honoured},
     {"socket.keepalive.enable", property_way::honoured},
@@ -106,7 +107,6 @@ inline constexpr property_rule property_rules[] = {
     {"socket.nagle.disable", property_way::irrelevant}, // what is sent does not wait for more
     {"socket.max.fails", property_way::irrelevant},
     {"broker.address.ttl", property_way::irrelevant},
-    {"connections.max.idle.ms", property_way::irrelevant},
     {"enable.sparse.connections", property_way::irrelevant},
     {"reconnect.backoff.jitter.ms", property_way::irrelevant},
     {"statistics.interval.ms", property_way::irrelevant},
@@ -244,6 +244,7 @@ inline fetcher_settings fetcher_settings_of(rd_kafka_conf_t const* conf, std::si
         made.metadata_refresh_interval = std::chrono::hours{24 * 365};
     }
     made.error_backoff = milliseconds{number("fetch.error.backoff.ms")};
+    made.connections_max_idle = milliseconds{number("connections.max.idle.ms")};
     made.reconnect_backoff = milliseconds{number("reconnect.backoff.ms")};
     made.reconnect_backoff_max = milliseconds{number("reconnect.backoff.max.ms")};
     made.fetch_min_bytes = bytes("fetch.min.bytes");

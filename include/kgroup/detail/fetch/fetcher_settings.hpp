@@ -28,6 +28,7 @@ struct fetcher_settings {
     std::chrono::milliseconds connection_setup_timeout{30'000};
     std::chrono::milliseconds metadata_refresh_interval{300'000};
     std::chrono::milliseconds error_backoff{500};
+    std::chrono::milliseconds connections_max_idle{0}; // 0: as long as a broker keeps them
     std::chrono::milliseconds reconnect_backoff{100};
     std::chrono::milliseconds reconnect_backoff_max{10'000};
     std::int32_t fetch_min_bytes = 1;
