@@ -156,10 +156,10 @@ public:
             auto const handed = found != claims_.end() && found->second->source->handed_over();
             (handed ? native : ours).push_back(position);
         }
-        auto const still = held(ours);
-        native.insert(native.end(), still.begin(), still.end());
-        native_.seek(native);
-        begin(ours);
+        if (!native.empty()) {
+            native_.seek(native);
+        }
+        begin(ours); // librdkafka holds them, since they were assigned
     }
 
     bool shut_down(std::function<void()> done) {
