@@ -120,7 +120,7 @@ private:
 };
 
 struct step {
-    char const* name;
+    std::string name;
     std::function<void(scene&)> happen;
 };
 
