@@ -249,23 +249,28 @@ private:
                 ask_others(api::list_offsets, broker, now);
                 ask_others(api::leader_epoch, broker, now);
             }
-            if (broker.has_fetches) {
-                poll(broker, now);
+            if (broker.has_fetches && poll(broker, now)) {
+                poll(broker, now); // about those beside it
             }
         }
         if (now >= metadata_.due() && !partitions_.empty()) {
             ask_metadata(now);
         }
     }
-    void poll(known_broker& to, time_point now) {
+    /// @return whether it is about one partition alone.
+    bool poll(known_broker& to, time_point now) {
         auto const place = to.place_for_poll(now);
         if (!place || !open(to, place->lane, now)) {
-            return;
+            return false;
         }
         to.abilities = abilities_of(place->lane.link->versions());
-        if (auto asked = planner_.poll(to, place->other_ends, now)) {
-            send(to, place->lane, *std::move(asked), now);
+        auto asked = planner_.poll(to, place->other_ends, now);
+        if (!asked) {
+            return false;
         }
+        auto const alone = asked->subjects.front().question.alone;
+        send(to, place->lane, *std::move(asked), now);
+        return alone;
     }
     void ask_others(api key, known_broker& to, time_point now) {
         if (!connections_.ready(to.control())) { // the request before ended it
