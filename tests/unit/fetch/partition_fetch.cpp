@@ -754,6 +754,8 @@ TEST_CASE("a log that was replaced twice: what was read in an epoch that the lea
             CHECK(event.leader_epoch == 2); // which it is asked about next
             if (on.abilities.diverging) {
                 CHECK(on.asks(api::fetch).last_fetched_epoch == 2);
+            } else {
+                CHECK(on.asks(api::leader_epoch).leader_epoch == 2);
             }
         }
         SUBCASE("nothing was read yet: at least the record before") {

@@ -694,6 +694,8 @@ private:
         if (last_epoch_ < 0) {
             last_epoch_ = epoch;
         }
+        // The leader need not have what stands before.
+        unchecked_ = unchecked_ || last_epoch_ != epoch;
         return {.take = false,
                 .refresh = false,
                 .event = fetch_event{.type = fetch_event::kind::truncated,
