@@ -11,15 +11,18 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -530,6 +533,82 @@ TEST_CASE("fetched_source: damage in a log that is no more is not asked for, nor
         CHECK(of.receive_all() == offsets{next, next + 1});
         CHECK(of.observer->failures.empty());
     }
+}
+
+/// What is found is kept for another thread.
+struct mailed final : claim_requests {
+    std::mutex mutex;
+    std::optional<asked::finding> found;
+
+    std::optional<asked::finding> take() {
+        std::lock_guard const lock{mutex};
+        return std::exchange(found, std::nullopt);
+    }
+    std::size_t share() const noexcept override { return 1 << 20; }
+    void want(std::uint64_t, bool) noexcept override {}
+    void on_damaged(std::uint64_t ticket, std::uint64_t generation, std::int64_t at,
+                    damage wrong) noexcept override {
+        std::lock_guard const lock{mutex};
+        found = {ticket, generation, at, wrong};
+    }
+    void on_old_format(std::uint64_t, std::uint64_t, std::int64_t) noexcept override {}
+    void on_position_reset(std::int64_t, std::int64_t) noexcept override {}
+    void hand_over(std::uint64_t, fetch_event const&) noexcept override {}
+    void hold_still() noexcept override {}
+};
+
+TEST_CASE(
+    "fetched_source: a thread fetches while another one finds damage: nothing is left out, and "
+    "nothing comes twice") {
+    constexpr std::int64_t last = 3000;
+    fixture of;
+    auto const requests = std::make_shared<mailed>();
+    auto const source = std::make_shared<fetched_source>(
+        *of.state, fetched_source::settings{isolation::read_committed, 1 << 20}, requests);
+    source->restart(1, 0, -1);
+    of.state->start(source, 0);
+    std::atomic<std::int64_t> received{0};
+    std::thread fetching{[&] {
+        std::int64_t next = 0;
+        std::uint64_t generation = 1;
+        std::size_t answers = 0;
+        while (received != last) {
+            if (auto const found = requests->take();
+                found && source->begins_again(1, found->generation, found->at)) {
+                next = found->at;
+                ++generation;
+            }
+            if (next == last || next > received + 50) {
+                std::this_thread::yield();
+                continue;
+            }
+            auto const kept = std::make_shared<std::string>(plain_batch(next, 2).bytes());
+            if (++answers % 7 == 0) {
+                kept->back() = static_cast<char>(kept->back() ^ 1);
+            }
+            generation += answers % 5 == 0; // the broker has had trouble
+            auto records = of.records_of(kept, next, next + 2, generation);
+            records.high_watermark = last;
+            source->take(std::move(records));
+            next += 2;
+        }
+    }};
+    std::int64_t expected = 0;
+    bool in_order = true;
+    while (expected != last && in_order) {
+        if (auto const got = of.receive()) {
+            in_order = got->offset() == expected;
+            received = ++expected;
+        } else {
+            std::this_thread::yield();
+        }
+    }
+    received = last;
+    fetching.join();
+    CHECK(in_order);
+    of.state->end(kgroup::end_reason::stopped);
+    of.channel.reset();
+    source->close();
 }
 
 TEST_CASE("fetched_source: behind a seek nothing is waited for") {

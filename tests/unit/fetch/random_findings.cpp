@@ -28,10 +28,10 @@
 #include "support/random_script.hpp"
 #include "table_scene.hpp"
 
-// A claim reads a partition whose answers are damaged now and then, whose broker has errors, and
-// whose leaders are elected without asking who has which records. Whatever is found when, and
-// wherever the fetching has got to by then: what was delivered is the log of the leader in the end,
-// with no gap and nothing twice on the way.
+// A claim reads a partition whose answers are damaged now and then, whose broker has errors, whose
+// leaders are elected without asking who has which records, and whose topic is made again. Whatever
+// is found when, and wherever the fetching has got to by then: what was delivered is the log of the
+// leader in the end, with no gap and nothing twice on the way.
 namespace random_findings_tests {
 namespace {
 
@@ -66,7 +66,10 @@ struct replica {
 
 struct observer final : claim_observer {
     std::size_t truncations = 0;
+    std::size_t topics = 0; // made again
     std::vector<std::string> failures;
+
+    std::size_t cuts() const { return truncations + topics; }
 
     void mark_refused(topic_partition const&, kgroup::mark_result) noexcept override {}
     void position_moved(topic_partition const&, std::int64_t, std::int64_t) noexcept override {}
@@ -74,6 +77,7 @@ struct observer final : claim_observer {
     void released_twice(topic_partition const&) noexcept override {}
     void report_of_claim(kgroup::event told) noexcept override {
         truncations += told.kind == kgroup::event_kind::log_truncated;
+        topics += told.kind == kgroup::event_kind::topic_recreated;
     }
     void partition_failed(topic_partition const&, std::error_code error,
                           std::string_view text) noexcept override {
@@ -179,6 +183,7 @@ public:
     }
     std::size_t findings() const { return requests_->findings; }
     std::size_t truncations() const { return observer_->truncations; }
+    std::size_t topics() const { return observer_->topics; }
 
 private:
     replica& log() { return replicas_[static_cast<std::size_t>(leader_)]; }
@@ -202,7 +207,7 @@ private:
             return receive(random_.below(20));
         case 9:
             if (random_.chance(6)) {
-                return elect();
+                return random_.chance(8) ? make_topic_again() : elect();
             }
             [[fallthrough]];
         default:
@@ -231,16 +236,23 @@ private:
         ++epoch_;
         log().epochs.emplace_back(epoch_, log().end());
     }
+    void make_topic_again() {
+        ++topic_[0];
+        leader_ = static_cast<std::int32_t>(random_.below(2));
+        epoch_ = 0;
+        for (auto& one : replicas_) {
+            one = {{}, {{0, 0}}};
+        }
+    }
     void refresh() {
         auto& partition = table_.at(where);
-        table_.partitions.react(
-            partition, partition.on_metadata(leader_, epoch_, table_scene::id_of(where.topic)));
+        table_.partitions.react(partition, partition.on_metadata(leader_, epoch_, topic_));
     }
     void ask() {
         for (auto const key : {api::fetch, api::list_offsets, api::leader_epoch}) {
             for (std::int32_t broker = 0; broker != 2; ++broker) {
                 for (auto const& subject : table_.ask(key, broker, abilities_).subjects) {
-                    pending_.push_back(subject.question);
+                    pending_.push_back({subject.question, subject.partition->topic_id()});
                 }
             }
         }
@@ -249,11 +261,13 @@ private:
         if (pending_.empty()) {
             return;
         }
-        auto const question = pending_.front();
+        auto const [question, topic] = pending_.front();
         pending_.erase(pending_.begin());
         auto& partition = table_.at(where);
         std::int16_t error = 0;
-        if (question.broker != leader_) {
+        if (question.request == api::fetch && topic != topic_) {
+            error = 100;
+        } else if (question.broker != leader_) {
             error = 6;
         } else if (question.current_leader_epoch != epoch_) {
             error = question.current_leader_epoch < epoch_ ? 74 : 75;
@@ -336,9 +350,9 @@ private:
             }
             auto const at = static_cast<std::size_t>(got->offset());
             REQUIRE(at <= delivered_.size()); // no gap
-            bool const cut = observer_->truncations != seen_truncations_;
+            bool const cut = observer_->cuts() != seen_cuts_;
             REQUIRE((at == delivered_.size() || cut)); // and nothing twice
-            seen_truncations_ = observer_->truncations;
+            seen_cuts_ = observer_->cuts();
             delivered_.resize(at);
             delivered_.emplace_back(got->value());
         }
@@ -355,13 +369,14 @@ private:
     bool calm_ = false;
     broker_abilities abilities_;
     replica replicas_[2];
+    topic_uuid topic_{1};
     std::int32_t leader_ = 0;
     std::int32_t epoch_ = 5;
     std::size_t last_value_ = 0;
     std::set<std::int64_t> refused_;
-    std::vector<partition_question> pending_;
+    std::vector<std::pair<partition_question, topic_uuid>> pending_; // and of which topic
     std::vector<std::string> delivered_;
-    std::size_t seen_truncations_ = 0;
+    std::size_t seen_cuts_ = 0;
 
     asio::io_context executor_;
     table_scene table_;
@@ -378,6 +393,7 @@ private:
 TEST_CASE("whatever is found when, a claim reads the leader's log, with no gap and nothing twice") {
     std::size_t findings = 0;
     std::size_t truncations = 0;
+    std::size_t topics = 0;
     auto const count = count_of_scripts(300);
     for (std::uint32_t seed = 1; seed <= count; ++seed) {
         CAPTURE(seed);
@@ -385,9 +401,11 @@ TEST_CASE("whatever is found when, a claim reads the leader's log, with no gap a
         one.run();
         findings += one.findings();
         truncations += one.truncations();
+        topics += one.topics();
     }
     CHECK(findings > count);
     CHECK(truncations > count / 10);
+    CHECK(topics > count / 10);
 }
 
 } // namespace
