@@ -1163,5 +1163,14 @@ TEST_CASE("a broker that cannot read its log is damage too, and told") {
     CHECK(end.event->from == 10);
 }
 
+TEST_CASE("a broker that could not read the end of its log, and can again, has another chance") {
+    scene on;
+    on.partition.start(10);
+    on.failed(on.asks(api::fetch), 2);
+    CHECK_FALSE(on.fetched(on.asks_later(api::fetch), "").event);
+    CHECK(tells(on.failed(on.asks(api::fetch), 2), kind::broker_error));
+    CHECK(tells(on.failed(on.asks_later(api::fetch), 2), kind::record_unreadable));
+}
+
 } // namespace
 } // namespace fetch_partition_fetch_tests

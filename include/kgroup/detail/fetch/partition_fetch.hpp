@@ -311,6 +311,7 @@ public:
             }
             return result;
         }
+        refused_at_.reset(); // the broker can read its log there
         forget_failures();
         return {};
     }
