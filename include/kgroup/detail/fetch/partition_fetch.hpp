@@ -690,6 +690,8 @@ private:
             return end(
                 {.type = fetch_event::kind::truncated_no_reset, .from = from, .to = end_offset});
         }
+        damaged_at_.reset(); // what stands there now is another record
+        refused_at_.reset();
         begin_generation();
         fetch_from(end_offset);
         if (last_epoch_ < 0) {
