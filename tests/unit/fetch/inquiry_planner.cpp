@@ -161,6 +161,26 @@ TEST_CASE("the largest answer that is received has room for what stands around t
     CHECK(asked->limits.partition == asked->limits.total);
 }
 
+TEST_CASE("however much memory there is, an answer brings no more than stays in a cache") {
+    scene group;
+    auto const memory = std::make_shared<answer_memory>(std::size_t{1} << 30);
+    std::size_t expected = std::size_t{8} << 20;
+    SUBCASE("the usual partitions") { group.settings.partition_max_bytes = 1 << 20; }
+    SUBCASE("a partition may bring more") {
+        group.settings.partition_max_bytes = 16 << 20;
+        expected = std::size_t{16} << 20;
+    }
+    inquiry_planner planner{group.settings, memory, group.partitions, group.metadata};
+    for (std::int32_t i = 0; i != 100; ++i) {
+        group.start_at(1, {"orders", i}, 7);
+    }
+    planner.prepare(group.brokers, group.now);
+    auto const asked = planner.poll(group.broker(1), std::nullopt, group.now);
+    REQUIRE(asked);
+    CHECK(asked->subjects.size() == 100);
+    CHECK(asked->limits.total == expected);
+}
+
 TEST_CASE("the second poll ends no later than the first one, whose partitions it then takes over") {
     scene group;
     group.start_at(1, first, 7);

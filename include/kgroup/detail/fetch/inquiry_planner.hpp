@@ -32,6 +32,8 @@ public:
                     partition_table& partitions, metadata_schedule& metadata) noexcept
         : fetch_wait_max_(settings.fetch_wait_max),
           receive_max_(static_cast<std::size_t>(settings.receive_message_max_bytes)),
+          most_at_a_time_((std::max)(std::size_t{8} << 20,
+                                     static_cast<std::size_t>(settings.partition_max_bytes))),
           shares_(memory->limit(), static_cast<std::size_t>(settings.partition_max_bytes),
                   static_cast<std::size_t>(settings.fetch_max_bytes)),
           memory_(std::move(memory)),
@@ -95,7 +97,8 @@ public:
         asked.scarce = scarce_;
         asked.limits =
             shares_.of_request(asked.subjects.size(), partitions_.size(), memory_->used(), scarce_);
-        asked.limits.total = (std::min)(asked.limits.total, room_for_records(asked));
+        asked.limits.total =
+            (std::min)({asked.limits.total, room_for_records(asked), most_at_a_time_});
         asked.limits.partition = (std::min)(asked.limits.partition, asked.limits.total);
         asked.promised = asked.limits.total;
         memory_->promise(asked.promised);
@@ -180,6 +183,7 @@ private:
 
     std::chrono::milliseconds fetch_wait_max_;
     std::size_t receive_max_;
+    std::size_t most_at_a_time_; // more leaves the processor's cache before it is read
     memory_shares shares_;
     std::shared_ptr<answer_memory> memory_;
     partition_table& partitions_;
