@@ -28,5 +28,5 @@ TEST_CASE(
     CHECK(shown("plain \xc3\xa4") == "plain \xc3\xa4");
     CHECK(shown(std::string{"a\0b\x1b[31m\n\x7f", 10}) == "a\\x00b\\x1b[31m\\x0a\\x7f");
     CHECK(shown("\xc2\x9b\xff") == "\\xc2\\x9b\\xff"); // a control sequence in one character
-    CHECK(quoted(std::string(300, 'a')).size() < 270);
+    CHECK(kgroup::detail::quoted(std::string(300, 'a')).size() < 270);
 }

@@ -98,6 +98,9 @@ private:
     }
 
     void publish(event told) {
+        if (closed_) {
+            return;
+        }
         try {
             told.text = one_line(words_beside(told.error, std::move(told.text)));
             if (on_event_) {
