@@ -71,7 +71,10 @@ TEST_CASE("input: null and empty keys and values, many headers, repeated names, 
 }
 
 TEST_CASE("input: a topic that does not exist is waited for and said once, and then it works") {
-    kafka brokers;
+    if (!kafka::is_there()) { // librdkafka's mock makes what it is asked for
+        return;
+    }
+    kafka brokers{kafka::kind::real};
     auto const missing = unique("topic");
     received records;
     member one{brokers.member_of_new_group(missing), receive_into(records)};
@@ -88,7 +91,10 @@ TEST_CASE("input: a topic that does not exist is waited for and said once, and t
 }
 
 TEST_CASE("input: of two topics one does not exist, and the other is read") {
-    kafka brokers;
+    if (!kafka::is_there()) { // librdkafka's mock makes what it is asked for
+        return;
+    }
+    kafka brokers{kafka::kind::real};
     auto const there = brokers.create_topic();
     auto const missing = unique("topic");
     brokers.produce_values(there, 0, {"here"});
