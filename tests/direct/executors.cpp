@@ -5,8 +5,6 @@
 #include <kgroup/direct.hpp>
 #include <kgroup/event.hpp>
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
@@ -25,6 +23,7 @@
 
 #include "kafka.hpp"
 #include "member.hpp"
+#include "support/running_context.hpp"
 
 namespace direct_executors_tests {
 namespace {
@@ -115,22 +114,6 @@ void check_on(Executor const& executor, bool alone) {
         CHECK(brokers.committed(given.group_id, topic, partition) == records);
     }
 }
-
-class running_context {
-public:
-    running_context() : work_(asio::make_work_guard(context)) {
-        for (int i = 0; i != 4; ++i) {
-            threads_.emplace_back([this] { context.run(); });
-        }
-    }
-    ~running_context() { work_.reset(); }
-
-    asio::io_context context;
-
-private:
-    asio::executor_work_guard<asio::io_context::executor_type> work_;
-    std::vector<std::jthread> threads_;
-};
 
 TEST_CASE("direct: records come once and in order on four threads of an io_context") {
     running_context running;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 
 #include <asio/any_io_executor.hpp>
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
 #include <asio/system_executor.hpp>
@@ -17,6 +15,7 @@
 #include <vector>
 
 #include "support/marking_executor.hpp"
+#include "support/running_context.hpp"
 #include "support/scripted_group.hpp"
 
 // Promise 13: everything of a group's runs on the executor that it was given, whatever kind that
@@ -131,22 +130,6 @@ void check_on(Executor const& executor, bool alone) {
     watched_group{[&] { return executor.running_in_this_thread(); }, alone}.run_on(
         asio::any_io_executor{executor});
 }
-
-class running_context {
-public:
-    running_context() : work_(asio::make_work_guard(context)) {
-        for (int i = 0; i != 4; ++i) {
-            threads_.emplace_back([this] { context.run(); });
-        }
-    }
-    ~running_context() { work_.reset(); }
-
-    asio::io_context context;
-
-private:
-    asio::executor_work_guard<asio::io_context::executor_type> work_;
-    std::vector<std::jthread> threads_;
-};
 
 TEST_CASE("on a strand nothing of the group's runs beside it") {
     SUBCASE("over an io_context") {
